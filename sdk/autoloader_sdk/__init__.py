@@ -1,0 +1,104 @@
+"""From files in a bucket to a table, on a schedule, with proof that none is missing.
+
+    from autoloader_sdk import Client
+
+    client = Client.local()
+    flights = client.ingestions.create(
+        name="flights", source="data/flights/", format="csv", destination="lake.bronze.flights"
+    )
+    print(flights.run().wait())
+
+Importing this costs next to nothing: each name is loaded when it is first used.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from autoloader_sdk import errors, models
+    from autoloader_sdk.client import AsyncClient, Client
+    from autoloader_sdk.clusters import Cluster
+    from autoloader_sdk.errors import (
+        ApiError,
+        AutoloaderError,
+        BadRequest,
+        ClientClosed,
+        Conflict,
+        ConnectionFailed,
+        Forbidden,
+        Invalid,
+        MissingExtra,
+        NotFound,
+        NotSupported,
+        RunFailed,
+        ServerError,
+        Timeout,
+        TooMany,
+        Unauthorized,
+        WaitTimeout,
+    )
+    from autoloader_sdk.files import File
+    from autoloader_sdk.ingestions import Ingestion
+    from autoloader_sdk.runs import Run
+
+    __version__: str
+
+__all__ = [
+    "ApiError",
+    "AsyncClient",
+    "AutoloaderError",
+    "BadRequest",
+    "Client",
+    "ClientClosed",
+    "Cluster",
+    "Conflict",
+    "ConnectionFailed",
+    "File",
+    "Forbidden",
+    "Ingestion",
+    "Invalid",
+    "MissingExtra",
+    "NotFound",
+    "NotSupported",
+    "Run",
+    "RunFailed",
+    "ServerError",
+    "Timeout",
+    "TooMany",
+    "Unauthorized",
+    "WaitTimeout",
+    "__version__",
+    "errors",
+    "models",
+]
+
+_MODULE_OF = {
+    "AsyncClient": "client",
+    "Client": "client",
+    "Cluster": "clusters",
+    "File": "files",
+    "Ingestion": "ingestions",
+    "Run": "runs",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in __all__:
+        raise AttributeError(f"module 'autoloader_sdk' has no attribute '{name}'")
+    import importlib
+
+    if name == "__version__":
+        from importlib.metadata import version
+
+        value: Any = version("autoloader-sdk")
+    elif name in {"errors", "models"}:
+        return importlib.import_module(f"autoloader_sdk.{name}")
+    else:
+        value = getattr(importlib.import_module(f"autoloader_sdk.{_MODULE_OF.get(name, 'errors')}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -1,0 +1,1 @@
+"""How calls reach a service: `endpoint` says what a call is, `transport` sends it."""

@@ -1,0 +1,221 @@
+"""A call to the service, written once and run plainly by `Client` or awaited by `AsyncClient`.
+
+A call is a generator: it yields what it wants done (a `Request`, or a `Pause`), is resumed with the `Reply`,
+and returns its result. A stream yields an `Item` for each result in between. Neither knows whether it is
+waited for or awaited: that is up to the link (`Sync` or `Async`) of the record that it is called on. httpx
+does the same with its authentication flows, psycopg with its wire protocol.
+
+    class Things(Resource[L]):
+        @call
+        def get(self, name: str) -> Call[Thing[L]]:
+            reply = yield Request("GET", f"/things/{quoted(name)}")
+            return Thing(self._link, reply.body)
+
+`Things[Sync].get("a")` is a `Thing[Sync]`, `Things[Async].get("a")` is a coroutine of a `Thing[Async]`; type
+checkers see both.
+"""
+
+from __future__ import annotations
+
+import functools
+import types
+from abc import ABC, abstractmethod
+from collections.abc import AsyncIterator, Callable, Coroutine, Generator, Iterator, Mapping
+from contextlib import closing
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, Concatenate, Generic, ParamSpec, TypeAlias, TypeVar, overload
+from urllib.parse import quote
+
+from typing_extensions import TypeVar as DefaultTypeVar
+
+from autoloader_sdk.errors import AutoloaderError
+
+if TYPE_CHECKING:
+    from pyspark.sql.connect.session import SparkSession
+
+API = "/api/v1"
+
+T = TypeVar("T")
+S = TypeVar("S")
+P = ParamSpec("P")
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One HTTP request; `path` is below the service's address."""
+
+    method: str
+    path: str
+    params: Mapping[str, str] = field(default_factory=dict)
+    body: Any = None
+
+
+@dataclass(frozen=True, slots=True)
+class Pause:
+    """Nothing, for so many seconds."""
+
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Item(Generic[T]):
+    """One result of a stream."""
+
+    value: T
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """A successful answer: its JSON, the path of the next page, and the service's clock."""
+
+    status: int = 204
+    body: Any = None
+    next_path: str | None = None
+    date: datetime | None = None
+
+
+Step: TypeAlias = Request | Pause
+Call: TypeAlias = Generator[Step, Reply, T]
+Stream: TypeAlias = Generator[Step | Item[T], Reply, None]
+
+_NOTHING = Reply()
+
+
+def quoted(part: str) -> str:
+    """An id as one segment of a path."""
+    return quote(part, safe="")
+
+
+class Link(ABC):
+    """The way to one service: how steps are done, and how Spark is reached beside it."""
+
+    @abstractmethod
+    def spark_session(self, cluster_id: str | None, url: str | None) -> SparkSession:
+        """A session on a cluster, where its tables can be read; `url` is its Spark Connect address."""
+
+
+class Sync(Link):
+    """A link that waits for each step."""
+
+    @abstractmethod
+    def perform(self, step: Step) -> Reply | AutoloaderError:
+        """Do one step. An error is handed back, not raised: the call may want to handle it."""
+
+    def run(self, steps: Call[T]) -> T:
+        """Drive a call to its result."""
+        with closing(steps):
+            try:
+                step = next(steps)
+                while True:
+                    step = _resume(steps, self.perform(step))
+            except StopIteration as stop:
+                result: T = stop.value
+                return result
+
+    def iterate(self, steps: Stream[T]) -> Iterator[T]:
+        """Drive a stream, handing on its items as they come."""
+        with closing(steps):
+            try:
+                step = next(steps)
+                while True:
+                    if isinstance(step, Item):
+                        yield step.value
+                        step = steps.send(_NOTHING)
+                    else:
+                        step = _resume(steps, self.perform(step))
+            except StopIteration:
+                return
+
+
+class Async(Link):
+    """A link that awaits each step."""
+
+    @abstractmethod
+    async def perform(self, step: Step) -> Reply | AutoloaderError:
+        """Do one step. An error is handed back, not raised: the call may want to handle it."""
+
+    async def run(self, steps: Call[T]) -> T:
+        """Drive a call to its result."""
+        with closing(steps):
+            try:
+                step = next(steps)
+                while True:
+                    step = _resume(steps, await self.perform(step))
+            except StopIteration as stop:
+                result: T = stop.value
+                return result
+
+    async def iterate(self, steps: Stream[T]) -> AsyncIterator[T]:
+        """Drive a stream, handing on its items as they come."""
+        with closing(steps):
+            try:
+                step = next(steps)
+                while True:
+                    if isinstance(step, Item):
+                        yield step.value
+                        step = steps.send(_NOTHING)
+                    else:
+                        step = _resume(steps, await self.perform(step))
+            except StopIteration:
+                return
+
+
+def _resume(steps: Generator[S, Reply, Any], outcome: Reply | AutoloaderError) -> S:
+    return steps.throw(outcome) if isinstance(outcome, AutoloaderError) else steps.send(outcome)
+
+
+L = DefaultTypeVar("L", bound=Link, default=Sync)
+
+
+class Resource(Generic[L]):
+    """Anything whose calls go to a service; `dir` shows its nouns and verbs."""
+
+    def __init__(self, link: L) -> None:
+        self._link = link
+
+    def __dir__(self) -> list[str]:
+        return [name for name in super().__dir__() if not name.startswith("_")]
+
+
+class call(Generic[P, T]):
+    """A method that is a `Call`: plain on a synchronous record, awaitable on an asynchronous one."""
+
+    def __init__(self, function: Callable[Concatenate[Any, P], Call[T]]) -> None:
+        self.function = function
+        self.__doc__ = function.__doc__
+
+    @overload
+    def __get__(self, record: None, owner: type) -> call[P, T]: ...
+    @overload
+    def __get__(self, record: Resource[Sync], owner: type) -> Callable[P, T]: ...
+    @overload
+    def __get__(self, record: Resource[Async], owner: type) -> Callable[P, Coroutine[Any, Any, T]]: ...
+    def __get__(self, record: Resource[Any] | None, owner: type) -> Any:
+        return self if record is None else _bound(self.function, record, record._link.run)
+
+
+class stream(Generic[P, T]):
+    """A method that is a `Stream`: an iterator on a synchronous record, an asynchronous one on the other."""
+
+    def __init__(self, function: Callable[Concatenate[Any, P], Stream[T]]) -> None:
+        self.function = function
+        self.__doc__ = function.__doc__
+
+    @overload
+    def __get__(self, record: None, owner: type) -> stream[P, T]: ...
+    @overload
+    def __get__(self, record: Resource[Sync], owner: type) -> Callable[P, Iterator[T]]: ...
+    @overload
+    def __get__(self, record: Resource[Async], owner: type) -> Callable[P, AsyncIterator[T]]: ...
+    def __get__(self, record: Resource[Any] | None, owner: type) -> Any:
+        return self if record is None else _bound(self.function, record, record._link.iterate)
+
+
+def _bound(function: Callable[..., Any], record: Any, drive: Callable[[Any], Any]) -> Callable[..., Any]:
+    method = types.MethodType(function, record)
+
+    def bound(*args: Any, **kwargs: Any) -> Any:
+        return drive(method(*args, **kwargs))
+
+    return functools.update_wrapper(bound, method)  # keeps name, docstring and signature for `?` and help()

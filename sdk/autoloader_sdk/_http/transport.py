@@ -1,0 +1,274 @@
+"""The one place where httpx lives: sends requests, tries again where that is safe, reads answers and errors."""
+
+from __future__ import annotations
+
+import asyncio
+import email.utils
+import time
+import uuid
+from importlib.metadata import version
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit, urlunsplit
+from weakref import WeakKeyDictionary
+
+import httpx
+import stamina
+
+from autoloader_sdk import errors
+from autoloader_sdk._http.endpoint import API, Async, Pause, Reply, Request, Step, Sync
+from autoloader_sdk.errors import AutoloaderError
+
+if TYPE_CHECKING:
+    from pyspark.sql.connect.session import SparkSession
+
+#: Answers of a proxy or a service that is just starting; each request may be sent again (POSTs carry a key).
+AGAIN = frozenset({502, 503, 504})
+_RETRY: dict[str, Any] = {"attempts": 4, "timeout": 30.0, "wait_initial": 0.2, "wait_max": 5.0}
+_LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
+
+
+class _NotNow(Exception):
+    def __init__(self, response: httpx.Response) -> None:
+        super().__init__(f"HTTP {response.status_code}")
+        self.response = response
+
+
+def _worth_another_try(error: Exception) -> bool:
+    """No connection, a broken one, or a service that is not ready. A slow answer is not asked for twice."""
+    broken = isinstance(error, httpx.TransportError) and not isinstance(
+        error, (httpx.ReadTimeout, httpx.WriteTimeout, httpx.PoolTimeout, httpx.UnsupportedProtocol)
+    )
+    return broken or isinstance(error, _NotNow)
+
+
+class Address:
+    """A service's base URL and how requests to it are dressed."""
+
+    def __init__(self, base_url: str, token: str | None, timeout: float | None) -> None:
+        # httpx would send a user and password in the URL instead of the token.
+        self.base_url = self.shown(_base(base_url)) if token else _base(base_url)
+        self._token = token
+        self._timeout = timeout
+
+    def __repr__(self) -> str:
+        return self.shown(self.base_url)
+
+    @staticmethod
+    def shown(url: str | httpx.URL) -> str:
+        """A URL without the user and password that it may hold."""
+        parts = urlsplit(str(url))
+        return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
+
+    def client_options(self) -> dict[str, Any]:
+        """The options of an httpx client, sync or async."""
+        headers = {"Accept": "application/json", "User-Agent": f"autoloader-sdk/{version('autoloader-sdk')}"}
+        if self._token:
+            headers["Authorization"] = f"Bearer {self._token}"
+        return {
+            "base_url": self.base_url,
+            "headers": headers,
+            "timeout": self._timeout,
+            # A proxy from the environment has no business with a service on this machine.
+            "trust_env": urlsplit(self.base_url).hostname not in _LOOPBACK,
+        }
+
+    def request_options(self, request: Request) -> dict[str, Any]:
+        """The arguments of `httpx.Client.build_request`; each POST gets a key of its own, the same at each try."""
+        options: dict[str, Any] = {"method": request.method, "url": request.path}
+        if request.params:
+            options["params"] = dict(request.params)
+        if request.body is not None:
+            options["json"] = request.body
+        if request.method == "POST":
+            options["headers"] = {"Idempotency-Key": uuid.uuid4().hex}
+        return options
+
+
+def _base(url: str) -> str:
+    """The service's address without what we add ourselves."""
+    parts = urlsplit(url.strip())
+    if parts.scheme not in {"http", "https"} or not parts.hostname:
+        raise errors.AutoloaderError(
+            f"base_url '{Address.shown(url)}' is no address of a service; write it like http://127.0.0.1:8000"
+        )
+    return url.strip().rstrip("/").removesuffix(API)
+
+
+class SyncTransport(Sync):
+    """The plain link. `transport` replaces the network (an embedded service, a test)."""
+
+    def __init__(self, address: Address, transport: httpx.BaseTransport | None = None) -> None:
+        self.address = address
+        self._http = httpx.Client(**address.client_options(), transport=transport)
+
+    def perform(self, step: Step) -> Reply | AutoloaderError:
+        if self.closed:
+            return _closed()
+        if isinstance(step, Pause):
+            time.sleep(step.seconds)
+            return Reply()
+        request = self._http.build_request(**self.address.request_options(step))
+        try:
+            for attempt in stamina.retry_context(on=_worth_another_try, **_RETRY):
+                with attempt:
+                    response = self._http.send(request)
+                    if response.status_code in AGAIN:
+                        raise _NotNow(response)
+        except _NotNow as last:
+            response = last.response
+        except httpx.HTTPError as error:
+            return _failure(error, request)
+        return _read(response)
+
+    def spark_session(self, cluster_id: str | None, url: str | None) -> SparkSession:
+        from autoloader_sdk.spark import session
+
+        return session(url)
+
+    @property
+    def closed(self) -> bool:
+        """Whether `close` was called."""
+        return self._http.is_closed
+
+    def close(self, *, wait: bool = True) -> None:
+        """Give the connections back; calls after this are errors. `wait`: for runs in this process, if any."""
+        self._http.close()
+
+
+class AsyncTransport(Async):
+    """The awaited link. Each event loop has connections of its own, so one client serves many `asyncio.run`."""
+
+    def __init__(self, address: Address, transport: httpx.AsyncBaseTransport | None = None) -> None:
+        self.address = address
+        self._transport = transport
+        self.closed = False
+        self._by_loop: WeakKeyDictionary[asyncio.AbstractEventLoop, httpx.AsyncClient] = WeakKeyDictionary()
+
+    def _http(self) -> httpx.AsyncClient:
+        loop = asyncio.get_running_loop()
+        if loop not in self._by_loop:
+            self._by_loop[loop] = httpx.AsyncClient(
+                **self.address.client_options(), transport=self._transport
+            )
+        return self._by_loop[loop]
+
+    async def perform(self, step: Step) -> Reply | AutoloaderError:
+        if self.closed:
+            return _closed()
+        if isinstance(step, Pause):
+            await asyncio.sleep(step.seconds)
+            return Reply()
+        http = self._http()
+        request = http.build_request(**self.address.request_options(step))
+        try:
+            async for attempt in stamina.retry_context(on=_worth_another_try, **_RETRY):
+                with attempt:
+                    response = await http.send(request)
+                    if response.status_code in AGAIN:
+                        raise _NotNow(response)
+        except _NotNow as last:
+            response = last.response
+        except httpx.HTTPError as error:
+            return _failure(error, request)
+        return _read(response)
+
+    def spark_session(self, cluster_id: str | None, url: str | None) -> SparkSession:
+        from autoloader_sdk.spark import session
+
+        return session(url)
+
+    async def close(self, *, wait: bool = True) -> None:
+        """Give this loop's connections back; calls after this are errors. `wait`: as in the plain link."""
+        self.closed = True
+        http = self._by_loop.pop(asyncio.get_running_loop(), None)
+        if http is not None:
+            await http.aclose()
+
+
+def _closed() -> AutoloaderError:
+    return errors.ClientClosed("this client is closed; make a new one")
+
+
+def _failure(error: httpx.HTTPError, request: httpx.Request) -> AutoloaderError:
+    """A request without an answer."""
+    asked: dict[str, Any] = {"method": request.method, "url": Address.shown(request.url)}
+    host = Address.shown(f"{request.url.scheme}://{request.url.netloc.decode()}")
+    if isinstance(error, (httpx.ReadTimeout, httpx.WriteTimeout, httpx.PoolTimeout)):
+        made: AutoloaderError = errors.Timeout(
+            f"{host} did not answer in time; give the client a longer timeout, or look at the service",
+            **asked,
+        )
+    else:
+        reason = str(error) or type(error).__name__
+        made = errors.ConnectionFailed(
+            f"{host} could not be reached ({reason}); is the service running, and the address right?", **asked
+        )
+    made.__cause__ = error
+    return made
+
+
+def _read(response: httpx.Response) -> Reply | AutoloaderError:
+    request = response.request
+    told: dict[str, Any] = {
+        "method": request.method,
+        "url": Address.shown(request.url),
+        "status": response.status_code,
+        "request_id": response.headers.get("X-Request-ID"),
+    }
+    if not response.is_success:
+        return _error(response, told)
+    try:
+        body = response.json() if response.content.strip() else None
+    except ValueError:
+        return errors.ApiError(
+            "the answer is not JSON; is this the address of an autoloader service?", **told
+        )
+    date = response.headers.get("Date")
+    return Reply(
+        status=response.status_code,
+        body=body,
+        next_path=_next_path(response),
+        date=email.utils.parsedate_to_datetime(date) if date else None,
+    )
+
+
+def _next_path(response: httpx.Response) -> str | None:
+    """Where the next page is, below the address that we know: behind a proxy, the link's host is another one."""
+    link = response.links.get("next", {}).get("url")
+    if not link:
+        return None
+    whole = str(response.url.join(link))
+    return API + whole.partition(API)[2]
+
+
+def _error(response: httpx.Response, told: dict[str, Any]) -> AutoloaderError:
+    status = response.status_code
+    kind = errors.STATUS_ERRORS.get(status, errors.ServerError if status >= 500 else errors.ApiError)
+    detail = _detail(response)
+    if isinstance(detail, list) and all(isinstance(entry, dict) for entry in detail) and detail:
+        if kind is errors.Invalid:
+            return errors.Invalid.of(detail, **told)
+        detail = errors.Invalid.of(detail).message
+    if response.has_redirect_location:
+        where = Address.shown(response.headers["Location"])
+        return errors.ApiError(f"the service has moved to {where}; set base_url to that", **told)
+    return kind(f"{detail or response.reason_phrase or 'no reason given'}{_advice(status)}", **told)
+
+
+def _detail(response: httpx.Response) -> Any:
+    try:
+        body = response.json()
+    except ValueError:
+        return " ".join(response.text.split())[:200]
+    return body.get("detail", body) if isinstance(body, dict) else body
+
+
+def _advice(status: int) -> str:
+    match status:
+        case 401:
+            return "; give a token: Client(token=...) or AUTOLOADER_TOKEN"
+        case 429:
+            return "; wait a little and try again"
+        case 502 | 503 | 504:
+            return "; the service is not ready, tried several times"
+    return ""

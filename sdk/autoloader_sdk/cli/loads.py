@@ -1,0 +1,162 @@
+"""Commands around loading: ingestions, run, runs, files."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+import click
+
+from autoloader_sdk.cli.group import Context
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from pydantic import BaseModel
+
+# What `run` ends with, beside 0 and click's 2 for a wrong call.
+FAILED = 1
+PARTIAL = 3
+
+_as_json = click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
+
+
+@click.group()
+def ingestions() -> None:
+    """Configured loads."""
+
+
+@ingestions.command("list")
+@click.option("--status", help="Only these: draft, active, paused or error.")
+@_as_json
+@click.pass_obj
+def list_ingestions(context: Context, status: str | None, *, as_json: bool) -> None:
+    """List them."""
+    with context.client() as client:
+        found = [each.data for each in client.ingestions.list(status=status)]
+    if as_json:
+        _print_json(found)
+        return
+    _print_table(
+        ("id", "name", "status", "source", "table"),
+        (
+            (
+                each.id,
+                each.name,
+                each.status,
+                each.source.path or "",
+                ".".join(
+                    part or ""
+                    for part in (each.destination.catalog, each.destination.database, each.destination.table)
+                ),
+            )
+            for each in found
+        ),
+    )
+
+
+@ingestions.command()
+@click.argument("name")
+@click.option("--source", required=True, help="A folder, or s3://bucket/folder/.")
+@click.option("--format", "file_format", required=True, help="csv, json or parquet.")
+@click.option("--to", "destination", required=True, metavar="TABLE", help="catalog.database.table")
+@click.option("--schedule", help="hourly, daily, weekly, or a cron expression in UTC.")
+@click.pass_obj
+def create(
+    context: Context, name: str, *, source: str, file_format: str, destination: str, schedule: str | None
+) -> None:
+    """Make one."""
+    with context.client() as client:
+        made = client.ingestions.create(
+            name=name, source=source, format=file_format, destination=destination, schedule=schedule
+        )
+    for warning in made.data.warnings:
+        click.echo(f"warning: {warning}", err=True)
+    click.echo(made.id)
+
+
+@ingestions.command("run")
+@click.argument("ingestion")
+@click.option("--no-wait", is_flag=True, help="Only ask for the run (of a service at --url).")
+@click.option("--timeout", type=click.FloatRange(min=0), help="Seconds to wait.  [default: 3600]")
+@click.option("--force", is_flag=True, help="Also when it is paused.")
+@click.pass_obj
+def run_one(context: Context, ingestion: str, *, no_wait: bool, timeout: float | None, force: bool) -> None:
+    """Run one, by its name or id, and wait for the end.
+
+    Exit codes: 0 all files are loaded, 1 the run failed, 3 some files failed.
+    """
+    if no_wait and context.url is None:
+        raise click.UsageError("--no-wait needs a service that outlives this command: give --url")
+    with context.client() as client:
+        run = client.ingestions.get(ingestion).run(force=force)
+        if no_wait:
+            click.echo(run.id)
+            return
+        run.wait(timeout, check=False, progress=sys.stderr.isatty())
+    click.echo(str(run))
+    if not run.ok:
+        sys.exit(PARTIAL if run.status == "partial" else FAILED)
+
+
+@click.command()
+@click.argument("ingestion")
+@click.option("--days", default=30, show_default=True, type=click.IntRange(min=1))
+@click.option("--limit", default=20, show_default=True, type=click.IntRange(1, 1000))
+@_as_json
+@click.pass_obj
+def runs(context: Context, ingestion: str, days: int, limit: int, *, as_json: bool) -> None:
+    """List an ingestion's runs, newest first."""
+    with context.client() as client:
+        found = [each.data for each in client.ingestions.get(ingestion).runs(days=days, limit=limit)]
+    if as_json:
+        _print_json(found)
+        return
+    _print_table(
+        ("id", "status", "trigger", "started (UTC)", "files", "rows", "failed", "message"),
+        (
+            (
+                each.id,
+                each.status,
+                each.trigger or "",
+                each.started_at.strftime("%Y-%m-%d %H:%M:%S") if each.started_at else "",
+                str(each.metrics.files_processed or 0),
+                str(each.metrics.records_ingested or 0),
+                str(each.metrics.error_count or 0),
+                each.message or "",
+            )
+            for each in found
+        ),
+    )
+
+
+@click.command()
+@click.argument("ingestion")
+@click.option("--status", help="One of the ledger's states, such as FAILED or HELD.")
+@click.option("--path", help="A file, a folder, or a file's name.")
+@_as_json
+@click.pass_obj
+def files(context: Context, ingestion: str, status: str | None, path: str | None, *, as_json: bool) -> None:
+    """List the files that an ingestion knows of: which are in the table, which are not, and why."""
+    with context.client() as client:
+        for each in client.ingestions.get(ingestion).files(status=status, path=path):
+            if as_json:
+                click.echo(each.data.model_dump_json())
+            else:
+                click.echo("\t".join((each.status, each.path, each.reason or "")))
+
+
+def _print_json(records: Iterable[BaseModel]) -> None:
+    for record in records:
+        click.echo(record.model_dump_json())
+
+
+def _print_table(header: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> None:
+    lines = [header, *rows]
+    widths = [max(len(line[at]) for line in lines) for at in range(len(header))]
+    for line in lines:
+        click.echo("  ".join(text.ljust(width) for text, width in zip(line, widths, strict=True)).rstrip())
+
+
+# `autoloader run …` is what people type; it also stands with its noun.
+COMMANDS = (ingestions, run_one, runs, files)

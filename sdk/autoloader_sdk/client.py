@@ -1,0 +1,178 @@
+"""Where everything begins: a client of a service, and the nouns hung on it.
+
+    client = Client("https://autoloader.example.org", token="…")   # a service somewhere
+    client = Client.local()                                          # one in this process
+
+Without arguments the address and the token are read from `AUTOLOADER_API_URL` and `AUTOLOADER_TOKEN`, at the
+moment when the client is made.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any, Self
+
+from autoloader_sdk._http.endpoint import Async, Call, L, Request, Resource, Sync, call
+from autoloader_sdk.clusters import Clusters
+from autoloader_sdk.errors import AutoloaderError
+from autoloader_sdk.ingestions import Ingestions
+from autoloader_sdk.models import Health, ServiceInfo
+from autoloader_sdk.runs import Runs
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+    import httpx
+
+    from autoloader_sdk._http.transport import Address, AsyncTransport, SyncTransport
+
+#: Seconds that a service has for one answer.
+TIMEOUT = 30.0
+
+
+class _Nouns(Resource[L]):
+    """What both clients have."""
+
+    @property
+    def ingestions(self) -> Ingestions[L]:
+        """Configured loads."""
+        return Ingestions(self._link)
+
+    @property
+    def runs(self) -> Runs[L]:
+        """Their executions."""
+        return Runs(self._link)
+
+    @property
+    def clusters(self) -> Clusters[L]:
+        """Where Spark runs."""
+        return Clusters(self._link)
+
+    @call
+    def info(self) -> Call[ServiceInfo]:
+        """The service's name and version."""
+        return ServiceInfo.model_validate((yield Request("GET", "/")).body)
+
+    @call
+    def health(self) -> Call[Health]:
+        """Whether the service and its database are well."""
+        return Health.model_validate((yield Request("GET", "/health")).body)
+
+
+class Client(_Nouns[Sync]):
+    """A client that waits for each answer. As a context manager it closes itself at the end of the block."""
+
+    _link: SyncTransport
+
+    def __init__(
+        self,
+        base_url: str | None = None,
+        token: str | None = None,
+        *,
+        timeout: float = TIMEOUT,
+        transport: httpx.BaseTransport | None = None,
+    ) -> None:
+        """`timeout`: seconds for one answer; `transport`: an httpx transport to send with, for special networks.
+
+        Raises:
+            AutoloaderError: there is no address, or it is none.
+        """
+        from autoloader_sdk._http.transport import SyncTransport
+
+        super().__init__(SyncTransport(_address(base_url, token, timeout), transport))
+
+    @classmethod
+    def local(cls, home: str | os.PathLike[str] | None = None, **settings: Any) -> Self:
+        """A client over a service in this process, with all its state in the folder `home`.
+
+        `home` is `AUTOLOADER_HOME` unless given; `settings` are the service's, as `autoloader settings` lists
+        them. The service lives as long as the process: at its end, or at the end of a `with` block, a run
+        that goes on is waited for, and Ctrl-C leaves it to the next start.
+
+        Raises:
+            MissingExtra: the service is not installed.
+        """
+        from autoloader_sdk.local import sync_link
+
+        client = cls.__new__(cls)
+        Resource.__init__(client, sync_link(home, settings))
+        return client
+
+    def close(self) -> None:
+        """Give back what it holds; a local client waits for its runs first. Later calls raise ClientClosed."""
+        self._link.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._link.close(wait=not isinstance(error, KeyboardInterrupt))
+
+    def __repr__(self) -> str:
+        return f"<Client {self._link.address!r}>"
+
+
+class AsyncClient(_Nouns[Async]):
+    """A client whose calls are awaited. It may be used from several event loops, one after the other."""
+
+    _link: AsyncTransport
+
+    def __init__(
+        self,
+        base_url: str | None = None,
+        token: str | None = None,
+        *,
+        timeout: float = TIMEOUT,
+        transport: httpx.AsyncBaseTransport | None = None,
+    ) -> None:
+        """`timeout`: seconds for one answer; `transport`: an httpx transport to send with, for special networks.
+
+        Raises:
+            AutoloaderError: there is no address, or it is none.
+        """
+        from autoloader_sdk._http.transport import AsyncTransport
+
+        super().__init__(AsyncTransport(_address(base_url, token, timeout), transport))
+
+    @classmethod
+    def local(cls, home: str | os.PathLike[str] | None = None, **settings: Any) -> Self:
+        """As `Client.local`; opening it takes a moment and is not awaited.
+
+        Raises:
+            MissingExtra: the service is not installed.
+        """
+        from autoloader_sdk.local import async_link
+
+        client = cls.__new__(cls)
+        Resource.__init__(client, async_link(home, settings))
+        return client
+
+    async def close(self) -> None:
+        """Give back what it holds; a local client waits for its runs first. Later calls raise ClientClosed."""
+        await self._link.close()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self._link.close(wait=not isinstance(error, KeyboardInterrupt))
+
+    def __repr__(self) -> str:
+        return f"<AsyncClient {self._link.address!r}>"
+
+
+def _address(base_url: str | None, token: str | None, timeout: float) -> Address:
+    from autoloader_sdk._http.transport import Address
+
+    url = base_url or os.environ.get("AUTOLOADER_API_URL")
+    if not url:
+        raise AutoloaderError(
+            "no address of a service: give Client('http://127.0.0.1:8000'), set AUTOLOADER_API_URL, "
+            "or run one in this process with Client.local()"
+        )
+    token = os.environ.get("AUTOLOADER_TOKEN") if token is None else token
+    return Address(url, (token or "").strip() or None, timeout)

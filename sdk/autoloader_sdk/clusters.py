@@ -1,0 +1,72 @@
+"""Clusters: where Spark runs."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from autoloader_sdk._http.endpoint import API, Call, L, Request, Resource, call, quoted
+from autoloader_sdk.listing import Listing
+from autoloader_sdk.models import ClusterData, ConnectionTest
+from autoloader_sdk.notebook import display
+
+if TYPE_CHECKING:
+    from pyspark.sql.connect.session import SparkSession
+
+
+class Cluster(Resource[L]):
+    """A Spark cluster that the service knows."""
+
+    def __init__(self, link: L, data: ClusterData) -> None:
+        super().__init__(link)
+        self.data = data
+
+    @property
+    def id(self) -> str:
+        """What `cluster_id` of an ingestion refers to."""
+        return self.data.id
+
+    @property
+    def name(self) -> str:
+        """Its name for people."""
+        return self.data.name
+
+    @property
+    def status(self) -> str:
+        """As the service says."""
+        return self.data.status
+
+    @call
+    def test_connection(self) -> Call[ConnectionTest]:
+        """Let the service connect to the cluster and say what it found."""
+        reply = yield Request("POST", f"{API}/clusters/{quoted(self.id)}/test-connection")
+        return ConnectionTest.model_validate(reply.body)
+
+    def spark(self) -> SparkSession:
+        """A Spark Connect session on this cluster, from here."""
+        return self._link.spark_session(self.id, self.data.spark_connect_url)
+
+    def __repr__(self) -> str:
+        return f"<Cluster {self.id} ({self.name}): {self.status}>"
+
+    def _repr_html_(self) -> str:
+        return display.cluster_html(self.data)
+
+
+class Clusters(Resource[L]):
+    """The clusters that the service knows."""
+
+    @call
+    def get(self, cluster_id: str) -> Call[Cluster[L]]:
+        """One cluster.
+
+        Raises:
+            NotFound: the service knows no such cluster.
+        """
+        reply = yield Request("GET", f"{API}/clusters/{quoted(cluster_id)}")
+        return Cluster(self._link, ClusterData.model_validate(reply.body))
+
+    @call
+    def list(self) -> Call[Listing[Cluster[L]]]:
+        """All of them."""
+        reply = yield Request("GET", f"{API}/clusters")
+        return Listing(Cluster(self._link, ClusterData.model_validate(body)) for body in reply.body or [])

@@ -1,0 +1,185 @@
+"""What has to be known of a CSV file before Spark reads it: its header, and that it is text at all.
+
+Spark goes by the position of columns: files whose headers differ land in the wrong columns without an error.
+It reads binary files, other encodings, and compressed files under another name as rows of rubbish. So the
+head of each file is looked at first.
+"""
+
+from __future__ import annotations
+
+import codecs
+import re
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Final
+
+from autoloader_sdk.discovery.heads import Head, decode_head, read_head
+
+# A first record longer than this (20,000 columns fit) is taken for a quote that is never closed.
+MAX_RECORD_BYTES: Final = 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class CsvOptions:
+    """How a CSV file is written: RFC 4180 in UTF-8, unless told otherwise."""
+
+    delimiter: str = ","
+    quote: str = '"'  # may be empty: nothing is quoted
+    escape: str = '"'
+    encoding: str | None = None  # None: by the byte order mark, else UTF-8
+
+    @classmethod
+    def from_mapping(cls, options: Mapping[str, object]) -> CsvOptions:
+        """Read `format.options`, Spark's own names too. ValueError names the option at fault."""
+        delimiter = _text(options, "delimiter", "sep") or ","
+        quote = _text(options, "quote")
+        quote = '"' if quote is None else quote
+        escape = _text(options, "escape") or quote
+        for name, value in (("quote", quote), ("escape", escape)):
+            if len(value) > 1:
+                raise ValueError(f"format.options.{name} is {value!r}: it must be one character")
+        encoding = _text(options, "encoding", "charset")
+        if encoding is not None:
+            try:
+                codecs.lookup(encoding)
+            except LookupError as error:
+                raise ValueError(f"format.options.encoding is {encoding!r}: no such encoding") from error
+        return cls("\t" if delimiter == "\\t" else delimiter, quote, escape, encoding)
+
+
+def _text(options: Mapping[str, object], *names: str) -> str | None:
+    for name in names:
+        value = options.get(name)
+        if value is not None:
+            if not isinstance(value, str):
+                raise ValueError(f"format.options.{name} is {value!r}: it must be text")
+            return value
+    return None
+
+
+@dataclass(frozen=True, slots=True)
+class CsvHead:
+    """The head of a CSV file.
+
+    `columns` are the fields of the first record that is not blank, as they stand in the file: the header, or,
+    of a file without one, the first row. `has_rows`: something stands after it. `lines` is how many lines it
+    takes; with more than one Spark needs `multiLine`. `encoding` is what to tell Spark. `problem` is a
+    sentence why the file must not be loaded.
+    """
+
+    columns: tuple[str, ...] = ()
+    has_rows: bool = False
+    lines: int = 0
+    encoding: str = "UTF-8"
+    bom: bool = False
+    compression: str | None = None
+    problem: str | None = None
+
+    @property
+    def is_empty(self) -> bool:
+        """No record at all: no bytes, or a byte order mark and blank lines only."""
+        return not self.columns and self.problem is None
+
+    @property
+    def duplicates(self) -> tuple[str, ...]:
+        """Names that stand there more than once, without regard to case, as Spark compares them."""
+        count = Counter(column.casefold() for column in self.columns if column)
+        return tuple(dict.fromkeys(column for column in self.columns if count[column.casefold()] > 1))
+
+    @property
+    def unnamed(self) -> tuple[int, ...]:
+        """Positions, from 0, of columns without a name."""
+        return tuple(at for at, column in enumerate(self.columns) if not column.strip())
+
+
+def read_csv_head(path: str, options: CsvOptions) -> CsvHead:
+    """Look at the first 64 KiB of a local file; at the first MiB where its first record is longer.
+
+    OSError as `open` raises it.
+    """
+    head = csv_head(read_head(path), options)
+    if head is None:
+        head = csv_head(read_head(path, MAX_RECORD_BYTES), options)
+    if head is None:
+        why = "its first record is longer than 1 MiB: a quote is not closed, or the delimiter is another"
+        return CsvHead(problem=why)
+    return head
+
+
+def csv_head(head: Head, options: CsvOptions) -> CsvHead | None:
+    """The head of a CSV file from its first bytes; None if they end before the first record does."""
+    if head.problem:
+        return CsvHead(compression=head.compression, problem=head.problem)
+    decoded = decode_head(head.data, options.encoding, whole=head.whole)
+    about = CsvHead(encoding=decoded.encoding, bom=decoded.bom, compression=head.compression)
+    if decoded.problem:
+        return replace(about, problem=decoded.problem)
+    text = decoded.text
+    start = _BLANK_LINES.match(text).end()  # type: ignore[union-attr]  # it matches the empty string too
+    if start == len(text) and head.whole:
+        return about
+    record = _first_record(text, start, options, whole=head.whole)
+    if record is None:
+        return (
+            replace(about, problem="its first record has a quote that is never closed")
+            if head.whole
+            else None
+        )
+    columns, end = record
+    return replace(
+        about,
+        columns=tuple(columns),
+        lines=1 + len(_LINE_END.findall(text, start, end)),
+        has_rows=not head.whole or _NOT_BLANK.search(text, end) is not None,
+    )
+
+
+_BLANK_LINES = re.compile(r"(?:[ \t]*(?:\r\n|\r|\n))*+(?:[ \t]*\Z)?")
+_NOT_BLANK = re.compile(r"\S")
+_LINE_END = re.compile(r"\r\n|\r|\n")
+
+
+def _first_record(text: str, start: int, options: CsvOptions, *, whole: bool) -> tuple[list[str], int] | None:
+    """The fields of the record at `start` and where it ends; None if the text ends before it does."""
+    line_end = _LINE_END.search(text, start)
+    if line_end is None and not whole:
+        return None
+    line = text[start : line_end.start() if line_end else len(text)]
+    if not options.quote or options.quote not in line:  # nearly every header
+        return line.split(options.delimiter), start + len(line)
+    fields: list[str] = []
+    field_end = re.compile(rf"{re.escape(options.delimiter)}|\r\n|\r|\n")
+    at = start
+    while True:
+        quoted = ""
+        if text.startswith(options.quote, at):
+            closed = _quoted_field(text, at + 1, options)
+            if closed is None:
+                return None
+            quoted, at = closed
+        end = field_end.search(text, at)
+        if end is None and not whole:
+            return None
+        fields.append(quoted + text[at : end.start() if end else len(text)])
+        if end is None or end[0] != options.delimiter:
+            return fields, end.start() if end else len(text)
+        at = end.end()
+
+
+def _quoted_field(text: str, at: int, options: CsvOptions) -> tuple[str, int] | None:
+    """What stands between the quotes, the first of them before `at`, and the place after the second."""
+    special = re.compile(f"[{re.escape(options.quote)}{re.escape(options.escape)}]")
+    value = ""
+    while found := special.search(text, at):
+        value += text[at : found.start()]
+        at = found.end()
+        following = text[at : at + 1]
+        if found[0] == options.escape and following in (options.quote, options.escape) and following:
+            value += following
+            at += 1
+        elif found[0] == options.quote:
+            return value, at
+        else:
+            value += found[0]
+    return None

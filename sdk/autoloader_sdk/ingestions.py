@@ -1,0 +1,335 @@
+"""Ingestions: configured loads. Make one, run it, ask what became of each file."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Generator, Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+from autoloader_sdk import shorthand
+from autoloader_sdk._http.endpoint import (
+    API,
+    Call,
+    Item,
+    L,
+    Request,
+    Resource,
+    Step,
+    Stream,
+    Sync,
+    call,
+    quoted,
+    stream,
+)
+from autoloader_sdk.errors import AutoloaderError, Conflict, NotFound
+from autoloader_sdk.files import File
+from autoloader_sdk.listing import Listing
+from autoloader_sdk.models import (
+    ClearedFiles,
+    DestinationData,
+    FileData,
+    FormatData,
+    IngestionCreate,
+    IngestionData,
+    IngestionUpdate,
+    Limits,
+    Quality,
+    SourceData,
+    nearest,
+)
+from autoloader_sdk.notebook import display
+from autoloader_sdk.runs import Run, from_receipt, list_runs
+from autoloader_sdk.shorthand import Short
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame
+
+    from autoloader_sdk._http.endpoint import Reply
+    from autoloader_sdk.models import OnSchemaChange
+
+#: The column by which a row's file is found again; a bare request of the contract does not get it.
+LINEAGE = ["_source_file"]
+
+
+class Ingestion(Resource[L]):
+    """A configured load: source → format → destination, with a schedule and rules.
+
+    `data` has every field that the service sent.
+    """
+
+    def __init__(self, link: L, data: IngestionData) -> None:
+        super().__init__(link)
+        self.data = data
+
+    @property
+    def id(self) -> str:
+        """`ing_` and 12 hex digits."""
+        return self.data.id
+
+    @property
+    def name(self) -> str:
+        """Its name for people."""
+        return self.data.name
+
+    @property
+    def status(self) -> str:
+        """draft, active, paused or error."""
+        return self.data.status
+
+    @property
+    def source(self) -> SourceData:
+        """Where the files are."""
+        return self.data.source
+
+    @property
+    def format(self) -> FormatData:
+        """How they are written."""
+        return self.data.format
+
+    @property
+    def destination(self) -> DestinationData:
+        """The table."""
+        return self.data.destination
+
+    @property
+    def warnings(self) -> list[str]:
+        """Fields that the service accepted and that have no effect, each with a sentence."""
+        return self.data.warnings
+
+    @call
+    def run(self, *, force: bool = False) -> Call[Run[L]]:
+        """Load what is new. Returns at once, with the run that does it; `force`: although it is paused.
+
+        Raises:
+            Conflict: it is paused.
+        """
+        reply = yield Request("POST", f"{self._path}/run", {"force": "true"} if force else {})
+        return from_receipt(self._link, self.id, reply)
+
+    @call
+    def runs(self, *, days: int = 30, limit: int = 100) -> Call[Listing[Run[L]]]:
+        """Its runs of the last `days` days, newest first, at most `limit`."""
+        return (yield from list_runs(self._link, self.id, days, limit))
+
+    @stream
+    def files(self, *, status: str | None = None, path: str | None = None) -> Stream[File]:
+        """Each file that the service knows of, with what became of it; `status` as in `File`, in any case."""
+        params = {
+            key: value for key, value in (("status", status and status.upper()), ("path", path)) if value
+        }
+        request: Request | None = Request("GET", f"{self._path}/files", params)
+        while request is not None:
+            reply = yield request
+            for body in reply.body or []:
+                yield Item(File(FileData.model_validate(body)))
+            request = Request("GET", reply.next_path) if reply.next_path else None
+
+    @call
+    def pause(self) -> Call[Ingestion[L]]:
+        """Stop its schedule; it can not be run until `resume`, but by force."""
+        yield Request("POST", f"{self._path}/pause")
+        return (yield from self._reload())
+
+    @call
+    def resume(self) -> Call[Ingestion[L]]:
+        """Let its schedule go on."""
+        yield Request("POST", f"{self._path}/resume")
+        return (yield from self._reload())
+
+    @call
+    def update(
+        self,
+        *,
+        status: str | None = None,
+        schedule: Short | None = None,
+        quality: Mapping[str, Any] | Quality | None = None,
+        alert_recipients: list[str] | None = None,
+    ) -> Call[Ingestion[L]]:
+        """Change what can be changed; what is not given stays as it is. `schedule={}` takes the schedule away."""
+        given = {
+            "status": status,
+            "schedule": None if schedule is None else shorthand.schedule(schedule),
+            "quality": shorthand.whole(quality),
+            "alert_recipients": alert_recipients,
+        }
+        body = shorthand.checked(
+            IngestionUpdate, {key: value for key, value in given.items() if value is not None}
+        )
+        return self._take((yield Request("PUT", self._path, body=body)))
+
+    @call
+    def delete(self, *, delete_table: bool = False) -> Call[None]:
+        """Delete it; its runs stay on record, and so does the table unless asked otherwise.
+
+        Raises:
+            Conflict: the table was to go, and another ingestion loads into it.
+        """
+        yield Request("DELETE", self._path, {"delete_table": "true"} if delete_table else {})
+
+    @call
+    def clear(self) -> Call[ClearedFiles]:
+        """Forget which files were loaded: the next run loads all of them again, beside the rows that are there."""
+        return ClearedFiles.model_validate((yield Request("DELETE", f"{self._path}/processed-files")).body)
+
+    @call
+    def reload(self) -> Call[Ingestion[L]]:
+        """Ask the service again; returns the ingestion itself."""
+        return (yield from self._reload())
+
+    def table(self) -> DataFrame:
+        """The table as a Spark DataFrame. Asks Spark, not the service, and waits for it on an async record too.
+
+        Raises:
+            NotFound: there is no such table yet.
+            MissingExtra: pyspark is not installed.
+        """
+        from autoloader_sdk.spark import read_table
+
+        spark = self._link.spark_session(self.data.cluster_id, self.data.spark_connect_url)
+        to = self.destination
+        return read_table(spark, to.catalog or "", to.database or "", to.table or "")
+
+    @property
+    def _path(self) -> str:
+        return f"{API}/ingestions/{quoted(self.id)}"
+
+    def _reload(self) -> Call[Ingestion[L]]:
+        return self._take((yield Request("GET", self._path)))
+
+    def _take(self, reply: Reply) -> Ingestion[L]:
+        self.data = IngestionData.model_validate(reply.body)
+        return self
+
+    def __repr__(self) -> str:
+        return f"<Ingestion {self.id} ({self.name}): {self.status}>"
+
+    def __str__(self) -> str:
+        return display.ingestion_text(self.data)
+
+    def _repr_html_(self) -> str:
+        return display.ingestion_html(self.data)
+
+
+class Ingestions(Resource[L]):
+    """The ingestions that the service knows."""
+
+    @call
+    def create(
+        self,
+        *,
+        name: str,
+        source: Short | os.PathLike[str],
+        format: Short,
+        destination: Short,
+        schedule: Short | None = None,
+        quality: Mapping[str, Any] | Quality | None = None,
+        on_schema_change: OnSchemaChange = "append_new_columns",
+        limits: Mapping[str, Any] | Limits | None = None,
+        cluster_id: str = "default",
+        exist_ok: bool = False,
+    ) -> Call[Ingestion[L]]:
+        """Make an ingestion. It is a draft, and runs when asked or when its schedule says so.
+
+        Args:
+            name: what people call it.
+            source: a folder, `s3://bucket/folder/`, …; or all of it, as a dictionary or a `models.Source`.
+            format: csv, json, parquet; or all of it.
+            destination: `catalog.database.table`, or two parts in the catalog `lake`; or all of it. The table
+                gets the lineage column `_source_file` unless `lineage_columns` says otherwise.
+            schedule: hourly, daily, weekly, a cron expression in UTC, or all of it; none: only when asked.
+            quality: what is expected of a run.
+            on_schema_change: what to do when files bring other columns.
+            limits: how much a batch may hold.
+            cluster_id: where it runs.
+            exist_ok: if there is one of that name with the same source, format and table, return that.
+
+        Raises:
+            Invalid: something in it breaks the contract; `fields` says what. Nothing was made.
+            Conflict: there is one of that name.
+        """
+        to = shorthand.destination(destination)
+        body: dict[str, Any] = {
+            "name": name,
+            "cluster_id": cluster_id,
+            "source": shorthand.source(source),
+            "format": shorthand.file_format(format),
+            "destination": {"lineage_columns": LINEAGE} | to,
+            "schedule": shorthand.schedule(schedule),
+            "on_schema_change": on_schema_change,
+        }
+        for key, part in (("quality", shorthand.whole(quality)), ("limits", shorthand.whole(limits))):
+            if part is not None:
+                body[key] = part
+        body = shorthand.checked(IngestionCreate, body)
+        try:
+            reply = yield Request("POST", f"{API}/ingestions", body=body)
+        except Conflict as conflict:
+            if not exist_ok:
+                raise
+            there = yield from self._by_name(name)
+            if other := _differences(body, there.data):
+                raise Conflict(
+                    f"an ingestion '{name}' is there and differs in {', '.join(other)}"
+                ) from conflict
+            return there
+        return Ingestion(self._link, IngestionData.model_validate(reply.body))
+
+    @call
+    def get(self, id_or_name: str) -> Call[Ingestion[L]]:
+        """One ingestion, by its id or by its name.
+
+        Raises:
+            NotFound: there is none.
+        """
+        if re.fullmatch(r"ing_[0-9a-f]{12}", id_or_name):
+            reply = yield Request("GET", f"{API}/ingestions/{quoted(id_or_name)}")
+            return Ingestion(self._link, IngestionData.model_validate(reply.body))
+        return (yield from self._by_name(id_or_name))
+
+    @call
+    def list(
+        self, *, status: str | None = None, source_type: str | None = None
+    ) -> Call[Listing[Ingestion[L]]]:
+        """All of them, or those of one status or source type."""
+        return (yield from self._list({"status": status, "source_type": source_type}))
+
+    def __iter__(self: Ingestions[Sync]) -> Iterator[Ingestion[Sync]]:
+        return iter(self.list())
+
+    def _list(self, filters: Mapping[str, str | None]) -> Generator[Step, Reply, Listing[Ingestion[L]]]:
+        found: Listing[Ingestion[L]] = Listing()
+        params = {key: value for key, value in filters.items() if value}
+        request: Request | None = Request("GET", f"{API}/ingestions", params)
+        while request is not None:
+            reply = yield request
+            found += [Ingestion(self._link, IngestionData.model_validate(body)) for body in reply.body or []]
+            request = Request("GET", reply.next_path) if reply.next_path else None
+        return found
+
+    def _by_name(self, name: str) -> Generator[Step, Reply, Ingestion[L]]:
+        everything = yield from self._list({})
+        found = [each for each in everything if name in {each.name, each.id}]
+        if not found:
+            near = nearest(name, [each.name for each in everything])
+            raise NotFound(f"no ingestion '{name}'" + (f"; did you mean '{near}'?" if near else ""))
+        if len(found) > 1:
+            ids = ", ".join(each.id for each in found)
+            raise AutoloaderError(f"{len(found)} ingestions are called '{name}'; get one by its id: {ids}")
+        return found[0]
+
+
+def _differences(body: Mapping[str, Any], there: IngestionData) -> Listing[str]:
+    """What makes two ingestions load something else."""
+    has = there.model_dump(mode="json", by_alias=True)
+    keys = {
+        "source": ("type", "path", "file_pattern"),
+        "format": ("type",),
+        "destination": ("catalog", "database", "table"),
+    }
+    return Listing(
+        f"{part}.{key}"
+        for part, names in keys.items()
+        for key in names
+        if body[part].get(key) != has[part].get(key)
+    )

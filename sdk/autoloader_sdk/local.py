@@ -1,0 +1,151 @@
+"""The service inside this process: `Client.local()`.
+
+It is alive as long as its process. A script that ends during a run waits for it with one line on stderr;
+Ctrl-C leaves the work to the next start, which finishes it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import atexit
+import concurrent.futures.thread
+import os
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from autoloader_sdk._http.asgi import AwaitedASGI, LoopThread, PlainASGI
+from autoloader_sdk._http.transport import Address, AsyncTransport, SyncTransport
+from autoloader_sdk.errors import MissingExtra
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from pyspark.sql.connect.session import SparkSession
+
+#: What requests to the embedded service are addressed to; it never leaves the process.
+_ADDRESS = "http://localhost"
+
+_Key = tuple[str | None, tuple[tuple[str, str], ...], int]
+_open: dict[_Key, Embedded] = {}
+_lock = threading.Lock()
+
+
+class Embedded:
+    """A service of this process, shared by the clients that were opened on the same folder and settings."""
+
+    def __init__(self, key: _Key, home: Path | None, settings: Mapping[str, Any]) -> None:
+        try:
+            from autoloader_server.embedded import open_service
+        except ModuleNotFoundError as missing:
+            raise MissingExtra("Client.local()", "local") from missing
+        self.service: Any = open_service(home, **settings)
+        self.thread = LoopThread()
+        self._key = key
+        self._users = 0
+
+    @classmethod
+    def of(cls, home: str | os.PathLike[str] | None, settings: Mapping[str, Any]) -> Embedded:
+        """The open one for these, or a new one.
+
+        Raises:
+            MissingExtra: the service is not installed.
+        """
+        folder = None if home is None else Path(home).expanduser().absolute()
+        where = os.environ.get("AUTOLOADER_HOME") if folder is None else str(folder)
+        key = (where, tuple(sorted((name, repr(value)) for name, value in settings.items())), os.getpid())
+        with _lock:
+            if key not in _open:
+                _open[key] = cls(key, folder, settings)
+            _open[key]._users += 1
+            return _open[key]
+
+    def release(self, *, wait: bool = True) -> None:
+        """One client less; the last one waits for what runs, and closes the service."""
+        with _lock:
+            self._users -= 1
+            if self._users:
+                return
+            _open.pop(self._key, None)
+        self.close(wait=wait)
+
+    def close(self, *, wait: bool = True) -> None:
+        """Wait for what runs, unless told not to; then close the service, which leaves what still runs."""
+        active = self.service.active_runs()
+        if active:
+            named = f"run{'s' if len(active) > 1 else ''} {', '.join(active)}"
+            if not (wait and self._wait(named)):
+                print(f"left {named}: the next start takes the work up", file=sys.stderr, flush=True)
+        self.service.close()
+        self.thread.stop()
+
+    def _wait(self, named: str) -> bool:
+        try:
+            print(
+                f"waiting for {named}; Ctrl-C leaves the work to the next start", file=sys.stderr, flush=True
+            )
+            while self.service.active_runs():
+                time.sleep(0.05)
+        except KeyboardInterrupt:
+            return False
+        return True
+
+
+class _LocalSync(SyncTransport):
+    def __init__(self, embedded: Embedded) -> None:
+        super().__init__(
+            Address(_ADDRESS, None, timeout=None), PlainASGI(embedded.service.app, embedded.thread)
+        )
+        self._embedded = embedded
+
+    def spark_session(self, cluster_id: str | None, url: str | None) -> SparkSession:
+        made: SparkSession = self._embedded.service.spark_session(cluster_id)
+        return made
+
+    def close(self, *, wait: bool = True) -> None:
+        if not self.closed:
+            super().close()
+            self._embedded.release(wait=wait)
+
+
+class _LocalAsync(AsyncTransport):
+    def __init__(self, embedded: Embedded) -> None:
+        address = Address(_ADDRESS, None, timeout=None)
+        super().__init__(address, AwaitedASGI(embedded.service.app, embedded.thread))
+        self._embedded = embedded
+
+    def spark_session(self, cluster_id: str | None, url: str | None) -> SparkSession:
+        made: SparkSession = self._embedded.service.spark_session(cluster_id)
+        return made
+
+    async def close(self, *, wait: bool = True) -> None:
+        if not self.closed:
+            await super().close()
+            await asyncio.to_thread(self._embedded.release, wait=wait)
+
+
+def sync_link(home: str | os.PathLike[str] | None, settings: Mapping[str, Any]) -> SyncTransport:
+    """The plain link to the embedded service of `home`."""
+    return _LocalSync(Embedded.of(home, settings))
+
+
+def async_link(home: str | os.PathLike[str] | None, settings: Mapping[str, Any]) -> AsyncTransport:
+    """The awaited link to the embedded service of `home`."""
+    return _LocalAsync(Embedded.of(home, settings))
+
+
+def _at_exit() -> None:
+    """The script is over: wait for what it started, unless it was ended by Ctrl-C."""
+    interrupted = getattr(sys, "last_type", None) is KeyboardInterrupt and not hasattr(sys, "ps1")
+    for key, embedded in list(_open.items()):
+        if key[-1] == os.getpid():  # a forked child holds the table of its parent
+            embedded.close(wait=not interrupted)
+
+
+# A run needs thread pools (gRPC's, its own). At exit the interpreter first calls the hooks of `threading`, in
+# reverse order; that of concurrent.futures, registered when it was imported (above), refuses all further work.
+# Only then are threads joined and ordinary atexit hooks called. So the waiting has to happen in a hook of the
+# first kind, registered after theirs. There is no public name for it (Python 3.9 to 3.14).
+getattr(threading, "_register_atexit", atexit.register)(_at_exit)

@@ -1,0 +1,84 @@
+"""What travels on the wire, one file a noun; the service uses the same models.
+
+Requests (`IngestionCreate`, `IngestionUpdate`, `RefreshRequest` and their parts) are strict, answers (`…Data`
+and the rest) are tolerant: see `base`.
+"""
+
+from autoloader_sdk.models.base import AnswerModel, Moment, RequestModel, nearest
+from autoloader_sdk.models.cluster import ClusterData, ConnectionTest, Pricing
+from autoloader_sdk.models.destination import Destination, DestinationData, Optimization, Partitioning
+from autoloader_sdk.models.file import FileData, FileStatus
+from autoloader_sdk.models.format import Format, FormatData, FormatOptions, FormatSchema, FormatSchemaData
+from autoloader_sdk.models.ingestion import (
+    ClearedFiles,
+    IngestionCreate,
+    IngestionData,
+    IngestionMetadata,
+    IngestionUpdate,
+    Limits,
+    OnSchemaChange,
+    StatusChange,
+)
+from autoloader_sdk.models.preview import CostBreakdown, PreviewColumn, PreviewResult
+from autoloader_sdk.models.quality import Quality, QualityData
+from autoloader_sdk.models.refresh import RefreshImpact, RefreshOperation, RefreshRequest, RefreshStep
+from autoloader_sdk.models.run import FINISHED, RunData, RunError, RunMetrics, RunReceipt
+from autoloader_sdk.models.schedule import Backfill, Schedule, ScheduleData, cron_fault
+from autoloader_sdk.models.schema_version import SchemaChange, SchemaVersion, SchemaVersions
+from autoloader_sdk.models.service import Health, ServiceInfo
+from autoloader_sdk.models.source import Source, SourceData, source_type
+
+__all__ = [
+    "FINISHED",
+    "AnswerModel",
+    "Backfill",
+    "ClearedFiles",
+    "ClusterData",
+    "ConnectionTest",
+    "CostBreakdown",
+    "Destination",
+    "DestinationData",
+    "FileData",
+    "FileStatus",
+    "Format",
+    "FormatData",
+    "FormatOptions",
+    "FormatSchema",
+    "FormatSchemaData",
+    "Health",
+    "IngestionCreate",
+    "IngestionData",
+    "IngestionMetadata",
+    "IngestionUpdate",
+    "Limits",
+    "Moment",
+    "OnSchemaChange",
+    "Optimization",
+    "Partitioning",
+    "PreviewColumn",
+    "PreviewResult",
+    "Pricing",
+    "Quality",
+    "QualityData",
+    "RefreshImpact",
+    "RefreshOperation",
+    "RefreshRequest",
+    "RefreshStep",
+    "RequestModel",
+    "RunData",
+    "RunError",
+    "RunMetrics",
+    "RunReceipt",
+    "Schedule",
+    "ScheduleData",
+    "SchemaChange",
+    "SchemaVersion",
+    "SchemaVersions",
+    "ServiceInfo",
+    "Source",
+    "SourceData",
+    "StatusChange",
+    "cron_fault",
+    "nearest",
+    "source_type",
+]

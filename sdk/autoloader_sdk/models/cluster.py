@@ -1,0 +1,33 @@
+"""A Spark cluster that ingestions run on."""
+
+from pydantic import Field
+
+from autoloader_sdk.models.base import AnswerModel
+
+
+class Pricing(AnswerModel):
+    """`dbu_rate`: US dollars for one unit of work and hour."""
+
+    dbu_rate: float | None = None
+
+
+class ClusterData(AnswerModel):
+    """A cluster as a service answers it."""
+
+    id: str
+    name: str = ""
+    status: str = ""
+    workers: int | None = None
+    dbu_per_worker: float | None = None
+    spark_connect_url: str | None = None
+    pricing: Pricing | None = Field(default=None)
+
+
+class ConnectionTest(AnswerModel):
+    """The answer of `POST /clusters/{id}/test-connection`."""
+
+    status: str = ""
+    cluster_id: str | None = None
+    spark_version: str | None = None
+    available_memory_gb: float | None = None
+    message: str | None = None

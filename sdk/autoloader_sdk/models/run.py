@@ -1,0 +1,76 @@
+"""A run: one execution of an ingestion."""
+
+from typing import Annotated
+
+from pydantic import Field, field_validator
+
+from autoloader_sdk.models.base import AnswerModel, Moment, NoneIsEmpty
+
+FINISHED = frozenset({"success", "completed", "partial", "failed", "cancelled"})
+"""The statuses after which a run changes no more (`completed` is an older service's word for success)."""
+
+
+class RunMetrics(AnswerModel):
+    """What a run did. Bytes are those of the source (read) and of the table (written), durations are seconds.
+
+    `held`: files held back by a rule; `skipped`: files that are not data; `columns_ignored`: columns of the
+    files that `on_schema_change: ignore` left out.
+    """
+
+    files_processed: int | None = 0
+    records_ingested: int | None = 0
+    bytes_read: int | None = 0
+    bytes_written: int | None = 0
+    duration_seconds: float | None = 0
+    error_count: int | None = 0
+    held: int | None = 0
+    skipped: int | None = 0
+    columns_ignored: int | None = 0
+
+
+class RunError(AnswerModel):
+    """Why one file (or, without a file, the run) failed."""
+
+    file: str | None = None
+    error_type: str | None = None
+    message: str | None = None
+    timestamp: Moment | None = None
+
+
+class RunData(AnswerModel):
+    """A run as a service answers it: queued, running, success, partial, failed, cancelled, or a later status."""
+
+    id: str
+    ingestion_id: str | None = None
+    started_at: Moment | None = None
+    ended_at: Moment | None = None
+    status: str = "running"
+    trigger: str | None = None
+    metrics: RunMetrics = Field(default_factory=RunMetrics)
+    errors: Annotated[list[RunError], NoneIsEmpty] = Field(default_factory=list)
+    spark_job_id: str | None = None
+    flow_run_id: str | None = None
+    message: str | None = None
+    warnings: Annotated[list[str], NoneIsEmpty] = Field(default_factory=list)
+
+    @field_validator("metrics", mode="before")
+    @classmethod
+    def _null_is_zeros(cls, value: object) -> object:
+        return {} if value is None else value
+
+
+class RunReceipt(AnswerModel):
+    """The answer to asking for a run; of two generations, so nearly all of it may be absent.
+
+    `{run_id, status: "accepted"}` and `{status: "triggered", method, flow_run_id, message}` or
+    `{status: "completed", method: "direct", run_id, message}`; of a retry
+    `{status: "retry_scheduled", original_run_id}` with or without a `run_id`.
+    """
+
+    status: str = ""
+    run_id: str | None = None
+    method: str | None = None
+    message: str | None = None
+    flow_run_id: str | None = None
+    original_run_id: str | None = None
+    warnings: Annotated[list[str], NoneIsEmpty] = Field(default_factory=list)

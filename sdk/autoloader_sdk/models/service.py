@@ -1,0 +1,18 @@
+"""The service itself."""
+
+from autoloader_sdk.models.base import AnswerModel
+
+
+class ServiceInfo(AnswerModel):
+    """The answer of `GET /`."""
+
+    name: str = ""
+    version: str = ""
+    status: str = ""
+
+
+class Health(AnswerModel):
+    """The answer of `GET /health`."""
+
+    status: str = ""
+    database: str | None = None

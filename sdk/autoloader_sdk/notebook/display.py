@@ -1,0 +1,204 @@
+"""How records show themselves: plain text always, and one compact HTML block beside it in a notebook.
+
+The HTML is native, semantic elements with simple inline styles, so that it survives an untrusted notebook and
+reads on dark and light. Whatever came from data is escaped. Nothing here asks the network, and nothing raises.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from html import escape
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from autoloader_sdk.models import ClusterData, FileData, IngestionData, RunData
+
+_MARKS = {"success": "✓", "completed": "✓", "partial": "◐", "failed": "✗", "cancelled": "✗"}
+_SHOWN_ROWS = 50
+_CELL = "text-align:left;padding:2px 12px 2px 0;vertical-align:top"
+
+
+def count(number: float | None) -> str:
+    """1234567 → 1,234,567."""
+    return "–" if number is None else f"{number:,.0f}"
+
+
+def size(number: float | None) -> str:
+    """Bytes in the nearest unit of 1024: 1536 → 1.5 KiB."""
+    if number is None:
+        return "–"
+    for unit in ("B", "KiB", "MiB", "GiB"):
+        if number < 1024:
+            return f"{number:,.0f} {unit}" if unit == "B" else f"{number:,.1f} {unit}"
+        number /= 1024
+    return f"{number:,.1f} TiB"
+
+
+def moment(value: datetime | None) -> str:
+    """In the reader's own zone, to the second."""
+    return "–" if value is None else value.astimezone().strftime("%Y-%m-%d %H:%M:%S %Z").strip()
+
+
+def run_text(run: RunData) -> str:
+    """Several plain lines: how it ended, what it did, and why what failed did."""
+    took = run.metrics
+    lines = [f"run {run.id or '(id not known yet)'}: {run.status}", f"  {_did(run)}"]
+    if run.message:
+        lines.append(f"  {run.message}")
+    if took.held:
+        lines.append(f"  held: {count(took.held)}")
+    if took.columns_ignored:
+        lines.append(f"  columns ignored: {count(took.columns_ignored)}")
+    lines += [f"  warning: {warning}" for warning in run.warnings]
+    lines += [
+        f"  failed: {error.file or '(no single file)'}: {reason(error.message)}" for error in run.errors
+    ]
+    return "\n".join(lines)
+
+
+def reason(message: str | None) -> str:
+    """A message on one line."""
+    return " ".join((message or "no reason given").split())
+
+
+def _did(run: RunData) -> str:
+    took = run.metrics
+    failed = f", {count(took.error_count)} failed" if took.error_count else ""
+    return (
+        f"{count(took.files_processed)} files{failed}, {count(took.records_ingested)} rows, "
+        f"{size(took.bytes_read)} read, {size(took.bytes_written)} written, {took.duration_seconds or 0:.1f} s"
+    )
+
+
+def run_line(run: RunData) -> str:
+    """One line, for a terminal."""
+    return f"{_MARKS.get(run.status, '…')} {run.status}: {_did(run)}"
+
+
+def run_html(run: RunData) -> str:
+    """A run as a block: a bar while it goes on, figures, failed files in a table."""
+    heading = f"{_MARKS.get(run.status, '…')} run {run.id}: {run.status}".replace("  ", " ")
+    parts = [f"<strong>{escape(heading)}</strong>", f"<div>{escape(_did(run))}</div>"]
+    if run.status in {"running", "queued"}:
+        parts.insert(1, f" <progress>{escape(run.status)}</progress>")
+    parts += [f"<div>{escape(note)}</div>" for note in [run.message, *run.warnings] if note]
+    if run.metrics.held:
+        parts.append(f"<div>held: {count(run.metrics.held)}</div>")
+    if run.errors:
+        rows = [(error.file or "–", error.error_type or "–", reason(error.message)) for error in run.errors]
+        parts.append(table("what failed", ("file", "kind", "reason"), rows))
+    return _block(parts)
+
+
+def ingestion_text(ingestion: IngestionData) -> str:
+    """Several plain lines."""
+    return "\n".join(
+        [f"ingestion {ingestion.name} ({ingestion.id}): {ingestion.status}"]
+        + [f"  {name}: {value}" for name, value in _ingestion_rows(ingestion)]
+    )
+
+
+def ingestion_html(ingestion: IngestionData) -> str:
+    """An ingestion as a table of its parts."""
+    heading = f"<strong>ingestion {escape(ingestion.name)}: {escape(ingestion.status)}</strong>"
+    return _block([heading, table(ingestion.id, ("part", "value"), _ingestion_rows(ingestion))])
+
+
+def _ingestion_rows(ingestion: IngestionData) -> list[tuple[str, str]]:
+    source, to, schedule = ingestion.source, ingestion.destination, ingestion.schedule
+    when = "when asked"
+    if schedule is not None and (schedule.frequency or schedule.cron_expression):
+        parts = (schedule.frequency, schedule.time, schedule.cron_expression, schedule.timezone)
+        when = " ".join(part for part in parts if part)
+    rows = [
+        ("source", " ".join(part for part in (source.path, source.file_pattern) if part) or "–"),
+        ("format", ingestion.format.type or "–"),
+        ("destination", ".".join(part or "–" for part in (to.catalog, to.database, to.table))),
+        ("schedule", when),
+        ("on schema change", ingestion.on_schema_change or "–"),
+        ("last run", moment(ingestion.metadata.last_run_time)),
+        ("next run", moment(ingestion.metadata.next_run_time)),
+    ]
+    return rows + [("warning", warning) for warning in ingestion.warnings]
+
+
+def file_text(file: FileData) -> str:
+    """One line."""
+    why = f" ({reason(file.reason)})" if file.reason else ""
+    return f"<File {file.path!r}: {file.status}{why}>"
+
+
+def file_html(file: FileData) -> str:
+    """One file as a table."""
+    return _block([table("file", _FILE_COLUMNS, [_file_row(file)])])
+
+
+_FILE_COLUMNS = ("path", "status", "reason", "size", "rows", "loaded at")
+
+
+def _file_row(file: FileData) -> tuple[str, ...]:
+    why = reason(file.reason) if file.reason else "–"
+    return (file.path, file.status, why, size(file.size), count(file.records), moment(file.loaded_at))
+
+
+def cluster_html(cluster: ClusterData) -> str:
+    """One cluster as a table."""
+    row = (cluster.id, cluster.name, cluster.status, count(cluster.workers))
+    return _block([table("cluster", ("id", "name", "status", "workers"), [row])])
+
+
+def listing_html(records: Sequence[object]) -> str:
+    """A list of records of one kind as a table; of anything else, as its text."""
+    datas = [getattr(record, "data", None) for record in records[:_SHOWN_ROWS]]
+    more = f" (the first {_SHOWN_ROWS})" if len(records) > _SHOWN_ROWS else ""
+    caption = f"{len(records):,} {'entry' if len(records) == 1 else 'entries'}{more}"
+    if not records:
+        return _block(["none"])
+    columns: tuple[str, ...]
+    rows: list[tuple[str, ...]]
+    match type(records[0]).__name__:
+        case "Ingestion":
+            columns = ("name", "id", "status", "source", "destination")
+            rows = [
+                (
+                    each.name,
+                    each.id,
+                    each.status,
+                    each.source.path or "–",
+                    dict(_ingestion_rows(each))["destination"],
+                )
+                for each in datas
+                if each is not None
+            ]
+        case "Run":
+            columns = ("run", "status", "started", "files", "rows", "failed", "seconds")
+            rows = [_run_row(each) for each in datas if each is not None]
+        case "File":
+            columns, rows = _FILE_COLUMNS, [_file_row(each) for each in datas if each is not None]
+        case _:
+            columns, rows = ("entry",), [(repr(record),) for record in records[:_SHOWN_ROWS]]
+    return _block([table(caption, columns, rows)])
+
+
+def _run_row(run: RunData) -> tuple[str, ...]:
+    took = run.metrics
+    done = (count(took.files_processed), count(took.records_ingested), count(took.error_count))
+    return (run.id, run.status, moment(run.started_at), *done, f"{took.duration_seconds or 0:.1f}")
+
+
+def table(caption: str, columns: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
+    """A table of plain text."""
+    head = "".join(f'<th scope="col" style="{_CELL}">{escape(name)}</th>' for name in columns)
+    body = "".join(
+        "<tr>" + "".join(f'<td style="{_CELL}">{escape(str(cell))}</td>' for cell in row) + "</tr>"
+        for row in rows
+    )
+    return (
+        f'<table style="border-collapse:collapse"><caption style="text-align:left">{escape(caption)}</caption>'
+        f"<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+    )
+
+
+def _block(parts: Iterable[str]) -> str:
+    return "<div>" + "".join(parts) + "</div>"

@@ -1,0 +1,292 @@
+"""Runs: one execution of an ingestion. Wait for it, follow it, cancel it, retry it, ask what failed."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+from autoloader_sdk._http.endpoint import (
+    API,
+    Call,
+    Item,
+    L,
+    Pause,
+    Request,
+    Resource,
+    Step,
+    Stream,
+    call,
+    quoted,
+    stream,
+)
+from autoloader_sdk.errors import NotFound, RunFailed, WaitTimeout
+from autoloader_sdk.listing import Listing
+from autoloader_sdk.models import FINISHED, RunData, RunError, RunMetrics, RunReceipt
+from autoloader_sdk.notebook import display
+
+if TYPE_CHECKING:
+    from collections.abc import Generator
+
+    from autoloader_sdk._http.endpoint import Reply
+
+#: How long a run that was just asked for may be unknown to the service, seconds.
+_APPEARS_WITHIN = 60.0
+#: How far the clocks of a service and of its runs may differ.
+_SKEW = timedelta(seconds=2)
+
+
+class Run(Resource[L]):
+    """One execution of an ingestion.
+
+    `status` is queued, running, success, partial, failed or cancelled; a service may know others. `id` is
+    empty until an older service tells it (see `reload`).
+    """
+
+    def __init__(
+        self, link: L, data: RunData, *, asked_at: datetime | None = None, retry_of: str | None = None
+    ) -> None:
+        super().__init__(link)
+        self.data = data
+        self._asked_at = asked_at
+        self._retry_of = retry_of
+        self._asked_on = time.monotonic()
+        self._seen = data.started_at is not None
+
+    @property
+    def id(self) -> str:
+        """The run's id, a UUID."""
+        return self.data.id
+
+    @property
+    def ingestion_id(self) -> str:
+        """The ingestion that it is a run of."""
+        return self.data.ingestion_id or ""
+
+    @property
+    def status(self) -> str:
+        """The status when it was last asked for; `reload` asks again."""
+        return self.data.status
+
+    @property
+    def trigger(self) -> str | None:
+        """What started it: manual, scheduled, retry, backfill, …"""
+        return self.data.trigger
+
+    @property
+    def started_at(self) -> datetime | None:
+        """When it started, in UTC."""
+        return self.data.started_at
+
+    @property
+    def ended_at(self) -> datetime | None:
+        """When it ended, in UTC."""
+        return self.data.ended_at
+
+    @property
+    def metrics(self) -> RunMetrics:
+        """Files, rows, bytes and seconds of this run."""
+        return self.data.metrics
+
+    @property
+    def errors(self) -> list[RunError]:
+        """The files that failed, each with its reason."""
+        return self.data.errors
+
+    @property
+    def done(self) -> bool:
+        """Whether it has ended, well or badly."""
+        return self.status in FINISHED or (
+            self.ended_at is not None and self.status not in {"queued", "running"}
+        )
+
+    @property
+    def ok(self) -> bool:
+        """Whether it has ended and each file was loaded."""
+        return self.status in {"success", "completed"}
+
+    @call
+    def reload(self) -> Call[Run[L]]:
+        """Ask the service how the run stands; returns the run itself.
+
+        Raises:
+            NotFound: the service knows no such run.
+        """
+        yield from self._reload()
+        return self
+
+    @call
+    def wait(
+        self,
+        timeout: float | None = None,
+        *,
+        poll: float | None = None,
+        on_update: Callable[[Run[Any]], object] | None = None,
+        check: bool = True,
+        progress: bool | None = None,
+    ) -> Call[Run[L]]:
+        """Wait until the run has ended, and return it.
+
+        Args:
+            timeout: seconds, 3600 unless given; the run itself goes on after it.
+            poll: seconds between two looks; by default 0.1, growing to 2.
+            on_update: called with the run whenever something about it changed.
+            check: raise RunFailed for a run that failed or was cancelled. A partial one is returned.
+            progress: show progress; by default in a notebook and in a terminal only.
+
+        Raises:
+            RunFailed: it ended as failed or cancelled.
+            WaitTimeout: it has not ended in time.
+        """
+        with _shown(progress) as show:
+            for_caller = on_update or _ignore
+            deadline = time.monotonic() + (3600.0 if timeout is None else timeout)
+            step, before = 0.1 if poll is None else poll, ""
+            while True:
+                yield from self._reload(appearing=True)
+                show(self)
+                if (now := self.data.model_dump_json()) != before:
+                    before = now
+                    for_caller(self)
+                if self.done:
+                    break
+                left = deadline - time.monotonic()
+                if left <= 0:
+                    given = 3600.0 if timeout is None else timeout
+                    raise WaitTimeout(
+                        f"run {self._called} is still {self.status} after {given:g} s; it goes on, and run.wait() waits on",
+                        run=self,
+                    )
+                yield Pause(min(step, left))
+                step = step if poll is not None else min(step * 1.5, 2.0)
+        if check and self.status in {"failed", "cancelled"}:
+            raise RunFailed(str(self), run=self)
+        return self
+
+    @stream
+    def follow(self, *, poll: float = 1.0) -> Stream[Run[L]]:
+        """The run, once now and again at each change, until it has ended."""
+        before = ""
+        while True:
+            yield from self._reload(appearing=True)
+            if (now := self.data.model_dump_json()) != before:
+                before = now
+                yield Item(self)
+            if self.done:
+                return
+            yield Pause(poll)
+
+    @call
+    def cancel(self) -> Call[Run[L]]:
+        """Ask the service to end the run; what it has not published by then is loaded by a later one."""
+        yield Request("POST", f"{self._path}/cancel")
+        yield from self._reload()
+        return self
+
+    @call
+    def retry(self) -> Call[Run[L]]:
+        """Start a new run over the files that failed in this one, and return that."""
+        reply = yield Request("POST", f"{self._path}/retry")
+        return from_receipt(self._link, self.ingestion_id, reply)
+
+    @property
+    def _path(self) -> str:
+        return f"{API}/ingestions/{quoted(self.ingestion_id)}/runs/{quoted(self.id)}"
+
+    @property
+    def _called(self) -> str:
+        return self.id or f"of {self.ingestion_id}"
+
+    def _reload(self, *, appearing: bool = False) -> Generator[Step, Reply, None]:
+        """Take over what the service says; `appearing`: a run that was just asked for may not be there yet."""
+        try:
+            if self.id:
+                reply = yield Request("GET", self._path)
+                self._take(reply.body)
+            else:
+                yield from self._find()
+        except NotFound:
+            young = time.monotonic() - self._asked_on < _APPEARS_WITHIN
+            if self._seen or not (appearing and young):
+                raise
+
+    def _find(self) -> Generator[Step, Reply, None]:
+        """The run that an older service started without telling its id: the newest since it was asked for."""
+        params = {"days": "1", "limit": "20"}
+        reply = yield Request("GET", f"{API}/ingestions/{quoted(self.ingestion_id)}/runs", params)
+        for body in reply.body or []:
+            found = RunData.model_validate(body)
+            started = found.started_at
+            since = self._asked_at is None or (started is not None and started >= self._asked_at - _SKEW)
+            if since and found.id != self._retry_of:
+                self._take(body)
+                return
+        raise NotFound(f"the service has not said which run of {self.ingestion_id} it started")
+
+    def _take(self, body: Any) -> None:
+        self.data = RunData.model_validate({"ingestion_id": self.data.ingestion_id, **body})
+        self._seen = True
+
+    def __repr__(self) -> str:
+        return f"<Run {self._called}: {self.status}>"
+
+    def __str__(self) -> str:
+        return display.run_text(self.data)
+
+    def _repr_html_(self) -> str:
+        return display.run_html(self.data)
+
+
+def from_receipt(link: L, ingestion_id: str, reply: Reply) -> Run[L]:
+    """The run that a receipt of either generation promises."""
+    receipt = RunReceipt.model_validate(reply.body or {})
+    told = {"id": receipt.run_id or "", "ingestion_id": ingestion_id, "status": receipt.status or "queued"}
+    more = {"flow_run_id": receipt.flow_run_id, "message": receipt.message, "warnings": receipt.warnings}
+    run = RunData.model_validate({**told, **more})
+    return Run(link, run, asked_at=reply.date, retry_of=receipt.original_run_id)
+
+
+class Runs(Resource[L]):
+    """The runs of the service's ingestions."""
+
+    @call
+    def get(self, ingestion_id: str, run_id: str) -> Call[Run[L]]:
+        """One run.
+
+        Raises:
+            NotFound: there is no such run of that ingestion.
+        """
+        reply = yield Request("GET", f"{API}/ingestions/{quoted(ingestion_id)}/runs/{quoted(run_id)}")
+        return Run(self._link, RunData.model_validate({"ingestion_id": ingestion_id, **reply.body}))
+
+    @call
+    def list(self, ingestion_id: str, *, days: int = 30, limit: int = 100) -> Call[Listing[Run[L]]]:
+        """The runs of the last `days` days, newest first, at most `limit`."""
+        return (yield from list_runs(self._link, ingestion_id, days, limit))
+
+
+def list_runs(link: L, ingestion_id: str, days: int, limit: int) -> Call[Listing[Run[L]]]:
+    """The runs of one ingestion, newest first."""
+    params = {"days": str(days), "limit": str(limit)}
+    reply = yield Request("GET", f"{API}/ingestions/{quoted(ingestion_id)}/runs", params)
+    return Listing(
+        Run(link, RunData.model_validate({"ingestion_id": ingestion_id, **body})) for body in reply.body or []
+    )
+
+
+@contextmanager
+def _shown(wanted: bool | None) -> Iterator[Callable[[Run[Any]], object]]:
+    """Where progress goes."""
+    if wanted is False:
+        yield _ignore
+        return
+    from autoloader_sdk.notebook.progress import progress
+
+    with progress(always=bool(wanted)) as show:
+        yield lambda run: show(run.data)
+
+
+def _ignore(_: object) -> None:
+    return

@@ -1,0 +1,1 @@
+"""The autoloader service: REST API, ledger and engine."""

@@ -1,0 +1,63 @@
+"""Error answers, all in FastAPI's shape `{"detail": …}`, and none with what the caller sent: it may hold credentials."""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from sqlalchemy.exc import OperationalError
+
+from autoloader_server.security.redact import logger, redact
+from autoloader_server.security.secrets import SecretsKeyError
+from autoloader_server.services.errors import Invalid, ServiceRefusal
+from autoloader_server.spark.errors import SparkError
+
+_log = logger(__name__)
+
+
+def install_error_answers(app: FastAPI) -> None:
+    """Give each kind of error its answer."""
+    app.add_exception_handler(RequestValidationError, _malformed)
+    app.add_exception_handler(ServiceRefusal, refused)
+    app.add_exception_handler(SparkError, _unavailable)
+    app.add_exception_handler(SecretsKeyError, _unavailable)
+    app.add_exception_handler(OperationalError, _database_away)
+    app.add_exception_handler(Exception, _bug)
+
+
+async def _malformed(_request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, RequestValidationError)
+    return JSONResponse({"detail": _without_input(error.errors())}, status_code=422)
+
+
+async def refused(_request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, ServiceRefusal)
+    detail: Any = redact(str(error))
+    if isinstance(error, Invalid):
+        detail = [{"type": "rule", "loc": list(at), "msg": redact(message)} for at, message in error.faults]
+    return JSONResponse({"detail": detail}, status_code=error.status_code)
+
+
+async def _unavailable(_request: Request, error: Exception) -> JSONResponse:
+    return JSONResponse({"detail": redact(str(error))}, status_code=503)
+
+
+async def _database_away(_request: Request, error: Exception) -> JSONResponse:
+    _log.error("the database does not answer", exc_info=error)
+    return JSONResponse(
+        {"detail": "the database does not answer; the service's log says more"}, status_code=503
+    )
+
+
+async def _bug(request: Request, error: Exception) -> JSONResponse:
+    _log.error("%s %s failed", request.method, request.url.path, exc_info=error)
+    number = getattr(request.state, "request_id", "")
+    detail = f"an error in the autoloader itself ({type(error).__name__}); its log has more, under request id {number}"
+    return JSONResponse({"detail": detail}, status_code=500)
+
+
+def _without_input(errors: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    return [
+        {"type": each["type"], "loc": list(each["loc"]), "msg": redact(str(each["msg"]))} for each in errors
+    ]

@@ -1,0 +1,53 @@
+"""Routes of the contract that this version does not carry out: 501 with a sentence, never an invented value."""
+
+from collections.abc import Callable
+from typing import NoReturn
+
+from fastapi import APIRouter
+
+from autoloader_server.services.errors import NotYet
+
+router = APIRouter(tags=["not there yet"])
+
+_ROUTES = (
+    (
+        "POST",
+        "/ingestions/test",
+        "previews are not there yet; list the folder, or make the ingestion and run it",
+    ),
+    ("POST", "/ingestions/estimate-cost", "cost estimates are not there yet"),
+    (
+        "POST",
+        "/ingestions/{ingestion_id}/preview",
+        "previews are not there yet; GET …/files shows what runs have seen",
+    ),
+    (
+        *("POST", "/ingestions/{ingestion_id}/refresh/full"),
+        "refreshing is not there yet; drop the table, then DELETE …/processed-files, then POST …/run",
+    ),
+    ("POST", "/ingestions/{ingestion_id}/refresh/new-only", "refreshing is not there yet"),
+    (
+        "GET",
+        "/ingestions/{ingestion_id}/flow-runs",
+        "Prefect is not connected in this version; GET …/runs has all runs",
+    ),
+)
+
+
+def _refusal(sentence: str) -> Callable[[], NoReturn]:
+    def refuse() -> NoReturn:
+        raise NotYet(sentence)
+
+    return refuse
+
+
+for _method, _path, _sentence in _ROUTES:
+    router.add_api_route(
+        _path,
+        _refusal(_sentence),
+        methods=[_method],
+        status_code=501,
+        response_model=None,
+        summary="Not there yet",
+        operation_id=f"{_method.lower()}{_path.replace('/', '_').translate(str.maketrans('', '', '{}-'))}",
+    )

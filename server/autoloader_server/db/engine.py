@@ -1,0 +1,108 @@
+"""One database: connections, transactions, and its own clock."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import psutil
+from sqlalchemy import ColumnElement, Connection, Float, create_engine, event, literal_column, make_url
+from sqlalchemy.engine import URL
+
+# SQLite's locks do not hold there; a ledger on one of them would one day load a file twice.
+_NETWORK_FILE_SYSTEMS = frozenset(
+    {"nfs", "nfs4", "cifs", "smbfs", "smb3", "afpfs", "9p", "ceph", "lustre", "glusterfs", "gpfs", "beegfs"}
+)
+_BUSY_SECONDS = 30
+# A long transaction would starve the renewal of leases (docs/exactly-once.md).
+ROWS_PER_TRANSACTION = 10_000
+
+
+class Database:
+    """SQLite (default) or PostgreSQL behind one small surface.
+
+    `write()` gives a transaction that holds the write lock from its first statement, so that what it read is still true
+    when it writes; `read()` gives a snapshot.
+    """
+
+    def __init__(self, url: str | URL) -> None:
+        self.url = make_url(url)
+        self.is_sqlite = self.url.get_backend_name() == "sqlite"
+        if self.is_sqlite:
+            _check_sqlite_place(self.url)
+        self.engine = create_engine(self.url, pool_pre_ping=not self.is_sqlite)
+        if self.is_sqlite:
+            event.listen(self.engine, "connect", _configure_sqlite)
+            event.listen(self.engine, "begin", _begin_sqlite)
+
+    @contextmanager
+    def write(self) -> Iterator[Connection]:
+        """A transaction that writes: committed at the end of the block, rolled back on an error."""
+        with self.engine.connect().execution_options(autoloader_write=True) as connection, connection.begin():
+            yield connection
+
+    @contextmanager
+    def read(self) -> Iterator[Connection]:
+        with self.engine.connect() as connection, connection.begin():
+            yield connection
+
+    @property
+    def clock(self) -> ColumnElement[float]:
+        """The database's own time in epoch seconds with fractions, at the moment of the statement.
+
+        Leases of several hosts are compared by this one clock. (SQLite before 3.42 has no `unixepoch('subsec')`;
+        `julianday` is good to the millisecond in each.)
+        """
+        if self.is_sqlite:
+            return literal_column("((julianday('now') - 2440587.5) * 86400.0)", Float)
+        return literal_column("extract(epoch from clock_timestamp())", Float)
+
+    def close(self) -> None:
+        self.engine.dispose()
+
+
+def sqlite_url(file: Path) -> URL:
+    """The URL of a SQLite file, whatever its path holds."""
+    return URL.create("sqlite", database=str(file))
+
+
+def _configure_sqlite(connection: sqlite3.Connection, _record: Any) -> None:
+    # SQLAlchemy's transactions are begun by `_begin_sqlite`, not by the driver.
+    connection.isolation_level = None
+    cursor = connection.cursor()
+    cursor.execute("PRAGMA journal_mode=WAL")
+    cursor.execute(f"PRAGMA busy_timeout={_BUSY_SECONDS * 1000}")
+    # FULL: a record that said SUCCESS must not be undone by a power cut.
+    cursor.execute("PRAGMA synchronous=FULL")
+    cursor.execute("PRAGMA foreign_keys=ON")
+    cursor.close()
+
+
+def _begin_sqlite(connection: Connection) -> None:
+    writes = connection.get_execution_options().get("autoloader_write", False)
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+
+
+def _check_sqlite_place(url: URL) -> None:
+    if url.database in (None, "", ":memory:"):
+        raise ValueError(
+            "the ledger needs a file or a server: an in-memory SQLite database is gone with its connection"
+        )
+    place = Path(str(url.database)).resolve()
+    kind = _file_system_of(place)
+    if kind in _NETWORK_FILE_SYSTEMS or (kind or "").startswith("fuse.sshfs"):
+        raise ValueError(
+            f"the SQLite ledger {place} is on a network file system ({kind}), where its locks do not hold. "
+            "Set AUTOLOADER_HOME to a local folder, or AUTOLOADER_DATABASE_URL to a PostgreSQL database."
+        )
+
+
+def _file_system_of(place: Path) -> str | None:
+    mounts = {Path(p.mountpoint): p.fstype for p in psutil.disk_partitions(all=True)}
+    for folder in (place, *place.parents):
+        if folder in mounts:
+            return str(mounts[folder]).lower()
+    return None

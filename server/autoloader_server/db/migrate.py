@@ -1,0 +1,63 @@
+"""Bring a database to the newest schema, by Alembic, which alone makes tables."""
+
+from __future__ import annotations
+
+import uuid
+from datetime import UTC, datetime
+from pathlib import Path
+
+from sqlalchemy import select
+
+from autoloader_server.db.engine import Database
+from autoloader_server.db.tables import ledger
+
+
+def scripts() -> Path:
+    """The folder of migrations: inside the package when installed from a wheel, at the top of a checkout otherwise."""
+    packaged = Path(__file__).with_name("migrations")
+    return packaged if packaged.is_dir() else Path(__file__).parents[3] / "alembic"
+
+
+def migrate(database: Database, revision: str = "head") -> None:
+    """Upgrade `database` to `revision`; a database that is there already is left as it is.
+
+    Raises RuntimeError where the database was made by a newer version of this package.
+    """
+    from alembic import command
+    from alembic.config import Config
+    from alembic.runtime.migration import MigrationContext
+    from alembic.script import ScriptDirectory
+    from alembic.util import CommandError
+
+    config = Config()
+    config.set_main_option("script_location", str(scripts()).replace("%", "%%"))
+    directory = ScriptDirectory.from_config(config)
+    with database.read() as connection:
+        current = MigrationContext.configure(connection).get_current_revision()
+    if revision == "head" and current == directory.get_current_head():
+        return
+    try:
+        known = current is None or directory.get_revision(current) is not None
+    except CommandError:
+        known = False
+    if not known:
+        shown = database.url.render_as_string(hide_password=True)
+        raise RuntimeError(
+            f"{shown} was made by a newer autoloader (revision {current}): upgrade autoloader-sdk"
+        )
+    with database.write() as connection:
+        config.attributes["connection"] = connection
+        command.upgrade(config, revision)
+
+
+def ledger_id(database: Database) -> str:
+    """The identity of this ledger, made at the first call."""
+    with database.read() as connection:
+        found = connection.execute(select(ledger.c.id)).scalar()
+    if found is None:
+        with database.write() as connection:
+            found = connection.execute(select(ledger.c.id)).scalar()
+            if found is None:
+                found = str(uuid.uuid4())
+                connection.execute(ledger.insert().values(id=found, created_at=datetime.now(UTC)))
+    return str(found)

@@ -1,0 +1,57 @@
+"""Rows per file, filled in after a run, off its clock: the table itself tells them by `_source_file`."""
+
+from __future__ import annotations
+
+from sqlalchemy import bindparam, select, update
+
+from autoloader_server.db.engine import ROWS_PER_TRANSACTION
+from autoloader_server.db.tables import batches, processed_files
+from autoloader_server.engine import ledger
+from autoloader_server.engine.read import SOURCE_FILE
+from autoloader_server.engine.work import Work
+from autoloader_server.spark.sessions import spark_errors
+
+
+def count_files(work: Work) -> None:
+    """Fill in `records` for the files of all landed batches of this ingestion that were not counted yet.
+
+    A batch whose snapshot was expired meanwhile is left uncounted for good; its files keep `records` null.
+    """
+    if SOURCE_FILE not in work.lineage:
+        return
+    with work.database.read() as connection:
+        left = connection.execute(
+            select(batches.c.id, batches.c.published_snapshot_id).where(
+                batches.c.ingestion_id == work.ingestion_id,
+                batches.c.status == ledger.LANDED,
+                batches.c.counted.is_(False),
+            )
+        ).all()
+    if not left:
+        return
+    with spark_errors():
+        snapshots = work.table.snapshots()
+    for batch_id, snapshot_id in left:
+        snapshot = snapshots.get(snapshot_id)
+        counts: dict[str, int] = {}
+        if snapshot is not None:
+            with spark_errors():
+                counts = work.table.count_by(SOURCE_FILE, snapshot)
+        _fill_in(work, batch_id, counts, known=snapshot is not None)
+
+
+def _fill_in(work: Work, batch_id: str, counts: dict[str, int], *, known: bool) -> None:
+    with work.database.read() as connection:
+        rows = connection.execute(
+            select(processed_files.c.id, processed_files.c.path).where(processed_files.c.batch_id == batch_id)
+        ).all()
+    # A file of the batch that no row names held no rows.
+    values = [{"at": row.id, "n": counts.get(row.path, 0)} for row in rows] if known else []
+    statement = (
+        update(processed_files).where(processed_files.c.id == bindparam("at")).values(records=bindparam("n"))
+    )
+    for start in range(0, len(values), ROWS_PER_TRANSACTION):
+        with work.database.write() as connection:
+            connection.execute(statement, values[start : start + ROWS_PER_TRANSACTION])
+    with work.database.write() as connection:
+        connection.execute(update(batches).where(batches.c.id == batch_id).values(counted=True))

@@ -1,0 +1,199 @@
+"""Compare what is in the source with what the ledger knows, page by page, and write down what is new.
+
+The listing comes in the order of its paths' bytes, so the ledger is read in ranges of the same order: a page of paths
+and the rows between its first and its last, joined in memory. Memory stays flat, and a listing in any other order would
+still be compared rightly (its pages only span wider ranges).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, NamedTuple
+
+from sqlalchemy import Connection, insert, select, update
+
+from autoloader_sdk.discovery.classify import skip_reason
+from autoloader_sdk.discovery.entries import Entry, below, identity, local_path
+from autoloader_sdk.discovery.listing import list_source
+from autoloader_sdk.models import IngestionCreate
+from autoloader_server.db.engine import Database
+from autoloader_server.db.tables import processed_files
+from autoloader_server.engine import ledger
+from autoloader_server.engine.errors import DATA_MALFORMED
+
+_NANO = 1_000_000_000
+
+
+@dataclass(slots=True)
+class Found:
+    """Counts of one comparison, files."""
+
+    listed: int = 0
+    new: int = 0
+    unreadable: list[tuple[str, str]] = field(default_factory=list)
+    held: int = 0
+    skipped: int = 0
+
+
+class _Known(NamedTuple):
+    path: str
+    identity: str
+    status: str
+    id: int
+    ordinal: int
+
+
+def discover(database: Database, ingestion_id: str, spec: IngestionCreate, created_at: datetime) -> Found:
+    """Write the source's new file versions into the ledger. Raises discovery's SourceError, which names the folder."""
+    found = Found()
+    root = local_path(spec.source.path)
+    for page in list_source(spec.source.path, pattern=spec.source.file_pattern):
+        found.listed += len(page)
+        with database.read() as connection:
+            known = _known(connection, ingestion_id, page[0].path, page[-1].path)
+        unknown = [
+            entry
+            for entry in page
+            if (row := known.get(entry.path)) is None or row.identity != identity(entry)
+        ]
+        if not unknown:
+            continue
+        rules = _Rules.of(spec, root, created_at)
+        with database.write() as connection:
+            # Read again under the write lock: another worker may have listed the same page.
+            known = _known(connection, ingestion_id, page[0].path, page[-1].path)
+            _write(connection, ingestion_id, unknown, known, rules, found)
+    return found
+
+
+def take_up_failed(connection: Connection, ingestion_id: str, max_attempts: int) -> int:
+    """Failed files whose time has come wait again; how many."""
+    files = processed_files.c
+    return connection.execute(
+        update(processed_files)
+        .where(
+            files.ingestion_id == ingestion_id,
+            files.status == ledger.FAILED,
+            files.current,
+            files.retryable,
+            files.attempts < max_attempts,
+            files.next_attempt_at <= ledger.now(),
+        )
+        .values(status=ledger.DISCOVERED)
+    ).rowcount
+
+
+def _known(connection: Connection, ingestion_id: str, first: str, last: str) -> dict[str, _Known]:
+    low, high = sorted((first, last))
+    files = processed_files.c
+    rows = connection.execute(
+        select(files.path, files.identity, files.status, files.id, files.ordinal).where(
+            files.ingestion_id == ingestion_id, files.path.between(low, high), files.current
+        )
+    )
+    return {row[0]: _Known(*row) for row in rows}
+
+
+@dataclass(frozen=True, slots=True)
+class _Rules:
+    """What makes a listed file one that is not to be loaded."""
+
+    root: str
+    modified_after_ns: int | None
+    existing_until_ns: int | None
+
+    @classmethod
+    def of(cls, spec: IngestionCreate, root: str, created_at: datetime) -> _Rules:
+        after = spec.source.modified_after
+        return cls(
+            root=root,
+            modified_after_ns=int(after.timestamp() * _NANO) if after else None,
+            existing_until_ns=None if spec.source.include_existing else int(created_at.timestamp() * _NANO),
+        )
+
+    def skip(self, entry: Entry) -> str | None:
+        return skip_reason(
+            below(self.root, entry.path),
+            entry.size,
+            entry.modified_ns,
+            modified_after_ns=self.modified_after_ns,
+            existing_until_ns=self.existing_until_ns,
+        )
+
+
+def _write(
+    connection: Connection,
+    ingestion_id: str,
+    entries: list[Entry],
+    known: dict[str, _Known],
+    rules: _Rules,
+    found: Found,
+) -> None:
+    rows: list[dict[str, Any]] = []
+    for entry in entries:
+        before = known.get(entry.path)
+        version = identity(entry)
+        # A file that is being loaded is looked at again before its batch is published.
+        if before is not None and (before.identity == version or before.status == ledger.PROCESSING):
+            continue
+        status, reason = _judge(connection, ingestion_id, entry, before, rules)
+        if before is not None:
+            connection.execute(
+                update(processed_files).where(processed_files.c.id == before.id).values(**_superseded(before))
+            )
+        rows.append(
+            {
+                "ingestion_id": ingestion_id,
+                "ordinal": before.ordinal + 1 if before else 1,
+                "status": status,
+                "reason": reason,
+                "category": DATA_MALFORMED if status == ledger.FAILED else None,
+                **ledger.listed(entry),
+            }
+        )
+        match status:
+            case ledger.DISCOVERED:
+                found.new += 1
+            case ledger.HELD:
+                found.held += 1
+            case ledger.SKIPPED:
+                found.skipped += 1
+            case _:
+                found.unreadable.append((entry.path, reason or ""))
+    if rows:
+        connection.execute(insert(processed_files), rows)
+
+
+def _judge(
+    connection: Connection, ingestion_id: str, entry: Entry, before: _Known | None, rules: _Rules
+) -> tuple[str, str | None]:
+    if (skipped := rules.skip(entry)) is not None:
+        return ledger.SKIPPED, skipped
+    if entry.problem is not None:
+        return ledger.FAILED, entry.problem
+    if before is not None and (loaded := _loaded_version(connection, ingestion_id, entry.path)) is not None:
+        return (
+            ledger.HELD,
+            f"changed after it was loaded ({loaded} → {identity(entry)}): held back, so that no row is there twice",
+        )
+    return ledger.DISCOVERED, None
+
+
+def _loaded_version(connection: Connection, ingestion_id: str, path: str) -> str | None:
+    """The identity of the newest version of a path whose rows are in the table."""
+    files = processed_files.c
+    return connection.execute(
+        select(files.identity)
+        .where(files.ingestion_id == ingestion_id, files.path == path, files.status == ledger.SUCCESS)
+        .order_by(files.ordinal.desc())
+        .limit(1)
+    ).scalar()
+
+
+def _superseded(before: _Known) -> dict[str, Any]:
+    """A version that was never loaded ends here; one that is in the table stays SUCCESS."""
+    values: dict[str, Any] = {"current": False}
+    if before.status != ledger.SUCCESS:
+        values |= {"status": ledger.SKIPPED, "reason": f"superseded by a newer version (was {before.status})"}
+    return values

@@ -1,0 +1,127 @@
+"""Parquet: the footer of each file is read here, and tells its columns and types exactly."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from autoloader_sdk.discovery.escape import spark_path
+from autoloader_server.engine.errors import DATA_MALFORMED, MISSING, SCHEMA_MISMATCH, FileFailure
+from autoloader_server.engine.formats.base import CORRUPT_COLUMN, Look, Looks, by_name
+from autoloader_server.engine.schema import merge, storable, widens
+from autoloader_server.engine.sql import identifier
+
+if TYPE_CHECKING:
+    from pyspark.sql import Column, DataFrame
+    from pyspark.sql.connect.session import SparkSession
+    from pyspark.sql.types import DataType, StructType
+
+
+class Parquet:
+    """Parquet; its options mean nothing."""
+
+    def __init__(self, options: dict[str, Any]) -> None:
+        # Schemas as Spark reads them, by the schema in the footer.
+        self._schemas: dict[str, StructType] = {}
+
+    def look(self, files: Sequence[tuple[str, int]], known: StructType | None) -> Looks:
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        have = by_name(known) if known is not None else {}
+        looks = Looks()
+        for path, size in files:
+            try:
+                schema = pq.read_schema(path)
+            except FileNotFoundError:
+                looks.failures.append(FileFailure(path, MISSING, "it vanished after it was listed"))
+                continue
+            except (pa.ArrowInvalid, OSError) as error:
+                message = f"it is not a whole Parquet file: {str(error).splitlines()[0]}"
+                looks.failures.append(FileFailure(path, DATA_MALFORMED, message))
+                continue
+            columns = tuple(schema.names)
+            twice = sorted(
+                {name for name in columns if [c.casefold() for c in columns].count(name.casefold()) > 1}
+            )
+            if twice:
+                message = f"it has columns that are the same but for case: {', '.join(map(repr, twice))}"
+                looks.failures.append(FileFailure(path, SCHEMA_MISMATCH, message))
+                continue
+            shape = schema.remove_metadata().to_string()
+            nested = any(pa.types.is_nested(kind) for kind in schema.types)
+            unfamiliar = nested or any(column.casefold() not in have for column in columns)
+            looks.good.append(Look(path, size, shape, columns, unfamiliar))
+        return looks
+
+    def infer(self, spark: SparkSession, looks: Sequence[Look]) -> StructType:
+        from pyspark.sql.types import StructType
+
+        found = StructType([])
+        for shape, members in Looks(list(looks)).groups().items():
+            found = merge(found, self._schema(spark, str(shape), members[0].path))
+        return found
+
+    def misfits(self, spark: SparkSession, looks: Sequence[Look], data: StructType) -> list[FileFailure]:
+        have = by_name(data)
+        failures = []
+        for shape, members in Looks(list(looks)).groups().items():
+            for field in storable(self._schema(spark, str(shape), members[0].path)).fields:
+                column = have.get(field.name.casefold())
+                if column is not None and not widens(column.dataType, field.dataType):
+                    message = (
+                        f"its column {field.name!r} is {field.dataType.simpleString()}, "
+                        f"the table's is {column.dataType.simpleString()}"
+                    )
+                    failures += [FileFailure(look.path, SCHEMA_MISMATCH, message) for look in members]
+                    break
+        return failures
+
+    def read(
+        self, spark: SparkSession, looks: Sequence[Look], data: StructType, *, keep_malformed: bool = False
+    ) -> DataFrame:
+        from pyspark.sql import functions as F
+
+        schema = self._schema(spark, str(looks[0].group), looks[0].path)
+        frame = spark.read.schema(schema).parquet(*[spark_path(look.path) for look in looks])
+        have = by_name(schema)
+        columns = [
+            conform(F.col(identifier(have[name].name)), have[name].dataType, field.dataType).alias(field.name)
+            if (name := field.name.casefold()) in have
+            else F.lit(None).cast(field.dataType).alias(field.name)
+            for field in data.fields
+        ]
+        corrupt = [F.lit(None).cast("string").alias(CORRUPT_COLUMN)] if keep_malformed else []
+        return frame.select(*columns, F.col("_metadata.file_path").alias("_path"), *corrupt)
+
+    def _schema(self, spark: SparkSession, shape: str, path: str) -> StructType:
+        if shape not in self._schemas:
+            self._schemas[shape] = spark.read.parquet(spark_path(path)).schema
+        return self._schemas[shape]
+
+
+def conform(column: Column, have: DataType, want: DataType) -> Column:
+    """`column` in another type: casts that lose nothing, and null for the fields that it lacks, at any depth."""
+    from pyspark.sql import functions as F
+    from pyspark.sql import types as T
+
+    if have == want:
+        return column
+    match have, want:
+        case T.StructType(), T.StructType():
+            fields = by_name(have)
+            parts = [
+                conform(column.getField(fields[name].name), fields[name].dataType, field.dataType).alias(
+                    field.name
+                )
+                if (name := field.name.casefold()) in fields
+                else F.lit(None).cast(field.dataType).alias(field.name)
+                for field in want.fields
+            ]
+            return F.when(column.isNotNull(), F.struct(*parts))
+        case T.ArrayType(), T.ArrayType():
+            return F.transform(column, lambda item: conform(item, have.elementType, want.elementType))
+        case T.MapType(), T.MapType():
+            return F.transform_values(column, lambda _, value: conform(value, have.valueType, want.valueType))
+        case _:
+            return column.cast(want)

@@ -1,0 +1,231 @@
+"""What we say to an Iceberg table, and what it answers. All of it was tried on Iceberg 1.4 to 1.12.
+
+A batch is written to a branch of its own under the snapshot property `wap.id`, and published by
+`cherrypick_snapshot`, which refuses a second snapshot of the same id inside its commit, whichever attempt's it is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from autoloader_server.engine.sql import TableName, identifier, literal
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame
+    from pyspark.sql.connect.session import SparkSession
+    from pyspark.sql.types import DataType, StructField, StructType
+
+LEDGER_PROPERTY = "autoloader.ledger-id"
+TABLE_PROPERTY = "autoloader.table-id"
+BRANCH_PREFIX = "al_"
+
+
+class DuplicatePublish(Exception):
+    """Iceberg refused the commit: a snapshot of this batch is in the table already (or its id was burned)."""
+
+
+@dataclass(frozen=True, slots=True)
+class TableState:
+    """A table's identity and its current snapshot, as its properties tell them.
+
+    Spark does not show Iceberg's own table UUID, so a UUID of ours stands in a property.
+    """
+
+    ledger_id: str | None
+    table_id: str | None
+    snapshot_id: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """One snapshot, with what its summary says it added."""
+
+    id: int
+    parent_id: int | None
+    wap_id: str | None
+    data_files: int
+    records: int
+    bytes: int
+
+
+class Table:
+    """An Iceberg table that may or may not exist yet."""
+
+    def __init__(self, spark: SparkSession, name: TableName) -> None:
+        self.spark = spark
+        self.name = name
+
+    def state(self) -> TableState | None:
+        """None where there is no such table. Another session's last commit is seen."""
+        try:
+            self.spark.sql(f"REFRESH TABLE {self.name.quoted}")
+            rows = self.spark.sql(f"SHOW TBLPROPERTIES {self.name.quoted}").collect()
+        except Exception as error:
+            if _is_missing(error):
+                return None
+            raise
+        found = {row["key"]: row["value"] for row in rows}
+        snapshot = found.get("current-snapshot-id", "none")
+        return TableState(
+            ledger_id=found.get(LEDGER_PROPERTY),
+            table_id=found.get(TABLE_PROPERTY),
+            snapshot_id=None if snapshot == "none" else int(snapshot),
+        )
+
+    def create(self, schema: StructType, partitions: Sequence[str], properties: Mapping[str, str]) -> None:
+        """Make the namespace and the table where they are not there."""
+        self.spark.sql(f"CREATE NAMESPACE IF NOT EXISTS {self.name.namespace}")
+        columns = ", ".join(_column(field) for field in schema.fields)
+        by = f" PARTITIONED BY ({', '.join(identifier(name) for name in partitions)})" if partitions else ""
+        shown = ", ".join(f"{literal(key)} = {literal(value)}" for key, value in properties.items())
+        self.spark.sql(
+            f"CREATE TABLE IF NOT EXISTS {self.name.quoted} ({columns}) USING iceberg{by} TBLPROPERTIES ({shown})"
+        )
+
+    def set_properties(self, properties: Mapping[str, str]) -> None:
+        shown = ", ".join(f"{literal(key)} = {literal(value)}" for key, value in properties.items())
+        self.spark.sql(f"ALTER TABLE {self.name.quoted} SET TBLPROPERTIES ({shown})")
+
+    def schema(self) -> StructType:
+        return self.spark.table(self.name.quoted).schema
+
+    def add_columns(self, columns: Mapping[tuple[str, ...], DataType]) -> None:
+        """Add columns, or fields inside of columns, by their paths."""
+        shown = ", ".join(
+            f"{'.'.join(map(identifier, path))} {_type_sql(kind)}" for path, kind in columns.items()
+        )
+        self.spark.sql(f"ALTER TABLE {self.name.quoted} ADD COLUMNS ({shown})")
+
+    def snapshots(self) -> dict[int, Snapshot]:
+        rows = self.spark.sql(
+            "SELECT snapshot_id, parent_id, summary['wap.id'] AS wap, summary['published-wap-id'] AS published, "
+            "summary['added-data-files'] AS files, summary['added-records'] AS records, "
+            f"summary['added-files-size'] AS bytes FROM {self.name.quoted}.snapshots"
+        ).collect()
+        return {row["snapshot_id"]: _snapshot(row) for row in rows}
+
+    def ancestors(self) -> list[Snapshot]:
+        """Main's history, newest first, as far back as snapshots were not expired."""
+        state = self.state()
+        known = self.snapshots()
+        line: list[Snapshot] = []
+        at = known.get(state.snapshot_id) if state is not None and state.snapshot_id is not None else None
+        while at is not None:
+            line.append(at)
+            at = known.get(at.parent_id) if at.parent_id is not None else None
+        return line
+
+    def published(self, batch_id: str) -> Snapshot | None:
+        """The snapshot on main that carries the batch's id: with data files it landed, without it was burned."""
+        return next((snapshot for snapshot in self.ancestors() if snapshot.wap_id == batch_id), None)
+
+    def staged(self, branch: str, batch_id: str) -> Snapshot:
+        """What was written to `branch`. Raises LookupError where the branch does not hold a snapshot of this batch."""
+        rows = self.spark.sql(
+            f"SELECT snapshot_id FROM {self.name.quoted}.refs WHERE name = {literal(branch)}"
+        ).collect()
+        found = self.snapshots().get(rows[0]["snapshot_id"]) if rows else None
+        if found is None or found.wap_id != batch_id:
+            raise LookupError(f"branch {branch} of {self.name} holds no snapshot of batch {batch_id}")
+        return found
+
+    def branches(self) -> list[str]:
+        """The branches that loads have made in this table, whoever's they are."""
+        rows = self.spark.sql(
+            f"SELECT name FROM {self.name.quoted}.refs WHERE type = 'BRANCH' AND name LIKE 'al\\\\_%'"
+        ).collect()
+        return [row["name"] for row in rows]
+
+    def create_branch(self, branch: str) -> None:
+        self.spark.sql(f"ALTER TABLE {self.name.quoted} CREATE BRANCH {identifier(branch)}")
+
+    def drop_branch(self, branch: str) -> None:
+        self.spark.sql(f"ALTER TABLE {self.name.quoted} DROP BRANCH IF EXISTS {identifier(branch)}")
+
+    def append(self, frame: DataFrame, branch: str, batch_id: str) -> None:
+        frame.writeTo(self._at(branch)).option("snapshot-property.wap.id", batch_id).append()
+
+    def append_nothing(self, branch: str | None = None, batch_id: str | None = None) -> None:
+        """A commit without rows: gives a new table its first snapshot, a branch its newest schema, a batch id its end."""
+        writer = self.spark.table(self.name.quoted).limit(0).writeTo(self._at(branch))
+        if batch_id is not None:
+            writer = writer.option("snapshot-property.wap.id", batch_id)
+        writer.append()
+
+    def publish(self, snapshot_id: int) -> int:
+        """Put a staged snapshot on main; its id there (a new one, where main has moved on meanwhile).
+
+        Raises DuplicatePublish where the batch's id is on main already.
+        """
+        try:
+            row = self.spark.sql(
+                f"CALL {identifier(self.name.catalog)}.system.cherrypick_snapshot("
+                f"{literal(self.name.in_catalog)}, {snapshot_id})"
+            ).collect()[0]
+        except Exception as error:
+            if "DuplicateWAPCommitException" in str(error):
+                raise DuplicatePublish(str(error).splitlines()[0]) from error
+            raise
+        return int(row["current_snapshot_id"])
+
+    def count_by(self, column: str, snapshot: Snapshot) -> dict[str, int]:
+        """Rows that `snapshot` added, by a column's value."""
+        reader = self.spark.read.format("iceberg").option("end-snapshot-id", str(snapshot.id))
+        if snapshot.parent_id is not None:
+            reader = reader.option("start-snapshot-id", str(snapshot.parent_id))
+        rows = reader.load(self.name.quoted).groupBy(identifier(column)).count().collect()
+        return {row[0]: row[1] for row in rows}
+
+    def rows_of(self, column: str, values: Sequence[str]) -> dict[str, int]:
+        """Rows on main whose `column` is one of `values`, by value."""
+        from pyspark.sql import functions as F
+
+        frame = self.spark.table(self.name.quoted).where(F.col(identifier(column)).isin(list(values)))
+        return {row[0]: row[1] for row in frame.groupBy(identifier(column)).count().collect()}
+
+    def drop(self) -> bool:
+        """Drop the table with its files; False where there is none."""
+        if self.state() is None:
+            return False
+        self.spark.sql(f"DROP TABLE {self.name.quoted} PURGE")
+        return True
+
+    def _at(self, branch: str | None) -> str:
+        return f"{self.name.quoted}.{identifier('branch_' + branch)}" if branch else self.name.quoted
+
+
+def _snapshot(row: Any) -> Snapshot:
+    return Snapshot(
+        id=row["snapshot_id"],
+        parent_id=row["parent_id"],
+        wap_id=row["wap"] or row["published"],
+        data_files=int(row["files"] or 0),
+        records=int(row["records"] or 0),
+        bytes=int(row["bytes"] or 0),
+    )
+
+
+def _column(field: StructField) -> str:
+    return f"{identifier(field.name)} {_type_sql(field.dataType)}"
+
+
+def _type_sql(kind: Any) -> str:
+    """A type in SQL with its field names quoted (`simpleString` quotes none)."""
+    from pyspark.sql import types as T
+
+    if isinstance(kind, T.StructType):
+        return (
+            "STRUCT<" + ", ".join(f"{identifier(f.name)}: {_type_sql(f.dataType)}" for f in kind.fields) + ">"
+        )
+    if isinstance(kind, T.ArrayType):
+        return f"ARRAY<{_type_sql(kind.elementType)}>"
+    if isinstance(kind, T.MapType):
+        return f"MAP<{_type_sql(kind.keyType)}, {_type_sql(kind.valueType)}>"
+    return str(kind.simpleString())
+
+
+def _is_missing(error: Exception) -> bool:
+    text = str(error)
+    return "TABLE_OR_VIEW_NOT_FOUND" in text or "SCHEMA_NOT_FOUND" in text or "NoSuchTableException" in text

@@ -1,0 +1,63 @@
+"""Places between the steps of a load at which a test may kill something.
+
+`AUTOLOADER_KILL_AT=staged` kills this process (SIGKILL) when it gets there, `staged:3` at the third time;
+`staged=spark` kills the local Spark server instead, `staged=stop` stops this process (SIGSTOP). Without the variable
+`reach` does nothing. `tests/chaos` walks through all of `POINTS`.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections import Counter
+from pathlib import Path
+
+POINTS = (
+    "run_started",
+    "settled",
+    "discovered",
+    "inspected",
+    "table_made",
+    "prepared",
+    "claimed",
+    "columns_added",
+    "branch_created",
+    "staged",
+    "stage_recorded",
+    "audited",
+    "published",
+    "recorded",
+    "branch_dropped",
+    "burning",
+    "burn_branch_created",
+    "burn_staged",
+    "burned",
+    "burn_recorded",
+    "taken_over",
+    "settle_found",
+)
+
+_seen: Counter[str] = Counter()
+
+
+def reach(point: str, home: Path) -> None:
+    """Say that the work got to `point`."""
+    wanted = os.environ.get("AUTOLOADER_KILL_AT")
+    if not wanted:
+        return
+    where, _, victim = wanted.partition("=")
+    name, _, nth = where.partition(":")
+    if name != point:
+        return
+    _seen[point] += 1
+    if _seen[point] != int(nth or 1):
+        return
+    match victim or "worker":
+        case "worker":
+            os.kill(os.getpid(), signal.SIGKILL)
+        case "stop":
+            os.kill(os.getpid(), signal.SIGSTOP)
+        case "spark":
+            os.kill(int((home / "spark" / "pid").read_text()), signal.SIGKILL)
+        case other:
+            raise ValueError(f"AUTOLOADER_KILL_AT={wanted}: {other!r} is none of worker, spark, stop")

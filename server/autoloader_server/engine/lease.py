@@ -1,0 +1,166 @@
+"""Who owns a piece of work, until when, and how everybody else can tell.
+
+A worker holds one token, on its run and on its open batch. It renews both by a thread. Every write to the ledger names
+the token, so a worker that lost it (it was stopped, its host slept) cannot write; and Iceberg's refusal of a second
+commit under one batch id keeps whatever else it does out of the table.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+import threading
+import uuid
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import psutil
+from sqlalchemy import Connection, select, update
+from sqlalchemy.exc import OperationalError
+
+from autoloader_server.db.engine import Database
+from autoloader_server.db.tables import batches, runs
+from autoloader_server.engine.errors import LeaseLost
+
+_log = logging.getLogger(__name__)
+
+Owner = dict[str, Any]
+_CANCEL_POLL_SECONDS = 1.0
+# A process's start time is read in clock ticks of 1/100 s.
+_START_TOLERANCE = 0.02
+
+
+@cache
+def _boot_id() -> str:
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    except OSError:  # not Linux
+        return str(psutil.boot_time())
+
+
+def _pid_namespace() -> str:
+    try:
+        return os.readlink("/proc/self/ns/pid")
+    except OSError:  # not Linux: there is only one
+        return ""
+
+
+def this_owner() -> Owner:
+    """This process, so that another one can tell whether it is still alive."""
+    return {
+        "host": socket.gethostname(),
+        "boot": _boot_id(),
+        "pid_namespace": _pid_namespace(),
+        "pid": os.getpid(),
+        "started": psutil.Process().create_time(),
+    }
+
+
+def owner_is_dead(owner: Owner | None) -> bool:
+    """Whether this host can be sure that the process is gone. False where it cannot look (another host or container)."""
+    if not owner:
+        return True
+    if owner["host"] != socket.gethostname():
+        return False
+    if owner["boot"] != _boot_id():
+        return True
+    if owner["pid_namespace"] != _pid_namespace():
+        return False
+    try:
+        process = psutil.Process(owner["pid"])
+        same = abs(process.create_time() - owner["started"]) <= _START_TOLERANCE
+        return not same or process.status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return True
+
+
+class Lease:
+    """The ownership of a run and of its open batch, renewed by a thread until `stop`.
+
+    `on_cancel` is called once, from that thread, when somebody asks for the run to be cancelled.
+    """
+
+    def __init__(self, database: Database, run_id: str, *, seconds: int, renew_seconds: int) -> None:
+        self.token = str(uuid.uuid4())
+        self.owner = this_owner()
+        self.seconds = seconds
+        self.cancelled = threading.Event()
+        self.on_cancel: Callable[[], None] | None = None
+        self._database = database
+        self._run_id = run_id
+        self._renew_seconds = renew_seconds
+        self._lost = threading.Event()
+        self._stopped = threading.Event()
+        self._thread = threading.Thread(target=self._renew, name=f"lease-{run_id[:8]}", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End the renewal; what is still leased under the token expires at once, so that the next run need not wait."""
+        self._stopped.set()
+        self._thread.join()
+
+    def columns(self) -> dict[str, Any]:
+        """The lease columns of a row that is being taken."""
+        return {
+            "lease_token": self.token,
+            "lease_owner": self.owner,
+            "lease_expires_at": self._database.clock + self.seconds,
+        }
+
+    def check(self) -> None:
+        """Raises LeaseLost when the thread has found the lease gone. The ledger's own check is what decides."""
+        if self._lost.is_set():
+            raise LeaseLost(self._run_id)
+
+    def hold_batch(
+        self, connection: Connection, batch_id: str, statuses: tuple[str, ...], **values: Any
+    ) -> None:
+        """Change a batch that this worker owns, in the caller's transaction. Raises LeaseLost where it does not."""
+        changed = connection.execute(
+            update(batches)
+            .where(
+                batches.c.id == batch_id, batches.c.lease_token == self.token, batches.c.status.in_(statuses)
+            )
+            .values(**values)
+        )
+        if changed.rowcount != 1:
+            raise LeaseLost(f"batch {batch_id}")
+
+    def _renew(self) -> None:
+        waited = 0.0
+        while not self._stopped.wait(_CANCEL_POLL_SECONDS):
+            waited += _CANCEL_POLL_SECONDS
+            try:
+                self._look_for_cancel()
+                if waited >= self._renew_seconds:
+                    if not self._renew_once():
+                        self._lost.set()
+                        return
+                    waited = 0.0
+            except OperationalError as error:
+                # The database is away for a moment: tried again each second, for as long as the lease lasts.
+                _log.warning("the lease of run %s could not be renewed yet: %s", self._run_id, error.orig)
+
+    def _renew_once(self) -> bool:
+        until = {"lease_expires_at": self._database.clock + self.seconds}
+        with self._database.write() as connection:
+            mine = connection.execute(update(runs).where(runs.c.lease_token == self.token).values(**until))
+            connection.execute(update(batches).where(batches.c.lease_token == self.token).values(**until))
+        return mine.rowcount > 0
+
+    def _look_for_cancel(self) -> None:
+        if self.cancelled.is_set():
+            return
+        with self._database.read() as connection:
+            asked = connection.execute(
+                select(runs.c.cancel_requested).where(runs.c.id == self._run_id)
+            ).scalar()
+        if asked:
+            self.cancelled.set()
+            if self.on_cancel is not None:
+                self.on_cancel()

@@ -1,0 +1,273 @@
+"""One batch: stage, audit, publish, record; or burn.
+
+Whoever holds the batch's lease may call these at any time, also after another worker died in the middle of them.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from functools import partial
+
+from sqlalchemy import select, update
+
+from autoloader_sdk.discovery.entries import Entry, identity
+from autoloader_server.db.tables import batches
+from autoloader_server.engine import killpoints, ledger
+from autoloader_server.engine.errors import (
+    MISSING,
+    UNKNOWN,
+    BatchRefused,
+    FileFailure,
+    GenerationChanged,
+    LeaseLost,
+    RunCancelled,
+    TableChanged,
+)
+from autoloader_server.engine.formats.base import Look
+from autoloader_server.engine.iceberg import BRANCH_PREFIX, DuplicatePublish, Snapshot, TableState
+from autoloader_server.engine.ledger import Batch, FileVersion
+from autoloader_server.engine.read import culprits, frame_of, run_error
+from autoloader_server.engine.schema import without
+from autoloader_server.engine.work import Work
+from autoloader_server.spark.errors import SparkUnavailable
+from autoloader_server.spark.sessions import spark_errors
+
+
+def load(work: Work, batch: Batch, files: Sequence[FileVersion], look: Callable[[], list[Look]]) -> None:
+    """Bring a claimed batch into the table, or burn it where it must not be.
+
+    `look` tells how its files are to be read; it is asked only if they have to be staged. Raises RunStopped, LeaseLost
+    or SparkUnavailable; the batch is then left as it is, for whoever settles it.
+    """
+    try:
+        staged = _find_staged(work, batch)
+        if staged is None:
+            staged = _stage(work, batch, files, look())
+        _audit(files)
+        work.reach("audited")
+        _publish(work, batch, staged)
+    except BatchRefused as refused:
+        if burn(work, batch, "; ".join(f.message for f in refused.failures[:3]) or "files changed meanwhile"):
+            settle_refused(work, refused)
+    except GenerationChanged:
+        burn(work, batch, "the ingestion was cleared or deleted meanwhile")
+        raise
+    except RunCancelled:
+        burn(work, batch, "the run was cancelled")
+        raise
+
+
+def _find_staged(work: Work, batch: Batch) -> Snapshot | None:
+    """What a dead worker had staged and written down, so that it need not be read again."""
+    if batch.staged_snapshot_id is None:
+        return None
+    with spark_errors():
+        found = work.table.snapshots().get(batch.staged_snapshot_id)
+    return found if found is not None and found.wap_id == batch.id and found.data_files > 0 else None
+
+
+def _stage(work: Work, batch: Batch, files: Sequence[FileVersion], looks: list[Look]) -> Snapshot:
+    with work.database.write() as connection:
+        ledger.check_generation(connection, work.ingestion_id, batch.generation)
+        work.lease.hold_batch(connection, batch.id, (ledger.OPEN,), attempt=batches.c.attempt + 1)
+        attempt = connection.execute(select(batches.c.attempt).where(batches.c.id == batch.id)).scalar_one()
+    branch = branch_name(batch.id, attempt)
+    work.step("loading")
+    with spark_errors():
+        columns = work.schema
+        work.table.create_branch(branch)
+    work.reach("branch_created")
+    try:
+        with spark_errors():
+            frame = frame_of(work.spark, work.format, looks, columns, work.lineage)
+            work.table.append(frame, branch, batch.id)
+    except SparkUnavailable:
+        raise
+    except Exception as error:
+        # An interrupted write is a cancellation, not a bad file.
+        work.reach("stage_failed")
+        _blame(work, files, looks, error)
+    work.reach("staged")
+    with spark_errors():
+        staged = work.table.staged(branch, batch.id)
+    with work.database.write() as connection:
+        work.lease.hold_batch(connection, batch.id, (ledger.OPEN,), staged_snapshot_id=staged.id)
+    work.reach("stage_recorded")
+    return staged
+
+
+def _blame(work: Work, files: Sequence[FileVersion], looks: list[Look], error: Exception) -> None:
+    """Find the files that made a write fail. Raises BatchRefused with them, or RunStopped where no file is at fault."""
+    work.step("looking for the bad file")
+    failures, stale = _changed(files)
+    bad = {failure.path for failure in failures} | set(stale)
+    rest = [look for look in looks if look.path not in bad]
+    if rest and not bad:
+        failures += culprits(work.spark, work.format, rest, without(work.schema, work.lineage))
+    if not failures and not stale:
+        raise run_error(error) from error
+    raise BatchRefused(failures, stale) from error
+
+
+def _audit(files: Sequence[FileVersion]) -> None:
+    """The files must still be what was listed: what Spark read may be another content. Raises BatchRefused."""
+    failures, stale = _changed(files)
+    if failures or stale:
+        raise BatchRefused(failures, stale)
+
+
+def _changed(files: Sequence[FileVersion]) -> tuple[list[FileFailure], list[str]]:
+    gone: list[FileFailure] = []
+    stale: list[str] = []
+    for file in files:
+        try:
+            found = os.stat(file.path)
+        except FileNotFoundError:
+            gone.append(FileFailure(file.path, MISSING, "it vanished after it was listed"))
+            continue
+        if identity(Entry(file.path, found.st_size, found.st_mtime_ns)) != file.identity:
+            stale.append(file.path)
+    return gone, stale
+
+
+def _publish(work: Work, batch: Batch, staged: Snapshot) -> None:
+    if staged.data_files == 0:
+        # No rows: nothing to publish, and publishing it would look like a burned id.
+        _record(work, batch, None)
+        return
+    with work.database.read() as connection:
+        ledger.check_generation(connection, work.ingestion_id, batch.generation)
+        holder = connection.execute(select(batches.c.lease_token).where(batches.c.id == batch.id)).scalar()
+    if holder != work.lease.token:
+        raise LeaseLost(batch.id)
+    work.step("publishing")
+    with spark_errors():
+        check_table(work, batch.table_id, work.table.state())
+        try:
+            published = work.table.publish(staged.id)
+        except DuplicatePublish:
+            found = work.table.published(batch.id)
+            if found is None or found.data_files == 0:
+                raise BatchRefused([]) from None
+            work.reach("published")
+            _record(work, batch, found)
+            return
+    work.reach("published")
+    _record(work, batch, Snapshot(published, None, batch.id, staged.data_files, staged.records, staged.bytes))
+
+
+def _record(work: Work, batch: Batch, snapshot: Snapshot | None) -> None:
+    with work.database.write() as connection:
+        ledger.record(connection, work.lease, batch.id, work.ingestion_id, work.run_id, snapshot)
+    work.reach("recorded")
+    drop_branches(work, [batch.id])
+    work.reach("branch_dropped")
+
+
+def burn(work: Work, batch: Batch, reason: str) -> bool:
+    """Make sure that nothing of this batch can ever be published, then let its files wait again.
+
+    False where it turns out that it had landed: then it is recorded instead.
+    """
+    if _never_staged(work, batch):
+        with work.database.write() as connection:
+            ledger.end_burning(connection, work.lease, batch.id)
+        return True
+    with work.database.write() as connection:
+        attempt = ledger.begin_burning(connection, work.lease, batch.id, reason)
+    # A cancelled run still burns; it only stops looking for the cancellation.
+    reach = partial(killpoints.reach, home=work.home) if work.lease.cancelled.is_set() else work.reach
+    reach("burning")
+    with spark_errors():
+        state = work.table.state()
+        # With another table there, or none, nothing can be published any more: its snapshots are unknown there.
+        if state is not None and state.table_id == batch.table_id:
+            branch = branch_name(batch.id, attempt)
+            work.table.create_branch(branch)
+            reach("burn_branch_created")
+            work.table.append_nothing(branch, batch.id)
+            reach("burn_staged")
+            try:
+                work.table.publish(work.table.staged(branch, batch.id).id)
+            except DuplicatePublish:
+                found = work.table.published(batch.id)
+                if found is not None and found.data_files > 0:
+                    with work.database.write() as connection:
+                        ledger.record(connection, work.lease, batch.id, work.ingestion_id, work.run_id, found)
+                    drop_branches(work, [batch.id])
+                    return False
+    reach("burned")
+    with work.database.write() as connection:
+        ledger.end_burning(connection, work.lease, batch.id)
+    reach("burn_recorded")
+    drop_branches(work, [batch.id])
+    return True
+
+
+def _never_staged(work: Work, batch: Batch) -> bool:
+    """No attempt was ever begun; none can begin while we hold the lease, since that needs the token."""
+    with work.database.read() as connection:
+        attempts: int = connection.execute(
+            select(batches.c.attempt).where(batches.c.id == batch.id)
+        ).scalar_one()
+    return attempts == 0
+
+
+def settle_refused(work: Work, refused: BatchRefused) -> None:
+    """After the burning: the bad files fail; those that changed wait under their new identity."""
+    restless = [path for path in refused.stale if path in work.seen_stale]
+    work.seen_stale.update(refused.stale)
+    failures = refused.failures + [
+        FileFailure(path, UNKNOWN, "it keeps changing while it is being loaded; the next run tries again")
+        for path in restless
+    ]
+    with work.database.write() as connection:
+        ledger.fail_files(connection, work.run_id, work.ingestion_id, failures)
+        for path in set(refused.stale) - set(restless):
+            with suppress(FileNotFoundError):
+                found = os.stat(path)
+                entry = Entry(path, found.st_size, found.st_mtime_ns)
+                ledger.supersede(connection, work.ingestion_id, entry)
+
+
+def branch_name(batch_id: str, attempt: int) -> str:
+    return f"{BRANCH_PREFIX}{batch_id}_{attempt}"
+
+
+def drop_branches(work: Work, batch_ids: Sequence[str]) -> None:
+    """Drop the branches of these ended batches, one for each attempt, and remember that it was done."""
+    with work.database.read() as connection:
+        ended = connection.execute(
+            select(batches.c.id, batches.c.attempt).where(
+                batches.c.id.in_(batch_ids), batches.c.status.in_((ledger.LANDED, ledger.BURNED))
+            )
+        ).all()
+    with spark_errors():
+        for batch_id, attempts in ended:
+            for attempt in range(1, attempts + 1):
+                work.table.drop_branch(branch_name(batch_id, attempt))
+    with work.database.write() as connection:
+        connection.execute(
+            update(batches).where(batches.c.id.in_([row.id for row in ended])).values(branches_dropped=True)
+        )
+
+
+def check_table(work: Work, table_id: str | None, state: TableState | None) -> None:
+    """Raises TableChanged unless the table is the one with this identity and loads from this ledger."""
+    if state is None:
+        raise TableChanged(
+            f"the table {work.table_name} is gone: it was dropped behind our back. To load everything into a new one, "
+            "clear the ingestion's processed files and run again."
+        )
+    if state.ledger_id is not None and state.ledger_id != work.ledger_id:
+        raise TableChanged(
+            f"the table {work.table_name} is loaded by another autoloader database (its property autoloader.ledger-id "
+            f"is {state.ledger_id}, ours {work.ledger_id}): load into another table, or run the ingestion there."
+        )
+    if table_id is not None and state.table_id != table_id:
+        raise TableChanged(
+            f"the table {work.table_name} was replaced behind our back: it is not the one that was loaded before. To "
+            "load everything into this one, clear the ingestion's processed files and run again."
+        )

@@ -1,0 +1,208 @@
+"""A batch's files as one frame, and which of them are at fault where Spark cannot read it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+from urllib.parse import unquote
+
+from autoloader_sdk.models import IngestionCreate
+from autoloader_server.engine.errors import (
+    AUTH,
+    CONNECTIVITY,
+    DATA_MALFORMED,
+    MISSING,
+    SCHEMA_MISMATCH,
+    UNKNOWN,
+    WRITE_FAILURE,
+    FileFailure,
+    RunStopped,
+)
+from autoloader_server.engine.formats.base import CORRUPT_COLUMN, Format, Look, Looks
+from autoloader_server.engine.formats.csv_files import Csv
+from autoloader_server.engine.formats.json_files import Json
+from autoloader_server.engine.formats.parquet_files import Parquet
+from autoloader_server.engine.schema import without
+from autoloader_server.engine.sql import identifier
+from autoloader_server.spark.sessions import spark_errors
+
+if TYPE_CHECKING:
+    from pyspark.sql import Column, DataFrame
+    from pyspark.sql.connect.session import SparkSession
+    from pyspark.sql.types import StructType
+
+SOURCE_FILE = "_source_file"
+_MOST_OF_A_RECORD = 200
+
+
+def make_format(spec: IngestionCreate) -> Format:
+    """The reader of an ingestion's format, with its options."""
+    options = spec.format.options.given() if spec.format.options else {}
+    match spec.format.type:
+        case "csv":
+            return Csv(options)
+        case "json":
+            return Json(options)
+        case "parquet":
+            return Parquet(options)
+        case other:
+            raise RunStopped(f"format.type: {other!r} cannot be loaded by this version")
+
+
+def frame_of(
+    spark: SparkSession, fmt: Format, looks: Sequence[Look], schema: StructType, lineage: Sequence[str]
+) -> DataFrame:
+    """All rows of these files in the table's columns, each group of files by its own read."""
+    data = without(schema, lineage)
+    frames = [fmt.read(spark, members, data) for members in Looks(list(looks)).groups().values()]
+    union = frames[0]
+    for frame in frames[1:]:
+        union = union.unionByName(frame)
+    return union.select(
+        *[
+            source_path("_path").alias(name) if name in lineage else _column(name)
+            for name in (field.name for field in schema.fields)
+        ]
+    )
+
+
+def source_path(column: str) -> Column:
+    """The raw path of a row's file, as the ledger has it: Spark shows it as a URL."""
+    from pyspark.sql import functions as F
+
+    decoded = F.url_decode(F.replace(F.col(column), F.lit("+"), F.lit("%2B")))
+    return F.regexp_replace(decoded, "^file:(//)?/", "/")
+
+
+def plain_path(shown: str) -> str:
+    """The same for one path, here."""
+    return re.sub(r"^file:(//)?/", "/", unquote(shown))
+
+
+def culprits(spark: SparkSession, fmt: Format, looks: Sequence[Look], data: StructType) -> list[FileFailure]:
+    """The files of these that cannot be read into `data`, found by reading without writing.
+
+    One read counts the malformed records of each file; where a file cannot even be read, Spark names it, or the files
+    are halved until it stands alone. Raises SparkUnavailable where Spark is the fault.
+    """
+    failures: list[FileFailure] = []
+    rest = list(looks)
+    while rest:
+        try:
+            with spark_errors():
+                malformed = _malformed(spark, fmt, rest, data)
+        except Exception as error:
+            named = [look for look in rest if look.path in named_paths(str(error), rest)]
+            if not named and len(rest) == 1:
+                named = rest
+            if not named:
+                half = len(rest) // 2
+                found = culprits(spark, fmt, rest[:half], data) + culprits(spark, fmt, rest[half:], data)
+                return failures + found
+            failures += [explain(error, look.path) for look in named]
+            gone = {look.path for look in named}
+            rest = [look for look in rest if look.path not in gone]
+            continue
+        return failures + malformed
+    return failures
+
+
+def _malformed(
+    spark: SparkSession, fmt: Format, looks: Sequence[Look], data: StructType
+) -> list[FileFailure]:
+    """Files with malformed records; an exception where a file cannot be read at all."""
+    from pyspark.sql import functions as F
+
+    failures = []
+    for members in Looks(list(looks)).groups().values():
+        frame = fmt.read(spark, members, data, keep_malformed=True)
+        # The hash has every column parsed; without it Spark would skip what nobody asks for.
+        everything = F.hash(*[_column(field.name) for field in data.fields if not _holds_map(field.dataType)])
+        rows = (
+            frame.groupBy("_path")
+            .agg(
+                F.count(F.col(CORRUPT_COLUMN)).alias("bad"),
+                F.count(F.lit(1)).alias("all"),
+                F.first(CORRUPT_COLUMN, ignorenulls=True).alias("first"),
+                F.max(everything).alias("parsed"),
+            )
+            .where("bad > 0")
+            .collect()
+        )
+        for row in rows:
+            record = (
+                row["first"]
+                if len(row["first"]) <= _MOST_OF_A_RECORD
+                else row["first"][:_MOST_OF_A_RECORD] + "…"
+            )
+            message = f"{row['bad']} of its {row['all']} records do not fit the table's columns; the first: {record!r}"
+            failures.append(FileFailure(plain_path(row["_path"]), DATA_MALFORMED, message))
+    return failures
+
+
+def named_paths(message: str, looks: Sequence[Look]) -> set[str]:
+    """Those of the batch's files that an error of Spark's names."""
+    known = {look.path for look in looks}
+    shown = re.findall(r"file:/[^\s]*(?:[^\n]*?)(?=\. |\.\n|\.$| does not exist|$|\n)", message)
+    candidates = {plain_path(text.rstrip(".")) for text in shown} | {plain_path(text) for text in shown}
+    return candidates & known
+
+
+def explain(error: Exception, path: str) -> FileFailure:
+    """An error of Spark's about one file, as a category and a sentence."""
+    text = str(error).split("JVM stacktrace:")[0]
+    if re.search(r"FILE_NOT_EXIST|PATH_NOT_FOUND|FileNotFoundException|No such file", text):
+        return FileFailure(path, MISSING, "it vanished while it was being read")
+    if re.search(r"AccessDenied|Permission denied|403|Forbidden", text):
+        return FileFailure(path, AUTH, "Spark has no right to read it")
+    if re.search(
+        r"EOFException|Unexpected end of|ZipException|ZlibException|incorrect header check|not in GZIP", text
+    ):
+        return FileFailure(path, DATA_MALFORMED, "its compressed content is cut off or damaged")
+    if re.search(r"MALFORMED_RECORD|BadRecordException|MALFORMED_CSV_RECORD", text):
+        return FileFailure(path, DATA_MALFORMED, "its records do not fit the table's columns")
+    if re.search(r"PARQUET_COLUMN_DATA_TYPE_MISMATCH|CAST_OVERFLOW|CAST_INVALID_INPUT", text):
+        return FileFailure(
+            path, SCHEMA_MISMATCH, f"its values do not fit the table's columns: {_first_line(text)}"
+        )
+    return FileFailure(path, DATA_MALFORMED, f"Spark cannot read it: {_first_line(text)}")
+
+
+def run_error(error: Exception) -> RunStopped:
+    """An error of Spark's that no file is to blame for."""
+    text = str(error).split("JVM stacktrace:")[0]
+    if "No space left on device" in text or "SQLITE_FULL" in text:
+        return RunStopped("the disk is full: free some space and run again; nothing was lost", WRITE_FAILURE)
+    if re.search(r"SparkOutOfMemoryError|OutOfMemoryError", text):
+        return RunStopped(
+            "Spark ran out of memory: give it more, or lower limits.max_bytes_per_batch", WRITE_FAILURE
+        )
+    category = CONNECTIVITY if "UNAVAILABLE" in text else UNKNOWN
+    return RunStopped(f"Spark failed: {_first_line(text)}", category)
+
+
+def _first_line(text: str) -> str:
+    lines = [line.strip() for line in text.strip().splitlines() if line.strip()]
+    return (lines[0] if lines else "no reason given")[:400]
+
+
+def _column(name: str) -> Column:
+    from pyspark.sql import functions as F
+
+    return F.col(identifier(name))
+
+
+def _holds_map(kind: object) -> bool:
+    """Spark hashes no maps."""
+    from pyspark.sql import types as T
+
+    match kind:
+        case T.MapType():
+            return True
+        case T.ArrayType():
+            return _holds_map(kind.elementType)
+        case T.StructType():
+            return any(_holds_map(field.dataType) for field in kind.fields)
+        case _:
+            return False

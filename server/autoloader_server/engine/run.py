@@ -1,0 +1,323 @@
+"""One run from its first line to its last."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import insert, select, update
+from sqlalchemy.exc import OperationalError
+
+from autoloader_sdk.discovery.errors import SourceError, SourceForbidden, SourceMissing
+from autoloader_sdk.models import IngestionCreate
+from autoloader_server.db.tables import batches, ingestions, processed_files, run_errors, runs
+from autoloader_server.engine import ledger
+from autoloader_server.engine.claim import claim_batch
+from autoloader_server.engine.counts import count_files
+from autoloader_server.engine.discover import discover, take_up_failed
+from autoloader_server.engine.errors import (
+    AUTH,
+    CONNECTIVITY,
+    DATA_MALFORMED,
+    MISSING,
+    UNKNOWN,
+    WRITE_FAILURE,
+    GenerationChanged,
+    LeaseLost,
+    RunCancelled,
+    RunStopped,
+)
+from autoloader_server.engine.lease import Lease, owner_is_dead
+from autoloader_server.engine.load import load
+from autoloader_server.engine.prepare import (
+    check_history,
+    drop_misfits,
+    follow_schema,
+    look_into,
+    make_table,
+    own_table,
+)
+from autoloader_server.engine.read import run_error
+from autoloader_server.engine.schema import without
+from autoloader_server.engine.settle import clean_up, settle
+from autoloader_server.engine.work import Work
+from autoloader_server.spark.errors import SparkError
+from autoloader_server.spark.sessions import spark_errors
+
+if TYPE_CHECKING:
+    from autoloader_server.service import Service
+
+_log = logging.getLogger(__name__)
+
+
+def execute(service: Service, run_id: str) -> None:
+    """Do a queued run. Its end, good or bad, is written into its row; nothing is raised for what a run can meet.
+
+    A run that cannot begin, because another one of its ingestion is going, is left in the queue.
+    """
+    lease = Lease(
+        service.database,
+        run_id,
+        seconds=service.settings.lease_seconds,
+        renew_seconds=service.settings.lease_renew_seconds,
+    )
+    work = _begin(service, run_id, lease)
+    if work is None:
+        return
+    lease.on_cancel = work.interrupt
+    lease.start()
+    try:
+        _attempt(work, service)
+    finally:
+        lease.stop()
+    _after(work)
+
+
+def _begin(service: Service, run_id: str, lease: Lease) -> Work | None:
+    """Take the run from the queue, unless a live one of the same ingestion is going."""
+    with service.database.write() as connection:
+        row = connection.execute(
+            select(runs).where(runs.c.id == run_id, runs.c.status == "queued")
+        ).one_or_none()
+        if row is None:
+            return None
+        going = connection.execute(
+            select(
+                runs.c.id,
+                runs.c.lease_owner,
+                (runs.c.lease_expires_at < service.database.clock).label("expired"),
+            ).where(runs.c.ingestion_id == row.ingestion_id, runs.c.status == "running")
+        ).all()
+        if any(not (other.expired or owner_is_dead(other.lease_owner)) for other in going):
+            return None
+        for other in going:
+            end_dead_run(connection, other.id)
+        ingestion = connection.execute(
+            select(ingestions).where(ingestions.c.id == row.ingestion_id, ingestions.c.deleted_at.is_(None))
+        ).one_or_none()
+        if ingestion is None:
+            values: dict[str, Any] = {"status": "cancelled", "message": "the ingestion was deleted"}
+            connection.execute(
+                update(runs).where(runs.c.id == run_id).values(ended_at=ledger.now(), **values)
+            )
+            return None
+        connection.execute(
+            update(runs)
+            .where(runs.c.id == run_id)
+            .values(
+                status="running",
+                step="starting",
+                started_at=ledger.now(),
+                generation=ingestion.generation,
+                **lease.columns(),
+            )
+        )
+    return Work(
+        database=service.database,
+        sessions=service.spark_of(ingestion.cluster_id),
+        home=service.settings.home,
+        ledger_id=service.ledger_id,
+        run_id=run_id,
+        ingestion_id=ingestion.id,
+        generation=ingestion.generation,
+        spec=IngestionCreate.model_validate(ingestion.spec),
+        lease=lease,
+        created_at=ingestion.created_at,
+    )
+
+
+def end_dead_run(connection: Any, run_id: str) -> None:
+    """A run whose worker died ends as failed; the next run settles what it left."""
+    message = "the worker died in the middle of the run; the next run of this ingestion finishes its work"
+    ended = connection.execute(
+        update(runs)
+        .where(runs.c.id == run_id, runs.c.status == "running")
+        .values(status="failed", ended_at=ledger.now(), message=message, step=None, lease_token=None)
+    )
+    if ended.rowcount:
+        ledger.report(connection, run_id, CONNECTIVITY, message)
+
+
+def _attempt(work: Work, service: Service) -> None:
+    try:
+        work.reach("run_started")
+        _load_everything(work, service)
+        _finish(work)
+    except LeaseLost:
+        # The run belongs to somebody else now, or was ended: whatever is written is theirs to write.
+        _log.warning("run %s lost its lease and stops", work.run_id)
+        _give_up(work)
+    except GenerationChanged:
+        _end(work, "cancelled", "the ingestion was cleared or deleted while the run was going")
+    except RunCancelled as error:
+        _end(work, "cancelled", str(error))
+    except RunStopped as error:
+        _fail(work, error.category, str(error))
+    except SourceError as error:
+        kinds = {SourceMissing: MISSING, SourceForbidden: AUTH}
+        _fail(work, kinds.get(type(error), CONNECTIVITY), str(error))
+    except SparkError as error:
+        _fail(work, CONNECTIVITY, str(error))
+    except OperationalError as error:
+        _fail(work, WRITE_FAILURE, f"the ledger's database failed: {error.orig}; nothing was lost, run again")
+    except OSError as error:
+        _fail(work, WRITE_FAILURE, f"{error}; nothing was lost, run again")
+    except Exception as error:
+        if type(error).__module__.startswith("pyspark."):
+            stopped = run_error(error)
+            _fail(work, stopped.category, str(stopped))
+        else:
+            _log.exception("run %s failed by a fault of ours", work.run_id)
+            _fail(work, UNKNOWN, f"a fault in autoloader itself: {type(error).__name__}: {error}")
+
+
+def _load_everything(work: Work, service: Service) -> None:
+    settle(work)
+    clean_up(work)
+    work.reach("settled")
+    work.step("discovering")
+    found = discover(work.database, work.ingestion_id, work.spec, work.created_at)
+    with work.database.write() as connection:
+        limits = work.spec.limits
+        take_up_failed(
+            connection, work.ingestion_id, limits.max_attempts if limits else service.settings.max_attempts
+        )
+        for path, why in found.unreadable:
+            ledger.report(connection, work.run_id, DATA_MALFORMED, why, file=path)
+        counted = {"files_found": found.listed, "files_held": found.held, "files_skipped": found.skipped}
+        planned = ledger.count_waiting(connection, work.ingestion_id)
+        ledger.progress(connection, work.run_id, "discovered", files_planned=planned, **counted)
+    work.reach("discovered")
+    most_files = (
+        work.spec.limits.max_files_per_batch if work.spec.limits else service.settings.max_files_per_batch
+    )
+    most_bytes = (
+        work.spec.limits.max_bytes_per_batch if work.spec.limits else service.settings.max_bytes_per_batch
+    )
+    while _load_next(work, most_files, most_bytes):
+        pass
+
+
+def _load_next(work: Work, most_files: int, most_bytes: int) -> bool:
+    """Load the next batch of waiting files. False when none is waiting."""
+    with work.database.read() as connection:
+        files = ledger.first_bytes(ledger.waiting(connection, work.ingestion_id, most_files), most_bytes)
+    if not files:
+        return False
+    state = check_history(work)
+    with spark_errors():
+        known = without(work.schema, work.lineage) if state is not None else None
+    looks = look_into(work, files, known)
+    work.reach("inspected")
+    if not looks:
+        return True
+    if state is None:
+        if not make_table(work, looks):
+            raise RunStopped(
+                f"no column can be made out in the {len(looks)} files that wait, so there is no table to make: give "
+                "format.schema with inference manual, or wait for files with values",
+                DATA_MALFORMED,
+            )
+        with spark_errors():
+            state = work.table.state()
+        assert state is not None
+    ready = own_table(work, state)
+    work.reach("prepared")
+    looks = drop_misfits(work, looks)
+    if not looks:
+        return True
+    ready = follow_schema(work, ready, looks)
+    batch, taken = claim_batch(work, ready, files, looks)
+    if batch is None:
+        return True
+    work.reach("claimed")
+    wanted = {file.path for file in taken}
+    load(work, batch, taken, lambda: [look for look in looks if look.path in wanted])
+    return True
+
+
+def _finish(work: Work) -> None:
+    with work.database.read() as connection:
+        row = connection.execute(select(runs).where(runs.c.id == work.run_id)).one()
+        held = connection.execute(
+            select(processed_files.c.id).where(
+                processed_files.c.ingestion_id == work.ingestion_id,
+                processed_files.c.status == ledger.HELD,
+                processed_files.c.current,
+            )
+        ).all()
+    if held:
+        work.note(f"held: {len(held)} files changed after they were loaded")
+    if row.error_count == 0:
+        message = None if row.files_processed else _nothing(row)
+        _end(work, "success", message)
+    elif row.files_processed == 0:
+        _end(work, "failed", f"none of {row.error_count} files could be loaded")
+    else:
+        _end(work, "partial", f"{row.files_processed} files were loaded, {row.error_count} could not be")
+
+
+def _nothing(row: Any) -> str:
+    return "nothing new" if row.files_found else "there are no files at the source"
+
+
+def _fail(work: Work, category: str, message: str) -> None:
+    _end(work, "failed", message, category)
+
+
+def _end(work: Work, status: str, message: str | None, category: str | None = None) -> None:
+    """Write how the run ended, and let go of everything that it held."""
+    with work.database.write() as connection:
+        ended = connection.execute(
+            update(runs)
+            .where(runs.c.id == work.run_id, runs.c.lease_token == work.lease.token)
+            .values(status=status, message=message, ended_at=ledger.now(), step=None, lease_token=None)
+        )
+        if not ended.rowcount:
+            return
+        if category is not None and message is not None:
+            connection.execute(
+                insert(run_errors).values(
+                    run_id=work.run_id,
+                    file=None,
+                    error_type=category,
+                    message=message,
+                    timestamp=ledger.now(),
+                )
+            )
+        connection.execute(
+            update(batches).where(batches.c.lease_token == work.lease.token).values(lease_expires_at=0.0)
+        )
+        values: dict[str, Any] = {"last_run_id": work.run_id, "last_run_at": ledger.now()}
+        connection.execute(update(ingestions).where(ingestions.c.id == work.ingestion_id).values(**values))
+        if status in ("success", "partial"):
+            connection.execute(
+                update(ingestions)
+                .where(ingestions.c.id == work.ingestion_id, ingestions.c.status == "draft")
+                .values(status="active")
+            )
+
+
+def _give_up(work: Work) -> None:
+    """A worker without a lease ends its own run, if nobody else has: it did not do its work."""
+    with work.database.write() as connection:
+        connection.execute(
+            update(batches).where(batches.c.lease_token == work.lease.token).values(lease_expires_at=0.0)
+        )
+        mine = connection.execute(
+            select(runs.c.id).where(runs.c.id == work.run_id, runs.c.lease_token == work.lease.token)
+        ).scalar()
+        if mine is not None:
+            end_dead_run(connection, work.run_id)
+
+
+def _after(work: Work) -> None:
+    """What need not be waited for. Its failure is logged, and the next run does it."""
+    if not work.sessions.started:
+        return
+    try:
+        count_files(work)
+    except Exception as error:
+        _log.warning(
+            "the rows per file of run %s are not counted yet: %s", work.run_id, str(error).splitlines()[0]
+        )

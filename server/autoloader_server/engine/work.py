@@ -1,0 +1,102 @@
+"""What the steps of one run share."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from autoloader_sdk.models import IngestionCreate
+from autoloader_server.db.engine import Database
+from autoloader_server.engine import ledger
+from autoloader_server.engine.errors import RunCancelled
+from autoloader_server.engine.formats.base import Format
+from autoloader_server.engine.iceberg import Table
+from autoloader_server.engine.killpoints import reach
+from autoloader_server.engine.lease import Lease
+from autoloader_server.engine.read import make_format
+from autoloader_server.engine.sql import TableName
+from autoloader_server.spark.sessions import SparkSessions
+
+if TYPE_CHECKING:
+    from pyspark.sql.connect.session import SparkSession
+    from pyspark.sql.types import StructType
+
+
+@dataclass
+class Work:
+    """One run: its ingestion as it was when the run began, its lease, and its ways to the database and to Spark."""
+
+    database: Database
+    sessions: SparkSessions
+    home: Path
+    ledger_id: str
+    run_id: str
+    ingestion_id: str
+    generation: int
+    spec: IngestionCreate
+    lease: Lease
+    created_at: datetime
+    seen_stale: set[str] = field(default_factory=set)
+    _schema: StructType | None = None
+
+    @cached_property
+    def spark(self) -> SparkSession:
+        """One session for the whole run; its operations carry the run's tag, so that a cancellation can end them."""
+        self.step("starting Spark" if not self.sessions.started else "preparing")
+        spark = self.sessions.session()
+        spark.addTag(self.tag)
+        return spark
+
+    def interrupt(self) -> None:
+        """End what Spark is doing for this run."""
+        if self.sessions.started:
+            self.sessions.session().interruptTag(self.tag)
+
+    @property
+    def tag(self) -> str:
+        return f"autoloader-{self.run_id}"
+
+    @cached_property
+    def table(self) -> Table:
+        return Table(self.spark, self.table_name)
+
+    @property
+    def schema(self) -> StructType:
+        """The table's columns."""
+        if self._schema is None:
+            self._schema = self.table.schema()
+        return self._schema
+
+    def schema_changed(self) -> None:
+        self._schema = None
+
+    @cached_property
+    def table_name(self) -> TableName:
+        return TableName.of(self.spec.destination)
+
+    @cached_property
+    def format(self) -> Format:
+        return make_format(self.spec)
+
+    @property
+    def lineage(self) -> list[str]:
+        return list(self.spec.destination.lineage_columns or [])
+
+    def step(self, name: str, **counts: int) -> None:
+        """Say what the run is doing, for whoever watches it."""
+        with self.database.write() as connection:
+            ledger.progress(connection, self.run_id, name, **counts)
+
+    def note(self, sentence: str) -> None:
+        with self.database.write() as connection:
+            ledger.note(connection, self.run_id, sentence)
+
+    def reach(self, point: str) -> None:
+        """Between two steps: a place to be killed at, and to notice a lost lease or a cancellation."""
+        reach(point, self.home)
+        self.lease.check()
+        if self.lease.cancelled.is_set():
+            raise RunCancelled("cancelled; what had not been published is not in the table")

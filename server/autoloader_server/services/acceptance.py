@@ -1,0 +1,62 @@
+"""What of a valid ingestion this version carries out: the rest is refused, or taken and warned of."""
+
+from __future__ import annotations
+
+from autoloader_sdk.models import IngestionCreate
+from autoloader_server.services.errors import Fault
+from autoloader_server.settings import LOCAL_CLUSTER, Settings
+
+_SOURCES = ("local",)
+_FORMATS = ("csv", "json", "parquet")
+_SCHEMA_CHANGES = ("ignore", "append_new_columns")
+_CHANGED_FILES = ("hold",)
+
+
+def not_yet(body: IngestionCreate) -> list[Fault]:
+    """A fault for each value that the contract knows and a later version will carry out."""
+    checked = (
+        (("source", "type"), body.source.type, _SOURCES),
+        (("source", "on_changed_file"), body.source.on_changed_file, _CHANGED_FILES),
+        (("format", "type"), body.format.type, _FORMATS),
+        (("on_schema_change",), body.effective_on_schema_change, _SCHEMA_CHANGES),
+    )
+    return [
+        Fault(
+            ("body", *loc),
+            f"'{value}' is not there yet: a later version will know it; now: {', '.join(known)}",
+        )
+        for loc, value, known in checked
+        if value not in known
+    ]
+
+
+def warnings_of(body: IngestionCreate, settings: Settings, *, has_credentials: bool) -> list[str]:
+    """A sentence for each field that was taken and does nothing in this version.
+
+    `has_credentials` tells it of credentials that are stored apart from `body`.
+    """
+    found: list[str] = []
+    schedule, quality, layout = body.schedule, body.quality, body.destination.optimization
+    if schedule.frequency is not None or schedule.cron_expression is not None:
+        found.append(
+            "schedule: nothing will fire the schedule: this service has no scheduler yet; run it by hand or by cron"
+        )
+    if schedule.backfill is not None and schedule.backfill.enabled:
+        found.append("schedule.backfill: is not carried out; use source.modified_after to load from a day on")
+    if quality is not None and quality.row_count_threshold is not None:
+        found.append("quality.row_count_threshold: is kept, but runs are not judged by it yet")
+    if quality is not None and (quality.alerts_enabled or quality.alert_recipients):
+        found.append("quality: alerts are kept, but nobody is alerted yet")
+    if layout is not None and (layout.z_ordering_enabled or layout.z_ordering_columns):
+        found.append("destination.optimization: z-ordering is kept, but not carried out yet")
+    if has_credentials and body.source.type == "local":
+        found.append("source.credentials: local files need none; they are kept encrypted and not used")
+    found += [
+        f"format.options.{name}: has no effect on {body.format.type}" for name in body.format.idle_options
+    ]
+    known = {LOCAL_CLUSTER, "default", *(cluster.id for cluster in settings.clusters)}
+    if body.cluster_id not in known:
+        found.append(
+            f"cluster_id: '{body.cluster_id}' is not in GET /clusters, so runs go to the default, '{LOCAL_CLUSTER}'"
+        )
+    return found

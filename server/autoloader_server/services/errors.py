@@ -1,0 +1,55 @@
+"""What a use case refuses. The API answers each with its status; `detail` is for the caller to read.
+
+ServiceRefusal
+├── NotFound      404
+├── Conflict      409
+├── Invalid       422, with one entry for each field at fault
+└── NotYet        501: a later version will do it
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+
+class ServiceRefusal(Exception):
+    """A request that cannot be carried out; the message says why and what to do."""
+
+    status_code = 400
+
+
+class NotFound(ServiceRefusal):
+    """There is no such thing (any more)."""
+
+    status_code = 404
+
+
+class Conflict(ServiceRefusal):
+    """It clashes with the state that things are in."""
+
+    status_code = 409
+
+
+class NotYet(ServiceRefusal):
+    """This version does not do that."""
+
+    status_code = 501
+
+
+class Fault(NamedTuple):
+    """What is wrong with one field: where it is in the request, and a sentence."""
+
+    loc: tuple[str | int, ...]
+    message: str
+
+
+class Invalid(ServiceRefusal):
+    """A value that cannot be taken, found beyond what the body's model checks."""
+
+    status_code = 422
+
+    def __init__(self, faults: list[Fault]) -> None:
+        super().__init__(
+            "; ".join(f"{'.'.join(map(str, fault.loc[1:]))}: {fault.message}" for fault in faults)
+        )
+        self.faults = faults

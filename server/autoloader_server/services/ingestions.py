@@ -1,0 +1,250 @@
+"""Ingestions: made, found, changed, paused, deleted."""
+
+from __future__ import annotations
+
+import hashlib
+import uuid
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import Connection, RowMapping, and_, or_, select, update
+
+from autoloader_sdk.models import IngestionCreate, IngestionData, IngestionUpdate
+from autoloader_server.db.tables import ingestions, runs
+from autoloader_server.security.secrets import SecretsKeyError
+from autoloader_server.services.acceptance import not_yet, warnings_of
+from autoloader_server.services.clock import now
+from autoloader_server.services.errors import Conflict, Invalid, NotFound
+from autoloader_server.services.paging import Page, cursor_of, key_of
+
+if TYPE_CHECKING:
+    from autoloader_server.service import Service
+
+
+def create(
+    service: Service, body: IngestionCreate, *, unique_name: bool = False, idempotency_key: str | None = None
+) -> IngestionData:
+    """Save a new ingestion as a draft.
+
+    Names may be there twice; `unique_name` raises Conflict where one of that name is there.
+
+    With an idempotency key the id follows from it: a request that is sent again, even after a crash in the middle of the
+    first one, makes no second ingestion.
+
+    Raises Invalid where a value is one that a later version will know.
+    """
+    faults = not_yet(body)
+    if faults:
+        raise Invalid(faults)
+    ingestion_id = _new_id(idempotency_key)
+    spec = body.wire()
+    credentials = spec["source"].pop("credentials", None)
+    moment = now()
+    values = {
+        "id": ingestion_id,
+        "name": body.name,
+        "status": "draft",
+        "cluster_id": body.cluster_id,
+        "spec": spec,
+        "credentials": service.secrets.encrypt(credentials) if credentials else None,
+        "created_at": moment,
+        "updated_at": moment,
+    }
+    with service.database.write() as connection:
+        made = connection.execute(select(ingestions.c.id).where(ingestions.c.id == ingestion_id)).scalar()
+        if made is None:
+            if unique_name and (other := _named(connection, body.name)):
+                raise Conflict(f"an ingestion named '{body.name}' is there already: {other}")
+            connection.execute(ingestions.insert().values(values))
+    return get(service, ingestion_id)
+
+
+def get(service: Service, ingestion_id: str) -> IngestionData:
+    """One ingestion; raises NotFound."""
+    with service.database.read() as connection:
+        return _data(service, row_of(connection, ingestion_id))
+
+
+def find(
+    service: Service,
+    *,
+    status: str | None = None,
+    source_type: str | None = None,
+    limit: int | None = None,
+    cursor: str | None = None,
+) -> Page[IngestionData]:
+    """The ingestions that are not deleted, in the order they were made."""
+    query = select(ingestions).where(ingestions.c.deleted_at.is_(None))
+    if status is not None:
+        query = query.where(ingestions.c.status == status)
+    if source_type is not None:
+        query = query.where(ingestions.c.spec["source"]["type"].as_string() == source_type)
+    if cursor is not None:
+        (after,) = key_of(cursor, str)
+        created = select(ingestions.c.created_at).where(ingestions.c.id == after).scalar_subquery()
+        query = query.where(
+            or_(
+                ingestions.c.created_at > created,
+                and_(ingestions.c.created_at == created, ingestions.c.id > after),
+            )
+        )
+    query = query.order_by(ingestions.c.created_at, ingestions.c.id)
+    if limit is not None:
+        query = query.limit(limit + 1)
+    with service.database.read() as connection:
+        rows = connection.execute(query).mappings().all()
+    shown = rows if limit is None else rows[:limit]
+    more = limit is not None and len(rows) > limit
+    return Page([_data(service, row) for row in shown], cursor_of(shown[-1]["id"]) if more else None)
+
+
+def change(service: Service, ingestion_id: str, body: IngestionUpdate) -> IngestionData:
+    """Change what was given (`status`, `schedule`, `quality`, `alert_recipients`) and leave the rest."""
+    given = body.wire()
+    with service.database.write() as connection:
+        row = row_of(connection, ingestion_id)
+        spec = dict(row["spec"])
+        for name in ("schedule", "quality"):
+            if name in given:
+                spec[name] = given[name] if name == "quality" else given[name] or {}
+        if "alert_recipients" in given:
+            spec["quality"] = {**(spec.get("quality") or {}), "alert_recipients": given["alert_recipients"]}
+        values: dict[str, Any] = {"spec": spec, "updated_at": now(), "version": ingestions.c.version + 1}
+        if given.get("status") is not None:
+            values |= {"status": given["status"], "status_reason": None}
+        connection.execute(update(ingestions).where(ingestions.c.id == ingestion_id).values(values))
+    return get(service, ingestion_id)
+
+
+def set_status(service: Service, ingestion_id: str, status: str) -> None:
+    """Pause or resume; raises NotFound."""
+    with service.database.write() as connection:
+        row_of(connection, ingestion_id)
+        connection.execute(
+            update(ingestions)
+            .where(ingestions.c.id == ingestion_id)
+            .values(status=status, status_reason=None, updated_at=now(), version=ingestions.c.version + 1)
+        )
+
+
+def delete(service: Service, ingestion_id: str, *, delete_table: bool = False, force: bool = False) -> None:
+    """Leave a tombstone: unfinished work is burned by its raised generation, the run history stays.
+
+    `delete_table` drops the destination too, before anything else is changed; raises Conflict where another ingestion
+    loads into it, unless `force`.
+    """
+    with service.database.read() as connection:
+        row = row_of(connection, ingestion_id)
+        if delete_table and not force:
+            others = loading_into(connection, row["spec"]["destination"], but=ingestion_id)
+            if others:
+                raise Conflict(
+                    f"the table is not dropped: {', '.join(others)} also loads into it. Delete with force=true to drop "
+                    "it all the same, or without delete_table to keep it."
+                )
+    moment = now()
+    with service.database.write() as connection:
+        row_of(connection, ingestion_id)
+        connection.execute(
+            update(ingestions)
+            .where(ingestions.c.id == ingestion_id)
+            .values(
+                deleted_at=moment,
+                updated_at=moment,
+                generation=ingestions.c.generation + 1,
+                version=ingestions.c.version + 1,
+            )
+        )
+        its = runs.c.ingestion_id == ingestion_id
+        connection.execute(
+            update(runs)
+            .where(its, runs.c.status == "queued")
+            .values(
+                status="cancelled", started_at=moment, ended_at=moment, message="the ingestion was deleted"
+            )
+        )
+        connection.execute(update(runs).where(its, runs.c.status == "running").values(cancel_requested=True))
+    if delete_table:
+        _drop_table(service, row)
+
+
+def row_of(connection: Connection, ingestion_id: str) -> RowMapping:
+    """The row of an ingestion that is not deleted; raises NotFound."""
+    query = select(ingestions).where(ingestions.c.id == ingestion_id, ingestions.c.deleted_at.is_(None))
+    row = connection.execute(query).mappings().one_or_none()
+    if row is None:
+        raise NotFound(f"ingestion {ingestion_id} not found")
+    return row
+
+
+def loading_into(connection: Connection, destination: Mapping[str, Any], *, but: str) -> list[str]:
+    """The ids of the other ingestions with this destination. Spark's catalogs tell names apart by case or do not:
+    taken here as if they did not.
+    """
+    query = select(ingestions.c.id, ingestions.c.spec["destination"]).where(
+        ingestions.c.deleted_at.is_(None), ingestions.c.id != but
+    )
+    wanted = _table_key(destination)
+    return [row[0] for row in connection.execute(query) if _table_key(row[1]) == wanted]
+
+
+def _named(connection: Connection, name: str) -> str | None:
+    query = select(ingestions.c.id).where(ingestions.c.name == name, ingestions.c.deleted_at.is_(None))
+    return connection.execute(query.limit(1)).scalar()
+
+
+def _table_key(destination: Mapping[str, Any]) -> list[str]:
+    return [str(destination[part]).casefold() for part in ("catalog", "database", "table")]
+
+
+def _drop_table(service: Service, row: RowMapping) -> None:
+    from autoloader_server.engine.sql import TableName
+
+    table = TableName.of(IngestionCreate.model_validate(row["spec"]).destination)
+    service.spark_of(row["cluster_id"]).session().sql(f"DROP TABLE IF EXISTS {table.quoted} PURGE")
+
+
+def _new_id(idempotency_key: str | None) -> str:
+    if idempotency_key is None:
+        return f"ing_{uuid.uuid4().hex[:12]}"
+    return f"ing_{hashlib.sha256(idempotency_key.encode()).hexdigest()[:12]}"
+
+
+def _data(service: Service, row: RowMapping) -> IngestionData:
+    """An ingestion as it is answered: as it was sent, with defaults, and with its credentials masked."""
+    body = IngestionCreate.model_validate(row["spec"])
+    answer = body.model_dump(mode="json", by_alias=True)
+    if body.format.options is not None:
+        answer["format"]["options"] = body.format.options.wire()
+    warnings = [row["status_reason"]] if row["status_reason"] else []
+    if row["credentials"] is not None:
+        try:
+            answer["source"]["credentials"] = dict.fromkeys(
+                service.secrets.decrypt(row["credentials"]), "***"
+            )
+        except SecretsKeyError as error:
+            # It can be looked at, paused and deleted all the same; a run of it fails with this sentence.
+            answer["source"]["credentials"] = {}
+            warnings.append(f"source.credentials: {error}")
+    cluster = service.cluster(row["cluster_id"])
+    warnings += warnings_of(body, service.settings, has_credentials=row["credentials"] is not None)
+    return IngestionData.model_validate(
+        {
+            **answer,
+            "id": row["id"],
+            "tenant_id": row["tenant_id"],
+            "status": row["status"],
+            "on_schema_change": body.effective_on_schema_change,
+            "spark_connect_url": cluster.url if cluster else None,
+            "metadata": {
+                "last_run_id": row["last_run_id"],
+                "last_run_time": row["last_run_at"],
+                "schema_version": row["schema_version"],
+            },
+            "prefect_deployment_id": row["prefect_deployment_id"],
+            "created_at": row["created_at"],
+            "updated_at": row["updated_at"],
+            "created_by": row["created_by"],
+            "warnings": warnings,
+        }
+    )

@@ -1,0 +1,214 @@
+"""Where runs are carried out: daemon threads of this process, and a sweep that takes up what nobody carries out.
+
+Not `concurrent.futures`: its pools are shut down at interpreter exit before an embedded service could wait for its runs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from threading import Event, Lock, Thread
+from typing import TYPE_CHECKING
+
+from sqlalchemy import ColumnElement, func, select, true, update
+
+from autoloader_server.db.tables import ingestions, run_errors, runs
+from autoloader_server.security.redact import logger, redact
+from autoloader_server.services.clock import now
+
+if TYPE_CHECKING:
+    from autoloader_server.service import Service
+
+_log = logger(__name__)
+_SWEEP_SECONDS = 3.0
+_KEYS_SWEPT_EVERY = 1200  # sweeps: an hour
+
+
+class RunQueue:
+    """Carries out queued runs, at most `max_parallel_runs` at a time and one for each ingestion.
+
+    The database is the queue: a row with status `queued` is taken up by whichever process sees it first (the engine makes
+    it `running` only once). What is kept here is just which runs this process is at.
+    """
+
+    def __init__(self, service: Service, execute: Callable[[Service, str], None] | None = None) -> None:
+        self._service = service
+        self._execute = execute
+        self._lock = Lock()
+        self._active: dict[str, str] = {}
+        self._waiting: dict[str, str] = {}
+        self._closed = Event()
+        self._idle = Event()
+        self._idle.set()
+        self._sweeper: Thread | None = None
+
+    def start(self) -> None:
+        """Sweep once now, and then every few seconds."""
+        self.sweep()
+        self._sweeper = Thread(target=self._sweep_on, name="autoloader-sweep", daemon=True)
+        self._sweeper.start()
+
+    def submit(self, run_id: str, ingestion_id: str) -> None:
+        """Carry out a queued run as soon as there is room, and none of its ingestion is going here."""
+        with self._lock:
+            if self._closed.is_set() or run_id in self._waiting or run_id in self._active:
+                return
+            self._waiting[run_id] = ingestion_id
+            self._idle.clear()
+            self._fill()
+
+    def active(self) -> list[str]:
+        """The ids of the runs that this process carries out or is about to."""
+        with self._lock:
+            return [*self._active, *self._waiting]
+
+    def wait_idle(self, timeout: float | None = None) -> bool:
+        """Wait until this process has nothing to carry out; False where the time was over first."""
+        return self._idle.wait(timeout)
+
+    def close(self) -> None:
+        """Take up nothing more. Runs that are going keep their threads."""
+        self._closed.set()
+        with self._lock:
+            self._waiting.clear()
+            if not self._active:
+                self._idle.set()
+        if self._sweeper is not None:
+            self._sweeper.join(timeout=10)
+
+    def sweep(self) -> None:
+        """End the runs of dead workers, and take up queued runs whose ingestion has nothing going."""
+        going: set[str] = set()
+        queued: list[tuple[str, str]] = []
+        clock = self._service.database.clock
+        columns = (runs.c.id, runs.c.ingestion_id, runs.c.status, runs.c.lease_owner, runs.c.lease_token)
+        expired = (runs.c.lease_expires_at.is_(None) | (runs.c.lease_expires_at < clock)).label("expired")
+        with self._service.database.read() as connection:
+            rows = connection.execute(
+                select(*columns, expired)
+                .where(runs.c.status.in_(("queued", "running")))
+                .order_by(runs.c.created_at)
+            ).all()
+        for row in rows:
+            if row.status == "queued":
+                queued.append((row.id, row.ingestion_id))
+            elif row.id in self._active or not self._is_dead(row.lease_owner, expired=bool(row.expired)):
+                going.add(row.ingestion_id)
+            else:
+                self._bury(row.id, row.lease_token)
+        for run_id, ingestion_id in queued:
+            if ingestion_id not in going:
+                self.submit(run_id, ingestion_id)
+
+    def _is_dead(self, owner: dict[str, object] | None, *, expired: bool) -> bool:
+        from autoloader_server.engine.lease import owner_is_dead
+
+        return expired or owner_is_dead(owner)
+
+    def _bury(self, run_id: str, token: str | None) -> None:
+        message = "the worker died in the middle of the run; the next run finishes its work"
+        same = runs.c.lease_token.is_(None) if token is None else runs.c.lease_token == token
+        self._end(run_id, same, message, "worker_died")
+
+    def _sweep_on(self) -> None:
+        from autoloader_server.services.idempotency import forget_old_keys
+
+        count = 0
+        while not self._closed.wait(_SWEEP_SECONDS):
+            try:
+                self.sweep()
+                if count % _KEYS_SWEPT_EVERY == 0:
+                    forget_old_keys(self._service.database)
+                count += 1
+            except Exception:  # noqa: BLE001 - the database may be away for a while; the thread has to outlive that
+                _log.exception("the sweep for waiting and dead runs failed; it is tried again")
+
+    def _fill(self) -> None:
+        """Start what there is room for. The lock is held."""
+        for run_id, ingestion_id in list(self._waiting.items()):
+            if self._closed.is_set() or len(self._active) >= self._service.settings.max_parallel_runs:
+                return
+            if ingestion_id in self._active.values():
+                continue
+            del self._waiting[run_id]
+            self._active[run_id] = ingestion_id
+            Thread(
+                target=self._carry_out, args=(run_id, ingestion_id), name=f"run-{run_id[:8]}", daemon=True
+            ).start()
+
+    def _carry_out(self, run_id: str, ingestion_id: str) -> None:
+        try:
+            if self._execute is not None:
+                self._execute(self._service, run_id)
+            else:
+                from autoloader_server.engine.run import execute
+
+                execute(self._service, run_id)
+        except Exception as error:  # noqa: BLE001 - a bug, whatever it is, belongs on the run
+            _log.exception("run %s of %s ended by an error of the engine", run_id, ingestion_id)
+            self._record_bug(run_id, error)
+        finally:
+            next_run = self._next_of(ingestion_id, run_id)
+            with self._lock:
+                del self._active[run_id]
+                if next_run is not None and not self._closed.is_set():
+                    self._waiting.setdefault(next_run, ingestion_id)
+                self._fill()
+                if not self._active and not self._waiting:
+                    self._idle.set()
+
+    def _next_of(self, ingestion_id: str, done: str) -> str | None:
+        """The run that waited behind `done`. (`done` itself, still queued, was refused by the engine: the sweep's.)"""
+        waiting = select(runs.c.id).where(
+            runs.c.ingestion_id == ingestion_id, runs.c.status == "queued", runs.c.id != done
+        )
+        try:
+            with self._service.database.read() as connection:
+                found = connection.execute(waiting).scalar()
+        except Exception:  # noqa: BLE001 - logged, and the sweep does it
+            _log.exception("could not look for the next run of %s; the sweep will", ingestion_id)
+            return None
+        return None if found is None else str(found)
+
+    def _record_bug(self, run_id: str, error: Exception) -> None:
+        message = redact(
+            f"an error in the autoloader itself: {type(error).__name__}: {error}".split("\nJVM stacktrace:")[
+                0
+            ]
+        )
+        try:
+            self._end(run_id, true(), message, "internal")
+        except Exception:  # noqa: BLE001 - logged, and the sweep does it
+            _log.exception(
+                "run %s could not be recorded as failed; the sweep will end it when its lease expires", run_id
+            )
+
+    def _end(self, run_id: str, condition: ColumnElement[bool], message: str, error_type: str) -> None:
+        moment = now()
+        with self._service.database.write() as connection:
+            ended = connection.execute(
+                update(runs)
+                .where(runs.c.id == run_id, runs.c.status.in_(("queued", "running")), condition)
+                .values(
+                    status="failed",
+                    message=message,
+                    step=None,
+                    started_at=func.coalesce(runs.c.started_at, runs.c.created_at),
+                    ended_at=moment,
+                    lease_token=None,
+                    lease_owner=None,
+                    lease_expires_at=None,
+                )
+                .returning(runs.c.ingestion_id)
+            ).scalar()
+            if ended is not None:
+                connection.execute(
+                    run_errors.insert().values(
+                        run_id=run_id, error_type=error_type, message=message, timestamp=moment
+                    )
+                )
+                connection.execute(
+                    update(ingestions)
+                    .where(ingestions.c.id == ended)
+                    .values(last_run_id=run_id, last_run_at=moment)
+                )
+                _log.warning("run %s of %s: %s", run_id, ended, message)

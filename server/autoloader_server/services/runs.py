@@ -1,0 +1,189 @@
+"""Runs: asked for, looked at, cancelled, retried."""
+
+from __future__ import annotations
+
+import uuid
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
+
+from sqlalchemy import Connection, RowMapping, and_, or_, select, update
+from sqlalchemy.exc import IntegrityError
+
+from autoloader_sdk.models import FINISHED, RunData, RunReceipt
+from autoloader_server.db.tables import run_errors, runs
+from autoloader_server.services.clock import now
+from autoloader_server.services.errors import Conflict, NotFound
+from autoloader_server.services.ingestions import row_of
+from autoloader_server.services.paging import Page, cursor_of, key_of
+
+if TYPE_CHECKING:
+    from autoloader_server.service import Service
+
+_NAMESPACE = uuid.UUID("6f0f3c7e-3d1c-5c0e-9a63-4a7c4a2f7d11")
+
+
+def request(
+    service: Service,
+    ingestion_id: str,
+    *,
+    trigger: str = "manual",
+    force: bool = False,
+    retry_of: str | None = None,
+    idempotency_key: str | None = None,
+) -> RunReceipt:
+    """Ask for a run: it is there as `queued` at once, and carried out behind the answer.
+
+    While a run waits, further requests get that one's receipt. Raises NotFound, or Conflict where the ingestion is paused
+    (unless `force`).
+    """
+    try:
+        run_id, behind, message = _queue(service, ingestion_id, trigger, force, retry_of, idempotency_key)
+    except IntegrityError:
+        # Another process was quicker; its run is the one that waits.
+        run_id, behind, message = _queue(service, ingestion_id, trigger, force, retry_of, idempotency_key)
+    if behind is None:
+        service.queue.submit(run_id, ingestion_id)
+    return RunReceipt(status="accepted", run_id=run_id, method="direct", message=message)
+
+
+def retry(
+    service: Service, ingestion_id: str, run_id: str, *, force: bool = False, key: str | None = None
+) -> RunReceipt:
+    """A new run over the files that failed in `run_id`; raises Conflict while that one is not finished."""
+    original = get(service, ingestion_id, run_id)
+    if original.status not in FINISHED:
+        raise Conflict(f"run {run_id} is {original.status}: it can be retried when it has ended")
+    receipt = request(
+        service, ingestion_id, trigger="retry", force=force, retry_of=run_id, idempotency_key=key
+    )
+    return receipt.model_copy(update={"status": "retry_scheduled", "original_run_id": run_id})
+
+
+def cancel(service: Service, ingestion_id: str, run_id: str) -> RunData:
+    """End a queued run now, a running one at its next safe point; a finished one is left as it is."""
+    with service.database.write() as connection:
+        _row(connection, ingestion_id, run_id)
+        moment = now()
+        connection.execute(
+            update(runs)
+            .where(runs.c.id == run_id, runs.c.status == "queued")
+            .values(
+                status="cancelled", started_at=moment, ended_at=moment, message="cancelled before it started"
+            )
+        )
+        connection.execute(
+            update(runs).where(runs.c.id == run_id, runs.c.status == "running").values(cancel_requested=True)
+        )
+    return get(service, ingestion_id, run_id)
+
+
+def get(service: Service, ingestion_id: str, run_id: str) -> RunData:
+    """One run, also of an ingestion that was deleted; raises NotFound."""
+    with service.database.read() as connection:
+        return _with_errors(connection, [_row(connection, ingestion_id, run_id)])[0]
+
+
+def find(
+    service: Service, ingestion_id: str, *, days: int = 30, limit: int = 100, cursor: str | None = None
+) -> Page[RunData]:
+    """The runs of the last days, newest first; none where the ingestion is not known."""
+    since = now() - timedelta(days=days)
+    query = select(runs).where(runs.c.ingestion_id == ingestion_id, runs.c.created_at >= since)
+    if cursor is not None:
+        stamp, after = key_of(cursor, str, str)
+        created = datetime.fromisoformat(str(stamp))
+        query = query.where(
+            or_(runs.c.created_at < created, and_(runs.c.created_at == created, runs.c.id < str(after)))
+        )
+    query = query.order_by(runs.c.created_at.desc(), runs.c.id.desc()).limit(limit + 1)
+    with service.database.read() as connection:
+        rows = connection.execute(query).mappings().all()
+        shown = list(rows[:limit])
+        items = _with_errors(connection, shown)
+    more = len(rows) > limit
+    return Page(items, cursor_of(shown[-1]["created_at"].isoformat(), shown[-1]["id"]) if more else None)
+
+
+def _queue(
+    service: Service, ingestion_id: str, trigger: str, force: bool, retry_of: str | None, key: str | None
+) -> tuple[str, str | None, str]:
+    """Insert a queued run, or find the one that is there already: its id, the run that it waits for, a sentence."""
+    run_id = str(uuid.uuid4() if key is None else uuid.uuid5(_NAMESPACE, f"{ingestion_id} {key}"))
+    with service.database.write() as connection:
+        ingestion = row_of(connection, ingestion_id)
+        its = runs.c.ingestion_id == ingestion_id
+        going = connection.execute(select(runs.c.id).where(its, runs.c.status == "running")).scalar()
+        if connection.execute(select(runs.c.id).where(runs.c.id == run_id)).scalar() is not None:
+            return run_id, going, "this run was asked for already"
+        if ingestion["status"] == "paused" and not force:
+            raise Conflict(f"ingestion {ingestion_id} is paused: resume it, or run it once with force=true")
+        waiting = connection.execute(select(runs.c.id).where(its, runs.c.status == "queued")).scalar()
+        if waiting is not None:
+            return str(waiting), going, "a run is waiting already: this is its receipt"
+        connection.execute(
+            runs.insert().values(
+                id=run_id,
+                ingestion_id=ingestion_id,
+                status="queued",
+                trigger=trigger,
+                created_at=now(),
+                generation=ingestion["generation"],
+                retry_of=retry_of,
+            )
+        )
+    return run_id, going, "the run starts now" if going is None else f"the run starts when run {going} has ended"
+
+
+def _row(connection: Connection, ingestion_id: str, run_id: str) -> RowMapping:
+    query = select(runs).where(runs.c.id == run_id, runs.c.ingestion_id == ingestion_id)
+    row = connection.execute(query).mappings().one_or_none()
+    if row is None:
+        raise NotFound(f"run {run_id} of ingestion {ingestion_id} not found")
+    return row
+
+
+def _with_errors(connection: Connection, rows: list[RowMapping]) -> list[RunData]:
+    by_run: dict[str, list[RowMapping]] = {row["id"]: [] for row in rows}
+    query = select(run_errors).where(run_errors.c.run_id.in_(by_run)).order_by(run_errors.c.id)
+    for error in connection.execute(query).mappings():
+        by_run[error["run_id"]].append(error)
+    return [_data(row, by_run[row["id"]]) for row in rows]
+
+
+def _data(row: RowMapping, errors: list[RowMapping]) -> RunData:
+    end = row["ended_at"] or (now() if row["started_at"] else None)
+    seconds = (end - row["started_at"]).total_seconds() if end and row["started_at"] else 0.0
+    shown = (
+        "id",
+        "ingestion_id",
+        "started_at",
+        "ended_at",
+        "status",
+        "trigger",
+        "spark_job_id",
+        "flow_run_id",
+        "message",
+    )
+    extra = ("created_at", "step", "retry_of", "cancel_requested")
+    return RunData.model_validate(
+        {
+            **{name: row[name] for name in (*shown, *extra)},
+            "metrics": {
+                "files_processed": row["files_processed"],
+                "records_ingested": row["records_ingested"],
+                "bytes_read": row["bytes_read"],
+                "bytes_written": row["bytes_written"],
+                "duration_seconds": round(max(seconds, 0.0), 3),
+                "error_count": row["error_count"],
+                "held": row["files_held"],
+                "skipped": row["files_skipped"],
+                "files_found": row["files_found"],
+                "files_planned": row["files_planned"],
+            },
+            "errors": [
+                {name: error[name] for name in ("file", "error_type", "message", "timestamp")}
+                for error in errors
+            ],
+            "warnings": row["notes"] or [],
+        }
+    )

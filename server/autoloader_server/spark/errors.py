@@ -1,0 +1,25 @@
+"""What can go wrong before Spark runs anything.
+
+SparkError
+├── JavaNotFound      no Java that this Spark runs on
+├── JarUnavailable    a jar is not in the cache and could not be fetched, or has the wrong content
+└── SparkUnavailable  the server did not start, died, or does not answer
+"""
+
+from __future__ import annotations
+
+
+class SparkError(Exception):
+    """Spark cannot be used; the message says why and what to do."""
+
+
+class JavaNotFound(SparkError):
+    """No Java that this Spark runs on was found."""
+
+
+class JarUnavailable(SparkError):
+    """A jar that the local server needs is missing or is not the pinned one."""
+
+
+class SparkUnavailable(SparkError):
+    """The Spark server did not start, died, or does not answer."""

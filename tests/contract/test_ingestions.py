@@ -1,0 +1,370 @@
+"""Ingestions, as existing clients know them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from copy import deepcopy
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from autoloader_server.db.tables import ingestions as table
+from autoloader_server.service import Service
+from sqlalchemy import select
+
+API = "/api/v1"
+PATH = f"{API}/ingestions"
+Body = dict[str, Any]
+
+
+def changed(body: Body, path: str, value: Any) -> Body:
+    copy = deepcopy(body)
+    *parents, last = path.split(".")
+    at = copy
+    for name in parents:
+        at = at.setdefault(name, {})
+    at[last] = value
+    return copy
+
+
+def fields_at_fault(answer: httpx.Response) -> list[str]:
+    assert answer.status_code == 422, answer.text
+    return [".".join(str(part) for part in fault["loc"][1:]) for fault in answer.json()["detail"]]
+
+
+def test_a_new_ingestion_is_a_draft_with_an_id_of_twelve_hex_digits(http: httpx.Client, body: Body) -> None:
+    answer = http.post(PATH, json=body)
+    assert answer.status_code == 201
+    made = answer.json()
+    assert re.fullmatch(r"ing_[0-9a-f]{12}", made["id"])
+    assert made["status"] == "draft"
+    assert made["tenant_id"] == "default"
+    assert made["prefect_deployment_id"] is None
+    assert made["source"]["path"] == body["source"]["path"]
+    assert made["destination"]["write_mode"] == "append"
+    assert set(made["metadata"]) >= {
+        *("checkpoint_location", "last_run_id", "last_run_time", "next_run_time"),
+        *("schema_version", "estimated_monthly_cost"),
+    }
+    for moment in (made["created_at"], made["updated_at"]):
+        assert datetime.fromisoformat(moment).utcoffset() is not None
+    assert http.get(f"{PATH}/{made['id']}").json() == made
+
+
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [
+        ("schedule", {}),
+        ("schedule", dict.fromkeys(("frequency", "time", "timezone", "cron_expression", "backfill"))),
+        ("schedule.backfill", {"enabled": False}),
+        ("quality.row_count_threshold", None),
+        ("format.options", {"multiline": False}),
+        ("format.schema", {"inference": "auto", "evolution_enabled": False, "schema_json": None}),
+        ("source.file_pattern", "2026-*/{a,b}?.csv"),
+        ("destination.lineage_columns", ["_source_file"]),
+        ("cluster_id", "a-cluster-that-nobody-knows"),
+    ],
+)
+def test_what_clients_send_in_practice_is_taken_and_echoed(
+    http: httpx.Client, body: Body, path: str, value: Any
+) -> None:
+    answer = http.post(PATH, json=changed(body, path, value))
+    assert answer.status_code == 201, answer.text
+    shown: Any = answer.json()
+    for name in path.split("."):
+        shown = shown[name]
+    if isinstance(value, dict):
+        assert {name: shown.get(name) for name in value} == value
+    else:
+        assert shown == value
+
+
+@pytest.mark.parametrize(
+    ("schema", "rule", "echoed"),
+    [
+        (None, None, "ignore"),
+        ({"evolution_enabled": True}, None, "append_new_columns"),
+        ({"evolution_enabled": True}, "ignore", "ignore"),
+        ({"evolution_enabled": False}, "append_new_columns", "append_new_columns"),
+    ],
+)
+def test_the_schema_rule_in_force_is_echoed(
+    http: httpx.Client, body: Body, schema: Body | None, rule: str | None, echoed: str
+) -> None:
+    sent = changed(body, "format.schema", schema) | {"on_schema_change": rule}
+    assert http.post(PATH, json=sent).json()["on_schema_change"] == echoed
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "field", "hint"),
+    [
+        ("nmae", "x", "nmae", "name"),
+        ("source.file_patern", "*", "source.file_patern", "file_pattern"),
+        ("source.type", "ftp", "source.type", "local"),
+        ("format.type", "cvs", "format.type", "csv"),
+        ("format.options.multilne", True, "format.options.multilne", "multiline"),
+        ("destination.write_mode", "overwrite", "destination.write_mode", "append"),
+        ("schedule.frequency", "dayly", "schedule.frequency", "daily"),
+        ("schedule.time", "25:00", "schedule.time", "HH:MM"),
+        ("schedule.timezone", "Europe/Berlim", "schedule.timezone", "Europe/Berlin"),
+        ("schedule.cron_expression", "0 0 31 2", "schedule.cron_expression", "five fields"),
+        ("schedule.cron_expression", "0 61 * * *", "schedule.cron_expression", "61"),
+        ("on_schema_change", "append", "on_schema_change", "append_new_columns"),
+        ("name", "", "name", ""),
+        ("source.path", "relative/folder", "source.path", "absolute"),
+    ],
+)
+def test_a_wrong_field_or_value_is_named_with_the_nearest_right_one_and_nothing_is_saved(
+    http: httpx.Client, body: Body, path: str, value: Any, field: str, hint: str
+) -> None:
+    answer = http.post(PATH, json=changed(body, path, value))
+    assert fields_at_fault(answer) == [field]
+    assert hint in answer.json()["detail"][0]["msg"]
+    assert http.get(PATH).json() == []
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "field"),
+    [
+        ("source", {"type": "s3", "path": "s3://bucket/a/"}, "source.type"),
+        ("source", {"type": "gcs", "path": "gs://bucket/a/"}, "source.type"),
+        ("source", {"type": "azure_blob", "path": "abfss://c@a.dfs.core.windows.net/x"}, "source.type"),
+        ("source.on_changed_file", "replace", "source.on_changed_file"),
+        ("format", {"type": "avro"}, "format.type"),
+        ("format", {"type": "orc"}, "format.type"),
+        ("on_schema_change", "sync_all_columns", "on_schema_change"),
+        ("on_schema_change", "fail", "on_schema_change"),
+    ],
+)
+def test_a_value_that_a_later_version_will_know_is_refused_by_name(
+    http: httpx.Client, body: Body, path: str, value: Any, field: str
+) -> None:
+    answer = http.post(PATH, json=changed(body, path, value))
+    assert fields_at_fault(answer) == [field]
+    assert "later version" in answer.json()["detail"][0]["msg"]
+    assert http.get(PATH).json() == []
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "word"),
+    [
+        ("schedule", {"frequency": "daily", "time": "02:00"}, "nothing will fire the schedule"),
+        ("schedule.backfill", {"enabled": True}, "backfill"),
+        ("quality", {"alerts_enabled": True, "alert_recipients": ["a@example.org"]}, "alert"),
+        ("quality", {"row_count_threshold": 5}, "row_count_threshold"),
+        ("destination.optimization", {"z_ordering_enabled": True, "z_ordering_columns": ["a"]}, "z-ordering"),
+        ("cluster_id", "elsewhere", "cluster_id"),
+    ],
+)
+def test_a_field_that_does_nothing_is_taken_and_warned_of(
+    http: httpx.Client, body: Body, path: str, value: Any, word: str
+) -> None:
+    made = http.post(PATH, json=changed(body, path, value)).json()
+    assert any(word in warning for warning in made["warnings"])
+    assert http.get(f"{PATH}/{made['id']}").json()["warnings"] == made["warnings"]
+
+
+def test_a_plain_ingestion_has_no_warnings(http: httpx.Client, body: Body) -> None:
+    assert http.post(PATH, json=body).json()["warnings"] == []
+
+
+SECRET = "wJalrXUtnFEMI/K7MDENG+bPx"
+
+
+def test_credentials_are_never_sent_back_and_lie_encrypted(
+    http: httpx.Client, service: Service, body: Body
+) -> None:
+    sent = changed(body, "source.credentials", {"user": "someone-special", "password": SECRET})
+    answer = http.post(PATH, json=sent)
+    assert answer.json()["source"]["credentials"] == {"user": "***", "password": "***"}
+    everything = (answer.text, http.get(PATH).text, http.get(f"{PATH}/{answer.json()['id']}").text)
+    assert not any(SECRET in text or "someone-special" in text for text in everything)
+    with service.database.read() as connection:
+        row = connection.execute(select(table.c.spec, table.c.credentials)).one()
+    assert SECRET not in str(row.spec) and SECRET.encode() not in row.credentials
+    assert service.secrets.decrypt(row.credentials) == {"user": "someone-special", "password": SECRET}
+    service.database.close()
+    assert not any(
+        SECRET.encode() in file.read_bytes() for file in service.home.rglob("*") if file.is_file()
+    )
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        lambda body: body["source"]["credentials"].update({"pasword": [SECRET]}) or body | {"nmae": SECRET},
+        lambda body: changed(body, "source", {"type": "local", "path": SECRET, "credentials": {"password": SECRET}}),
+        lambda body: changed(body, "source.credentials", SECRET),
+        lambda body: changed(body, "format", {"type": "csv", "password": SECRET}),
+    ],
+)
+def test_no_error_repeats_what_was_sent(
+    http: httpx.Client, body: Body, spoil: Callable[[Body], Body], caplog: pytest.LogCaptureFixture
+) -> None:
+    answer = http.post(PATH, json=spoil(changed(body, "source.credentials", {"password": SECRET})))
+    assert answer.status_code == 422
+    assert SECRET not in answer.text
+    assert SECRET not in caplog.text
+    assert all(set(fault) == {"type", "loc", "msg"} for fault in answer.json()["detail"])
+
+
+def test_a_body_that_is_no_json_is_422_without_its_text(http: httpx.Client) -> None:
+    sent = '{"password": "' + SECRET + '"'
+    answer = http.post(PATH, content=sent, headers={"Content-Type": "application/json"})
+    assert answer.status_code == 422
+    assert SECRET not in answer.text
+
+
+def test_the_list_is_filtered_by_status_and_source_type(http: httpx.Client, body: Body) -> None:
+    first, second = (http.post(PATH, json=body | {"name": name}).json()["id"] for name in ("a", "b"))
+    assert [each["id"] for each in http.get(PATH).json()] == [first, second]
+    http.post(f"{PATH}/{first}/pause")
+    assert [each["id"] for each in http.get(PATH, params={"status": "paused"}).json()] == [first]
+    assert [each["id"] for each in http.get(PATH, params={"status": "draft"}).json()] == [second]
+    assert http.get(PATH, params={"status": "active"}).json() == []
+    assert len(http.get(PATH, params={"source_type": "local"}).json()) == 2
+    assert http.get(PATH, params={"source_type": "s3"}).json() == []
+    assert http.get(PATH, params={"source_type": "local", "status": "paused"}).json()[0]["id"] == first
+
+
+def test_following_the_link_header_shows_each_ingestion_once(http: httpx.Client, body: Body) -> None:
+    made = [http.post(PATH, json=body | {"name": f"n{number}"}).json()["id"] for number in range(7)]
+    seen: list[str] = []
+    answer = http.get(PATH, params={"limit": 3, "status": "draft"})
+    while True:
+        assert isinstance(answer.json(), list)
+        seen += [each["id"] for each in answer.json()]
+        if "next" not in answer.links:
+            break
+        answer = http.get(answer.links["next"]["url"])
+    assert seen == made
+    assert "link" not in http.get(PATH).headers
+
+
+@pytest.mark.parametrize("cursor", ["x", "bm90IGpzb24", "WzFd"])
+def test_a_made_up_cursor_is_422(http: httpx.Client, cursor: str) -> None:
+    assert fields_at_fault(http.get(PATH, params={"cursor": cursor})) == ["cursor"]
+
+
+def test_put_changes_what_was_given_and_nothing_else(http: httpx.Client, ingestion: str, body: Body) -> None:
+    before = http.get(f"{PATH}/{ingestion}").json()
+    answer = http.put(f"{PATH}/{ingestion}", json={"schedule": {"frequency": "daily", "time": "03:30"}})
+    assert answer.status_code == 200
+    assert answer.json()["schedule"]["time"] == "03:30"
+    assert answer.json()["updated_at"] > before["updated_at"]
+    same = ("id", "name", "status", "source", "format", "destination", "quality", "created_at")
+    assert {name: answer.json()[name] for name in same} == {name: before[name] for name in same}
+
+    http.put(f"{PATH}/{ingestion}", json={"quality": {"row_count_threshold": 7}})
+    answer = http.put(f"{PATH}/{ingestion}", json={"alert_recipients": ["a@example.org"]})
+    assert answer.json()["quality"]["alert_recipients"] == ["a@example.org"]
+    assert answer.json()["quality"]["row_count_threshold"] == 7
+    assert answer.json()["schedule"]["time"] == "03:30"
+    assert http.put(f"{PATH}/{ingestion}", json={"status": "active"}).json()["status"] == "active"
+
+
+@pytest.mark.parametrize(
+    ("sent", "field"),
+    [
+        ({"scheduel": {}}, "scheduel"),
+        ({"schedule": {"time": "3 am"}}, "schedule.time"),
+        ({"status": "on"}, "status"),
+        ({"name": "other"}, "name"),
+    ],
+)
+def test_put_refuses_what_it_cannot_change(http: httpx.Client, ingestion: str, sent: Body, field: str) -> None:
+    before = http.get(f"{PATH}/{ingestion}").json()
+    assert fields_at_fault(http.put(f"{PATH}/{ingestion}", json=sent)) == [field]
+    assert http.get(f"{PATH}/{ingestion}").json() == before
+
+
+def test_pause_and_resume(http: httpx.Client, ingestion: str) -> None:
+    answer = http.post(f"{PATH}/{ingestion}/pause")
+    assert (answer.status_code, answer.json()) == (200, {"status": "paused"})
+    assert http.get(f"{PATH}/{ingestion}").json()["status"] == "paused"
+    answer = http.post(f"{PATH}/{ingestion}/resume")
+    assert (answer.status_code, answer.json()) == (200, {"status": "active"})
+    assert http.get(f"{PATH}/{ingestion}").json()["status"] == "active"
+
+
+def test_delete_answers_204_and_keeps_the_run_history(
+    http: httpx.Client, service: Service, ingestion: str, add_run: Callable[..., str]
+) -> None:
+    run_id = add_run(ingestion)
+    answer = http.delete(f"{PATH}/{ingestion}")
+    assert (answer.status_code, answer.content) == (204, b"")
+    assert http.get(f"{PATH}/{ingestion}").status_code == 404
+    assert http.get(PATH).json() == []
+    assert [run["id"] for run in http.get(f"{PATH}/{ingestion}/runs").json()] == [run_id]
+    assert http.get(f"{PATH}/{ingestion}/runs/{run_id}").status_code == 200
+    with service.database.read() as connection:
+        tombstone = connection.execute(select(table).where(table.c.id == ingestion)).one()
+    assert tombstone.deleted_at is not None
+    assert tombstone.generation == 1, "work of an older generation must be burned"
+
+
+def test_delete_ends_what_waits_and_asks_what_goes_to_stop(
+    http: httpx.Client, ingestion: str, going: str
+) -> None:
+    waiting = http.post(f"{PATH}/{ingestion}/run").json()["run_id"]
+    http.delete(f"{PATH}/{ingestion}")
+    assert http.get(f"{PATH}/{ingestion}/runs/{waiting}").json()["status"] == "cancelled"
+    assert http.get(f"{PATH}/{ingestion}/runs/{going}").json()["cancel_requested"] is True
+
+
+def test_a_table_that_another_ingestion_loads_into_is_not_dropped(
+    http: httpx.Client, ingestion: str, body: Body
+) -> None:
+    other = http.post(PATH, json=changed(body, "destination.table", "ORDERS") | {"name": "other"}).json()["id"]
+    answer = http.delete(f"{PATH}/{ingestion}", params={"delete_table": True})
+    assert answer.status_code == 409
+    assert other in answer.json()["detail"]
+    assert http.get(f"{PATH}/{ingestion}").status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("GET", ""),
+        ("PUT", ""),
+        ("DELETE", ""),
+        ("POST", "/run"),
+        ("POST", "/pause"),
+        ("POST", "/resume"),
+        ("DELETE", "/processed-files"),
+        ("GET", "/files"),
+        ("GET", "/runs/9b2d4a52-0000-0000-0000-000000000000"),
+        ("POST", "/runs/9b2d4a52-0000-0000-0000-000000000000/retry"),
+        ("POST", "/runs/9b2d4a52-0000-0000-0000-000000000000/cancel"),
+        ("GET", "/schema-versions"),
+        ("GET", "/schema-versions/2"),
+        ("GET", "/schema-versions/latest"),
+    ],
+)
+def test_an_unknown_ingestion_is_404_with_not_found(http: httpx.Client, method: str, path: str) -> None:
+    answer = http.request(method, f"{PATH}/ing_000000000000{path}", json={} if method == "PUT" else None)
+    assert answer.status_code == 404
+    assert "not found" in answer.json()["detail"]
+
+
+def test_names_may_be_there_twice_unless_asked_otherwise(http: httpx.Client, ingestion: str, body: Body) -> None:
+    answer = http.post(PATH, json=body, params={"unique_name": True})
+    assert answer.status_code == 409
+    assert ingestion in answer.json()["detail"]
+    assert http.post(PATH, json=body).status_code == 201
+    assert http.post(PATH, json=body | {"name": "b"}, params={"unique_name": True}).status_code == 201
+
+
+@pytest.mark.parametrize("name", ["a'b", 'a"b', "a`b", "a.b", "ü", "; DROP TABLE ingestions --", "x" * 255])
+def test_awkward_names_are_kept_as_they_are(http: httpx.Client, body: Body, name: str) -> None:
+    made = http.post(PATH, json=changed(body, "destination.table", name) | {"name": name})
+    assert made.status_code == 201, made.text
+    assert made.json()["name"] == name
+    assert made.json()["destination"]["table"] == name
+
+
+def test_a_folder_that_does_not_exist_yet_can_be_configured(http: httpx.Client, body: Body, tmp_path: Path) -> None:
+    assert http.post(PATH, json=changed(body, "source.path", str(tmp_path / "later"))).status_code == 201

@@ -1,0 +1,249 @@
+"""What is the same for all routes: health, errors, request ids, idempotency, who may call."""
+
+from __future__ import annotations
+
+import concurrent.futures
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from autoloader_sdk._http.asgi import LoopThread, PlainASGI
+from autoloader_server.db.tables import idempotency_keys, schema_versions
+from autoloader_server.embedded import EmbeddedService, open_service
+from autoloader_server.service import Service
+from autoloader_server.services.idempotency import forget_old_keys
+from sqlalchemy import func, select, update
+
+API = "/api/v1"
+PATH = f"{API}/ingestions"
+
+
+def test_the_root_names_the_service(http: httpx.Client) -> None:
+    answer = http.get("/").json()
+    assert answer["status"] == "healthy"
+    assert answer["name"] and answer["version"]
+
+
+def test_health_checks_the_database_and_starts_no_spark(http: httpx.Client, service: Service) -> None:
+    answer = http.get("/health")
+    assert answer.status_code == 200
+    assert (answer.json()["status"], answer.json()["database"]) == ("healthy", "healthy")
+    assert answer.json()["spark"] == "not_started"
+    assert not service.spark.started
+
+
+def test_health_is_503_when_the_database_is_gone(http: httpx.Client, service: Service) -> None:
+    service.database.close()
+    for file in service.home.glob("autoloader.db*"):
+        file.unlink()
+    (service.home / "autoloader.db").mkdir()
+    try:
+        answer = http.get("/health")
+        assert answer.status_code == 503
+        assert answer.json()["status"] == "unhealthy"
+        away = http.get(PATH)
+        assert away.status_code == 503
+        assert "database" in away.json()["detail"]
+    finally:
+        (service.home / "autoloader.db").rmdir()
+
+
+def test_openapi_has_the_routes_of_the_contract(http: httpx.Client) -> None:
+    paths = http.get("/openapi.json").json()["paths"]
+    assert {f"{PATH}/{{ingestion_id}}/run", f"{API}/clusters", "/health"} <= set(paths)
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("POST", "/ingestions/test"),
+        ("POST", "/ingestions/estimate-cost"),
+        ("POST", "/ingestions/ing_0/refresh/full"),
+        ("POST", "/ingestions/ing_0/refresh/new-only"),
+        ("POST", "/ingestions/ing_0/preview"),
+        ("GET", "/ingestions/ing_0/flow-runs"),
+    ],
+)
+def test_what_comes_later_answers_501_with_a_sentence(http: httpx.Client, method: str, path: str) -> None:
+    answer = http.request(method, API + path)
+    assert answer.status_code == 501
+    assert len(answer.json()["detail"].split()) > 3
+
+
+def test_each_answer_has_a_request_id_and_keeps_the_callers(http: httpx.Client) -> None:
+    first, second = (http.get("/").headers["X-Request-ID"] for _ in range(2))
+    assert first != second
+    for path in ("/", "/nowhere", f"{PATH}/ing_0"):
+        assert http.get(path, headers={"X-Request-ID": "mine-1"}).headers["X-Request-ID"] == "mine-1"
+    for bad in ("a b", "x" * 200, "<script>"):
+        assert http.get("/", headers={"X-Request-ID": bad}).headers["X-Request-ID"] != bad
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status"),
+    [("GET", "/nowhere", 404), ("PATCH", PATH, 405), ("GET", f"{API}/clusters/nowhere", 404)],
+)
+def test_errors_have_a_detail(http: httpx.Client, method: str, path: str, status: int) -> None:
+    answer = http.request(method, path)
+    assert answer.status_code == status
+    assert answer.json()["detail"]
+
+
+# Who may call.
+
+
+@pytest.mark.parametrize("host", ["evil.example", "127.0.0.1.evil.example", "localhost@evil.example", "0.0.0.0", ""])
+def test_another_host_name_is_refused(http: httpx.Client, host: str) -> None:
+    answer = http.get(PATH, headers={"Host": host})
+    assert answer.status_code == 403
+    assert "Host" in answer.json()["detail"]
+    assert "X-Request-ID" in answer.headers
+
+
+@pytest.mark.parametrize("host", ["localhost", "127.0.0.1", "[::1]", "LOCALHOST"])
+def test_this_machines_names_are_let_in(http: httpx.Client, host: str) -> None:
+    assert http.get(PATH, headers={"Host": host}).status_code == 200
+
+
+@pytest.mark.parametrize("origin", ["http://evil.example", "null", "http://localhost:9999", "file://", "http://localhost.evil"])
+def test_a_page_of_another_site_is_refused(http: httpx.Client, body: dict[str, Any], origin: str) -> None:
+    assert http.post(PATH, json=body, headers={"Origin": origin}).status_code == 403
+    assert http.get(PATH).json() == []
+
+
+def test_the_port_in_host_and_origin_must_be_ours(embedded: EmbeddedService) -> None:
+    thread = LoopThread()
+    with httpx.Client(transport=PlainASGI(embedded.app, thread), base_url="http://127.0.0.1:8123") as client:
+        assert client.get(PATH).status_code == 200
+        assert client.get(PATH, headers={"Host": "localhost"}).status_code == 200
+        assert client.get(PATH, headers={"Host": "localhost:8124"}).status_code == 403
+        assert client.get(PATH, headers={"Origin": "http://localhost:8123"}).status_code == 200
+        assert client.get(PATH, headers={"Origin": "http://localhost:3000"}).status_code == 403
+        assert client.get(PATH, headers={"Origin": "http://localhost"}).status_code == 403
+    thread.stop()
+
+
+# Idempotency keys.
+
+
+def test_the_same_request_under_one_key_is_done_once(http: httpx.Client, body: dict[str, Any]) -> None:
+    first, second = (http.post(PATH, json=body, headers={"Idempotency-Key": "k"}) for _ in range(2))
+    assert (first.status_code, second.status_code) == (201, 201)
+    assert first.json() == second.json()
+    assert len(http.get(PATH).json()) == 1
+    assert http.post(PATH, json=body, headers={"Idempotency-Key": "k2"}).json()["id"] != first.json()["id"]
+
+
+def test_another_request_under_a_used_key_is_refused(http: httpx.Client, body: dict[str, Any]) -> None:
+    made = http.post(PATH, json=body, headers={"Idempotency-Key": "k"}).json()["id"]
+    assert http.post(PATH, json=body | {"name": "b"}, headers={"Idempotency-Key": "k"}).status_code == 422
+    assert http.post(f"{PATH}/{made}/pause", headers={"Idempotency-Key": "k"}).status_code == 422
+    assert http.get(f"{PATH}/{made}").json()["status"] == "draft"
+    assert len(http.get(PATH).json()) == 1
+
+
+def test_two_at_the_same_moment_make_one(http: httpx.Client, body: dict[str, Any]) -> None:
+    with concurrent.futures.ThreadPoolExecutor(8) as pool:
+        sent = [pool.submit(http.post, PATH, json=body, headers={"Idempotency-Key": "k"}) for _ in range(8)]
+        answers = [each.result() for each in sent]
+    assert {answer.status_code for answer in answers} == {201}
+    assert len({answer.json()["id"] for answer in answers}) == 1
+    assert len(http.get(PATH).json()) == 1
+
+
+def test_after_a_refusal_the_key_may_be_used_again(http: httpx.Client, body: dict[str, Any]) -> None:
+    wrong = body | {"on_schema_change": "fail"}
+    assert http.post(PATH, json=wrong, headers={"Idempotency-Key": "k"}).status_code == 422
+    assert http.post(PATH, json=body, headers={"Idempotency-Key": "k"}).status_code == 201
+
+
+def test_a_request_whose_process_died_is_done_again_without_doubling(
+    http: httpx.Client, service: Service, body: dict[str, Any], going: str, ingestion: str
+) -> None:
+    run_path = f"{PATH}/{ingestion}/run"
+    urls = ((PATH, {"json": body}), (run_path, {}))
+    first = [http.post(url, headers={"Idempotency-Key": f"k{url}"}, **sent).json() for url, sent in urls]
+    with service.database.write() as connection:
+        before = datetime.now(UTC) - timedelta(minutes=5)
+        connection.execute(update(idempotency_keys).values(status_code=None, answer=None, created_at=before))
+    again = [http.post(url, headers={"Idempotency-Key": f"k{url}"}, **sent).json() for url, sent in urls]
+    assert again[0] == first[0]
+    assert again[1]["run_id"] == first[1]["run_id"]
+    assert len(http.get(PATH).json()) == 2
+
+
+def test_keys_are_forgotten_after_a_day(http: httpx.Client, service: Service, body: dict[str, Any]) -> None:
+    for key in ("old", "new"):
+        http.post(PATH, json=body, headers={"Idempotency-Key": key})
+    with service.database.write() as connection:
+        before = datetime.now(UTC) - timedelta(hours=25)
+        connection.execute(update(idempotency_keys).where(idempotency_keys.c.key == "old").values(created_at=before))
+    forget_old_keys(service.database)
+    with service.database.read() as connection:
+        assert connection.execute(select(idempotency_keys.c.key)).scalars().all() == ["new"]
+
+
+# Clusters and schema versions.
+
+
+def test_the_local_cluster_is_always_there(http: httpx.Client) -> None:
+    (cluster,) = http.get(f"{API}/clusters").json()
+    assert cluster["id"] == "local"
+    assert set(cluster) >= {"id", "name", "status", "workers", "dbu_per_worker", "spark_connect_url", "pricing"}
+    assert cluster["pricing"] == {"dbu_rate": 0.0}
+    assert http.get(f"{API}/clusters/local").json() == cluster
+
+
+def test_configured_clusters_are_shown_without_their_token(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("THE_TOKEN", "a-very-secret-token")
+    cluster = {"id": "big", "name": "Big", "url": "sc://spark.example:443/;use_ssl=true", "token": "env:THE_TOKEN"}
+    cluster |= {"dbu_rate": 0.5, "workers": 8, "dbu_per_worker": 2}
+    opened = open_service(tmp_path / "home", clusters=[cluster])
+    thread = LoopThread()
+    try:
+        with httpx.Client(transport=PlainASGI(opened.app, thread), base_url=opened.base_url) as client:
+            answer = client.get(f"{API}/clusters/big")
+    finally:
+        thread.stop()
+        opened.close()
+    assert answer.json()["workers"] == 8
+    assert answer.json()["pricing"] == {"dbu_rate": 0.5}
+    assert "a-very-secret-token" not in answer.text
+    assert opened.service.settings.clusters[0].remote().endswith(";use_ssl=true;token=a-very-secret-token")
+
+
+@pytest.mark.parametrize("path", ["/clusters/nowhere", "/clusters/nowhere/test-connection"])
+def test_an_unknown_cluster_is_404_and_never_connects(http: httpx.Client, path: str) -> None:
+    answer = http.request("POST" if path.endswith("connection") else "GET", API + path)
+    assert answer.status_code == 404
+    assert "not found" in answer.json()["detail"]
+
+
+def test_an_ingestion_without_changes_has_no_schema_versions(http: httpx.Client, ingestion: str) -> None:
+    path = f"{PATH}/{ingestion}/schema-versions"
+    assert http.get(path).json() == {"versions": [], "total": 0, "current_version": 1}
+    latest = http.get(f"{path}/latest")
+    assert latest.status_code == 404
+    assert "no schema versions" in latest.json()["detail"]
+    assert http.get(f"{path}/2").status_code == 404
+
+
+def test_schema_versions_carry_both_sets_of_names(http: httpx.Client, service: Service, ingestion: str) -> None:
+    change = {"change_type": "NEW_COLUMN", "column_name": "b", "old_type": None, "new_type": "string"}
+    schema = {"type": "struct", "fields": []}
+    row = {"ingestion_id": ingestion, "detected_at": datetime.now(UTC), "schema_json": schema, "changes_json": [change]}
+    with service.database.write() as connection:
+        for version in (2, 3):
+            values = row | {"version": version, "strategy_applied": "append_new_columns", "affected_files": ["/d/a"]}
+            connection.execute(schema_versions.insert().values(values))
+        assert connection.execute(select(func.count()).select_from(schema_versions)).scalar() == 2
+    path = f"{PATH}/{ingestion}/schema-versions"
+    answer = http.get(path).json()
+    assert ([each["version"] for each in answer["versions"]], answer["total"], answer["current_version"]) == ([2, 3], 2, 3)
+    latest = http.get(f"{path}/latest").json()
+    assert latest == http.get(f"{path}/3").json() == answer["versions"][1]
+    assert latest["schema_json"] == latest["schema"] == schema
+    assert latest["changes_json"] == latest["changes"] == [change]
+    assert latest["strategy_applied"] == latest["resolution_type"] == "append_new_columns"

@@ -1,0 +1,182 @@
+"""The head of a CSV file: what Spark must be told, and what must not reach it."""
+
+from __future__ import annotations
+
+import bz2
+import csv
+import gzip
+import io
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from autoloader_sdk.discovery.csvfiles import CsvHead, CsvOptions, csv_head, read_csv_head
+from autoloader_sdk.discovery.heads import Head
+
+RFC = CsvOptions()
+
+
+def head_of(data: bytes, options: CsvOptions = RFC) -> CsvHead:
+    head = csv_head(Head(data, whole=True), options)
+    assert head is not None
+    return head
+
+
+@pytest.mark.parametrize(
+    ("data", "columns", "has_rows", "lines"),
+    [
+        (b"a,b\n1,2\n", ("a", "b"), True, 1),
+        (b"a,b", ("a", "b"), False, 1),
+        (b"a,b\r\n", ("a", "b"), False, 1),
+        (b"a,b\r1,2", ("a", "b"), True, 1),
+        (b"a,b\n\n \n", ("a", "b"), False, 1),
+        (b"\n \t\r\na,b\n1,2", ("a", "b"), True, 1),
+        (b'"a ""x""","b,c\nd",e\n1,2,3', ('a "x"', "b,c\nd", "e"), True, 2),
+        (b'"a"x,"",y"z\n', ("ax", "", 'y"z'), False, 1),
+        (b'"a\\",b\n1', ("a\\", "b"), True, 1),
+        (b" a , b \n", (" a ", " b "), False, 1),
+        (b"\xef\xbb\xbfa,b\n", ("a", "b"), False, 1),
+        ("ä,ß\n1,2".encode(), ("ä", "ß"), True, 1),
+    ],
+)
+def test_the_first_record_is_read_as_rfc_4180_says(
+    data: bytes, columns: tuple[str, ...], has_rows: bool, lines: int
+) -> None:
+    head = head_of(data)
+    assert (head.columns, head.has_rows, head.lines, head.problem) == (columns, has_rows, lines, None)
+
+
+@pytest.mark.parametrize("data", [b"", b"\n\n", b"  \t\n ", b"\xef\xbb\xbf", b"\xef\xbb\xbf\r\n"])
+def test_a_file_without_a_record_is_empty(data: bytes) -> None:
+    assert head_of(data).is_empty
+
+
+@given(
+    st.lists(
+        st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"])), min_size=2, max_size=6
+    )
+)
+def test_a_header_that_python_wrote_comes_back(columns: list[str]) -> None:
+    written = io.StringIO()
+    csv.writer(written, quoting=csv.QUOTE_ALL).writerow(columns)
+    data = written.getvalue().encode()
+    assert head_of(data).columns == tuple(columns)
+    for cut in range(
+        len(data)
+    ):  # a head that ends anywhere before the record does says so, and never guesses
+        assert csv_head(Head(data[:cut], whole=False), RFC) is None or cut >= len(data) - 1
+
+
+@pytest.mark.parametrize(
+    ("options", "data", "columns"),
+    [
+        ({"delimiter": ";"}, b"a;b,c\n", ("a", "b,c")),
+        ({"sep": "||"}, b'a||"b||c"||d\n', ("a", "b||c", "d")),
+        ({"delimiter": "\\t"}, b"a\tb\n", ("a", "b")),
+        ({"quote": "'"}, b"'a,b',\"c\n", ("a,b", '"c')),
+        ({"quote": ""}, b'"a,b"\n', ('"a', 'b"')),
+        ({"escape": "\\"}, b'"a\\"b","c\\\\","d\\e"\n', ('a"b', "c\\", "d\\e")),
+        ({"encoding": "ISO-8859-1"}, b"\xe4,b\n", ("ä", "b")),
+        ({"encoding": "UTF-16LE"}, "ä,b\n".encode("utf-16-le"), ("ä", "b")),
+        ({"encoding": "UTF-16"}, "ä,b\n".encode("utf-16-be"), ("ä", "b")),
+        ({"encoding": "UTF-16"}, "\ufeffä,b\n".encode("utf-16-le"), ("ä", "b")),
+        ({"header": True, "multiline": False}, b"a,b\n", ("a", "b")),
+    ],
+)
+def test_options_of_the_contract_are_followed(
+    options: dict[str, object], data: bytes, columns: tuple[str, ...]
+) -> None:
+    assert head_of(data, CsvOptions.from_mapping(options)).columns == columns
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ({"quote": "''"}, "format.options.quote"),
+        ({"escape": "ab"}, "format.options.escape"),
+        ({"delimiter": 1}, "format.options.delimiter"),
+        ({"encoding": "utf-9"}, "format.options.encoding"),
+    ],
+)
+def test_an_option_that_can_not_be_is_named(options: dict[str, object], says: str) -> None:
+    with pytest.raises(ValueError, match=says):
+        CsvOptions.from_mapping(options)
+
+
+@pytest.mark.parametrize(
+    ("text", "codec", "told"),
+    [("ä,b\n1,2", "utf-16", "UTF-16"), ("ä,b\n", "utf-32", "UTF-32"), ("ä,b\n", "utf-8-sig", "UTF-8")],
+)
+def test_a_byte_order_mark_tells_the_encoding(text: str, codec: str, told: str) -> None:
+    head = head_of(text.encode(codec))
+    assert (head.columns, head.encoding, head.bom) == (("ä", "b"), told, True)
+
+
+@pytest.mark.parametrize(
+    ("data", "says"),
+    [
+        (b"a,\xe4\n", r"byte 2 \(0xe4\) is not UTF-8: set format.options.encoding"),
+        ("a,b\n1,2\n".encode("utf-16-le"), "looks like UTF-16 without a byte order mark"),
+        (b"a,b\n\0\0\1\2", "byte 4 is NUL: it is a binary file"),
+        (b"PAR1\x15\x04\x15\0", "NUL"),
+        (gzip.compress(b"a,b\n"), "it is gzip-compressed, which neither its name"),
+        (bz2.compress(b"a,b\n"), "it is bzip2-compressed"),
+        (b'"a,b\n1,2\n', "quote that is never closed"),
+    ],
+)
+def test_what_is_not_text_of_the_encoding_is_refused(data: bytes, says: str) -> None:
+    head = head_of(data)
+    assert head.problem is not None
+    with pytest.raises(AssertionError, match=says):
+        raise AssertionError(head.problem)
+    assert head.columns == ()
+
+
+def test_columns_without_a_name_and_with_the_same_name_are_reported() -> None:
+    head = head_of(b"a,,A,b, \n")
+    assert head.duplicates == ("a", "A")
+    assert head.unnamed == (1, 4)
+
+
+def test_a_character_cut_in_two_by_the_end_of_the_head_is_no_error(tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    path.write_bytes(b"a,bc\n" + "ä".encode() * 100_000)
+    assert read_csv_head(str(path), RFC).columns == ("a", "bc")
+
+
+def test_a_header_longer_than_the_first_look_is_read_whole(tmp_path: Path) -> None:
+    columns = tuple(f"column_{number:05}" for number in range(20_000))
+    path = tmp_path / "wide.csv"
+    path.write_text(",".join(columns) + "\n1")
+    assert read_csv_head(str(path), RFC).columns == columns
+    path.write_bytes(b'"' + b"x" * 2_000_000)
+    assert "longer than 1 MiB" in (read_csv_head(str(path), RFC).problem or "")
+
+
+@pytest.mark.parametrize(("name", "compress"), [("a.csv.gz", gzip.compress), ("A.CSV.BZ2", bz2.compress)])
+def test_compressed_files_are_looked_into(
+    name: str, compress: Callable[[bytes], bytes], tmp_path: Path
+) -> None:
+    path = tmp_path / name
+    data = compress(b"a,b\n" + b"1,2\n" * 50_000)
+    path.write_bytes(data)
+    head = read_csv_head(str(path), RFC)
+    assert (head.columns, head.has_rows, head.problem) == (("a", "b"), True, None)
+    path.write_bytes(compress(b"a,b\n1,2\n")[:-5])
+    assert "cut short" in (read_csv_head(str(path), RFC).problem or "")
+    path.write_bytes(b"a,b\n1,2\n")
+    assert "damaged" in (read_csv_head(str(path), RFC).problem or "")
+
+
+def test_a_compression_that_can_not_be_read_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "a.csv.zst"
+    path.write_bytes(b"\x28\xb5\x2f\xfd")
+    assert "zstd-compressed" in (read_csv_head(str(path), RFC).problem or "")
+
+
+def test_a_file_that_is_gone_is_the_callers_to_tell(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError):
+        read_csv_head(str(tmp_path / "gone.csv"), RFC)

@@ -1,0 +1,203 @@
+"""What a person sees: text always, HTML that is safe and whole, progress where somebody looks."""
+
+import io
+import json
+import subprocess
+import sys
+from html.parser import HTMLParser
+from typing import Any
+
+import httpx
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from autoloader_sdk import Client
+from autoloader_sdk.files import File
+from autoloader_sdk.listing import Listing
+from autoloader_sdk.models import ClusterData, FileData, IngestionData, RunData
+from autoloader_sdk.notebook import display, progress
+
+EVIL = '<img src=x onerror="alert(1)">&amp;\'"</table><script>'
+RUN = {
+    "id": "r1",
+    "status": "partial",
+    "metrics": {
+        "files_processed": 334,
+        "records_ingested": 1_234_567,
+        "bytes_read": 1536,
+        "bytes_written": 3 * 1024**3,
+        "duration_seconds": 2.345,
+        "error_count": 1,
+        "held": 2,
+    },
+    "errors": [{"file": "bad.csv", "error_type": "data_malformed", "message": "line 3:\n  a quote is open"}],
+    "warnings": ["z-ordering does nothing here"],
+}
+
+
+class Elements(HTMLParser):
+    """The elements of a piece of HTML, and whether each is closed."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.seen: set[str] = set()
+        self.attributes: set[str] = set()
+        self.open: list[str] = []
+        self.text = ""
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.seen.add(tag)
+        self.attributes |= {name for name, _ in attrs}
+        self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+
+
+SAFE = {"div", "strong", "table", "caption", "thead", "tbody", "tr", "th", "td", "progress"}
+
+
+def check(html: str) -> Elements:
+    found = Elements(html)
+    assert not found.open
+    assert found.seen <= SAFE
+    assert found.attributes <= {"style", "scope"}
+    return found
+
+
+def test_a_run_as_text_has_its_figures_and_each_failed_file_with_the_reason() -> None:
+    assert display.run_text(RunData.model_validate(RUN)).splitlines() == [
+        "run r1: partial",
+        "  334 files, 1 failed, 1,234,567 rows, 1.5 KiB read, 3.0 GiB written, 2.3 s",
+        "  held: 2",
+        "  warning: z-ordering does nothing here",
+        "  failed: bad.csv: line 3: a quote is open",
+    ]
+
+
+def test_a_run_as_html_says_the_same() -> None:
+    found = check(display.run_html(RunData.model_validate(RUN)))
+    for words in ("partial", "1,234,567 rows", "bad.csv", "a quote is open", "held: 2"):
+        assert words in found.text
+    assert "progress" in check(display.run_html(RunData(id="r", status="running"))).seen
+
+
+texts = st.sampled_from([EVIL, ""]) | st.text()
+
+
+@given(texts, texts, texts)
+def test_whatever_came_from_data_is_text(path: str, message: str, status: str) -> None:
+    run = RunData.model_validate(
+        {"id": path, "status": status, "errors": [{"file": path, "message": message}]}
+    )
+    file = FileData(path=path, status=status, reason=message)
+    cluster = ClusterData(id=path, name=message, status=status)
+    ingestion = IngestionData.model_validate(
+        {"id": "i", "name": path, "status": status, "source": {"path": message}}
+    )
+    for html in (
+        display.run_html(run),
+        display.file_html(file),
+        display.cluster_html(cluster),
+        display.ingestion_html(ingestion),
+        display.listing_html([File(file)]),
+    ):
+        check(html)
+    assert " ".join(message.split()) in Elements(display.file_html(file)).text or not message.split()
+    for text in (display.run_text(run), display.file_text(file), display.ingestion_text(ingestion)):
+        assert text
+
+
+def test_reprs_of_nearly_empty_answers_ask_nothing_and_do_not_raise() -> None:
+    asked: list[str] = []
+
+    def handler(request: httpx.Request) -> httpx.Response:
+        asked.append(request.url.path)
+        found: Any = {"id": "ing_0123456789ab"}
+        if request.method == "POST":
+            found = {"status": "triggered"}
+        elif request.url.path.endswith("/clusters"):
+            found = [{"id": "c"}]
+        elif request.url.path.endswith("/ingestions"):
+            found = [found] * 60
+        return httpx.Response(200, json=found)
+
+    client = Client("http://127.0.0.1:9", transport=httpx.MockTransport(handler))
+    ingestion = client.ingestions.get("ing_0123456789ab")
+    records = [
+        ingestion,
+        ingestion.run(),
+        client.clusters.get("c"),
+        client.clusters.list(),
+        client.ingestions.list(),
+    ]
+    count = len(asked)
+    for record in records:
+        assert repr(record)
+        assert str(record)
+        check(record._repr_html_())  # type: ignore[attr-defined]
+    assert "60 entries (the first 50)" in records[-1]._repr_html_()  # type: ignore[attr-defined]
+    assert check(Listing([])._repr_html_()).text == "none"
+    assert len(asked) == count
+
+
+def test_in_a_terminal_progress_is_one_line_a_second_and_the_end_at_once(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    now = 0.0
+    show = progress._terminal(lambda: now)
+    for moment, status in (
+        (0.0, "queued"),
+        (0.4, "running"),
+        (1.0, "running"),
+        (1.5, "running"),
+        (1.6, "success"),
+    ):
+        now = moment
+        show(RunData(id="r", status=status))
+    lines = capsys.readouterr().err.splitlines()
+    assert [line.split()[0] for line in lines] == ["0.0", "1.0", "1.6"]
+    assert "success" in lines[-1]
+
+
+def test_where_nobody_looks_progress_is_quiet_unless_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stderr", io.StringIO())
+    with progress.progress() as show:
+        show(RunData(id="r", status="running"))
+    assert sys.stderr.getvalue() == ""
+    with progress.progress(always=True) as show:
+        for status in ("running", "running", "success"):
+            show(RunData(id="r", status=status))
+    assert len(sys.stderr.getvalue().splitlines()) == 2
+
+
+NOTEBOOK = """
+import json
+from IPython.core.displaypub import CapturingDisplayPublisher
+from IPython.core.interactiveshell import InteractiveShell
+shell = InteractiveShell.instance()
+shell.kernel = object()
+shell.display_pub = CapturingDisplayPublisher()
+from autoloader_sdk.models import RunData
+from autoloader_sdk.notebook.progress import progress
+with progress() as show:
+    for status in ("running", "running", "success"):
+        show(RunData(id="r", status=status))
+print(json.dumps(shell.display_pub.outputs))
+"""
+
+
+def test_in_a_notebook_progress_is_one_block_that_updates() -> None:
+    done = subprocess.run([sys.executable, "-c", NOTEBOOK], capture_output=True, text=True, check=True)
+    first, last = json.loads(done.stdout.splitlines()[-1])
+    assert (first["update"], last["update"]) == (False, True)
+    assert first["transient"] == last["transient"]
+    assert set(last["data"]) == {"text/plain", "text/html"}
+    assert "<progress>" in first["data"]["text/html"]
+    assert "success" in last["data"]["text/html"]
+    assert done.stderr == ""

@@ -1,0 +1,300 @@
+"""What only a made-up service shows: tries again, pages, and each error as the right exception."""
+
+import asyncio
+import json
+import pickle
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import httpx
+import pytest
+import stamina
+
+from autoloader_sdk import AsyncClient, Client, errors
+
+URL = "https://user:s3cret@service.example.org/behind/proxy"
+Handler = Callable[[httpx.Request], httpx.Response]
+
+
+@pytest.fixture(autouse=True)
+def _no_waiting() -> Iterator[None]:
+    with stamina.set_testing(True, attempts=4, cap=True):
+        yield
+
+
+def client(handler: Handler, **options: Any) -> Client:
+    return Client(URL, token="t0ken", transport=httpx.MockTransport(handler), **options)
+
+
+def answers(*responses: httpx.Response | Exception) -> tuple[Handler, list[httpx.Request]]:
+    """A service that gives these answers, one after the other, and the requests it got."""
+    seen: list[httpx.Request] = []
+
+    def handler(request: httpx.Request) -> httpx.Response:
+        seen.append(request)
+        answer = responses[min(len(seen), len(responses)) - 1]
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    return handler, seen
+
+
+def test_a_request_has_the_token_the_prefix_and_the_proxys_path() -> None:
+    handler, seen = answers(httpx.Response(200, json=[]))
+    client(handler).ingestions.list(status="active")
+    assert str(seen[0].url).endswith("service.example.org/behind/proxy/api/v1/ingestions?status=active")
+    assert seen[0].headers["Authorization"] == "Bearer t0ken"
+
+
+@pytest.mark.parametrize(
+    "broken", [httpx.ConnectError("refused"), httpx.RemoteProtocolError("gone"), 502, 503, 504]
+)
+def test_a_service_that_is_not_there_is_asked_again_and_a_post_keeps_its_key(broken: Exception | int) -> None:
+    first = httpx.Response(broken) if isinstance(broken, int) else broken
+    receipt = httpx.Response(202, json={"run_id": "r1", "status": "accepted"})
+    handler, seen = answers(
+        httpx.Response(200, json={"id": "ing_0123456789ab"}), first, first, receipt, receipt
+    )
+    ingestion = client(handler).ingestions.get("ing_0123456789ab")
+    assert ingestion.run().id == "r1"
+    keys = [request.headers["Idempotency-Key"] for request in seen[1:]]
+    assert len(keys) == 3
+    assert len(set(keys)) == 1
+    ingestion.run()
+    assert seen[-1].headers["Idempotency-Key"] not in keys
+
+
+def test_the_tries_end() -> None:
+    handler, seen = answers(httpx.ConnectError("refused"))
+    with pytest.raises(errors.ConnectionFailed, match="is the service running") as raised:
+        client(handler).ingestions.list()
+    assert len(seen) == 4
+    assert isinstance(raised.value, ConnectionError)
+    handler, seen = answers(httpx.Response(503, text="<h1>down</h1>"))
+    with pytest.raises(errors.ServerError, match="not ready") as failed:
+        client(handler).ingestions.list()
+    assert (len(seen), failed.value.status) == (4, 503)
+
+
+@pytest.mark.parametrize("status", [400, 409, 422, 429, 500, 501])
+def test_an_answer_is_not_asked_for_again(status: int) -> None:
+    handler, seen = answers(httpx.Response(status, json={"detail": "no"}))
+    with pytest.raises(errors.ApiError):
+        client(handler).ingestions.list()
+    assert len(seen) == 1
+
+
+def test_a_slow_answer_is_a_timeout_and_not_asked_for_twice() -> None:
+    handler, seen = answers(httpx.ReadTimeout("slow"))
+    with pytest.raises(TimeoutError, match="longer timeout") as raised:
+        client(handler).ingestions.list()
+    assert isinstance(raised.value, errors.Timeout)
+    assert len(seen) == 1
+
+
+@pytest.mark.parametrize(
+    ("status", "kind"),
+    [
+        (400, errors.BadRequest),
+        (401, errors.Unauthorized),
+        (403, errors.Forbidden),
+        (404, errors.NotFound),
+        (409, errors.Conflict),
+        (418, errors.ApiError),
+        (422, errors.Invalid),
+        (429, errors.TooMany),
+        (500, errors.ServerError),
+        (501, errors.NotSupported),
+    ],
+)
+def test_each_status_is_its_error_and_tells_the_request(status: int, kind: type[errors.ApiError]) -> None:
+    handler, _ = answers(httpx.Response(status, json={"detail": "because"}, headers={"X-Request-ID": "q7"}))
+    with pytest.raises(errors.ApiError) as raised:
+        client(handler).ingestions.get("ing_0123456789ab")
+    error = raised.value
+    assert type(error) is kind
+    assert (error.status, error.method, error.request_id) == (status, "GET", "q7")
+    assert error.url == "https://service.example.org/behind/proxy/api/v1/ingestions/ing_0123456789ab"
+    assert "because" in str(error)
+    assert "q7" in str(error)
+    again = pickle.loads(pickle.dumps(error))
+    assert (type(again), str(again), again.status) == (kind, str(error), status)
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [
+        httpx.Response(401),
+        httpx.ConnectError("x"),
+        httpx.ReadTimeout("x"),
+        httpx.Response(200, text="<html>"),
+    ],
+)
+def test_no_error_holds_the_token_or_the_password(broken: httpx.Response | Exception) -> None:
+    handler, _ = answers(broken)
+    made = client(handler)
+    with pytest.raises(errors.AutoloaderError) as raised:
+        made.ingestions.list()
+    shown = f"{raised.value} {raised.value!r} {vars(raised.value)} {made!r}"
+    assert "s3cret" not in shown
+    assert "t0ken" not in shown
+
+
+def test_a_422_names_each_field() -> None:
+    detail = [
+        {"loc": ["body", "source", "type"], "msg": "unknown value 'ftp'"},
+        {"loc": ["body"], "msg": "odd"},
+    ]
+    handler, _ = answers(httpx.Response(422, json={"detail": detail}))
+    with pytest.raises(errors.Invalid) as raised:
+        client(handler).ingestions.list()
+    assert raised.value.fields == (("source.type", "unknown value 'ftp'"), ("body", "odd"))
+    assert "source.type: unknown value 'ftp'" in str(raised.value)
+
+
+@pytest.mark.parametrize("detail", ["text", None, [], ["a"], {"a": 1}, 7])
+def test_any_shape_of_detail_is_read(detail: object) -> None:
+    handler, _ = answers(httpx.Response(422, json={"detail": detail}))
+    with pytest.raises(errors.Invalid):
+        client(handler).ingestions.list()
+
+
+def test_a_redirect_is_told_and_not_followed() -> None:
+    handler, seen = answers(httpx.Response(307, headers={"Location": "https://elsewhere.example.org/x"}))
+    with pytest.raises(errors.ApiError, match="https://elsewhere.example.org/x; set base_url"):
+        client(handler).ingestions.list()
+    assert len(seen) == 1
+
+
+def paged(request: httpx.Request) -> httpx.Response:
+    """Three pages of two files; the links name the host behind the proxy."""
+    if request.url.path.endswith("ing_0123456789ab"):
+        return httpx.Response(200, json={"id": "ing_0123456789ab"})
+    assert request.url.host == "service.example.org"
+    assert request.url.path == "/behind/proxy/api/v1/ingestions/ing_0123456789ab/files"
+    assert request.url.params["status"] == "FAILED"
+    at = int(request.url.params.get("cursor", "0"))
+    link = f"<http://10.0.0.1:8000{request.url.path.removeprefix('/behind/proxy')}?status=FAILED&cursor={at + 2}>"
+    headers = {"Link": f'{link}; rel="next"'} if at < 4 else {}
+    return httpx.Response(200, json=[{"path": f"f{at}"}, {"path": f"f{at + 1}"}], headers=headers)
+
+
+def test_files_are_read_page_by_page_to_the_last() -> None:
+    ingestion = client(paged).ingestions.get("ing_0123456789ab")
+    assert [file.path for file in ingestion.files(status="failed")] == ["f0", "f1", "f2", "f3", "f4", "f5"]
+
+
+def test_the_asynchronous_client_reads_the_same_pages_in_one_loop_after_another() -> None:
+    made = AsyncClient(URL, transport=httpx.MockTransport(paged))
+
+    async def paths() -> list[str]:
+        ingestion = await made.ingestions.get("ing_0123456789ab")
+        return [file.path async for file in ingestion.files(status="failed")]
+
+    assert asyncio.run(paths()) == asyncio.run(paths()) == ["f0", "f1", "f2", "f3", "f4", "f5"]
+
+
+def test_a_closed_client_says_so() -> None:
+    handler, _ = answers(httpx.Response(200, json=[]))
+    with client(handler) as made:
+        made.ingestions.list()
+    with pytest.raises(errors.ClientClosed, match="make a new one"):
+        made.ingestions.list()
+    made.close()
+
+
+def test_the_address_comes_from_the_environment_when_the_client_is_made(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.delenv("AUTOLOADER_API_URL", raising=False)
+    with pytest.raises(errors.AutoloaderError, match="AUTOLOADER_API_URL"):
+        Client()
+    monkeypatch.setenv("AUTOLOADER_API_URL", "http://127.0.0.1:9/api/v1/")
+    monkeypatch.setenv("AUTOLOADER_TOKEN", "from-env\n")
+    handler, seen = answers(httpx.Response(200, json=[]))
+    Client(transport=httpx.MockTransport(handler)).ingestions.list()
+    assert str(seen[0].url) == "http://127.0.0.1:9/api/v1/ingestions"
+    assert seen[0].headers["Authorization"] == "Bearer from-env"
+
+
+@pytest.mark.parametrize("url", ["service.example.org", "ftp://x", "http://", "http:///x"])
+def test_an_address_that_is_none_is_refused(url: str) -> None:
+    with pytest.raises(errors.AutoloaderError, match="write it like"):
+        Client(url)
+
+
+def test_a_typo_is_an_error_before_anything_is_sent() -> None:
+    handler, seen = answers(httpx.Response(500))
+    with pytest.raises(errors.Invalid) as raised:
+        client(handler).ingestions.create(
+            name="x", source="s3://b/x", format={"type": "csv", "optons": {}}, destination="a.b"
+        )
+    assert raised.value.fields == (("format.optons", "unknown field; did you mean 'options'?"),)
+    assert raised.value.status is None
+    assert not seen
+
+
+def test_create_sends_the_contracts_body_with_our_defaults() -> None:
+    handler, seen = answers(httpx.Response(201, json={"id": "ing_0123456789ab"}))
+    client(handler).ingestions.create(
+        name="f", source="s3://b/x/", format="csv", destination="bronze.flights"
+    )
+    assert json.loads(seen[0].content) == {
+        "name": "f",
+        "cluster_id": "default",
+        "source": {"type": "s3", "path": "s3://b/x/"},
+        "format": {"type": "csv"},
+        "destination": {
+            "lineage_columns": ["_source_file"],
+            "write_mode": "append",
+            "catalog": "lake",
+            "database": "bronze",
+            "table": "flights",
+        },
+        "schedule": {},
+        "on_schema_change": "append_new_columns",
+    }
+
+
+def test_create_again_is_a_conflict_unless_it_may_exist_and_is_the_same() -> None:
+    there = {
+        "id": "ing_0123456789ab",
+        "name": "f",
+        "source": {"type": "s3", "path": "s3://b/x/"},
+        "format": {"type": "csv"},
+        "destination": {"catalog": "lake", "database": "bronze", "table": "flights"},
+    }
+
+    def handler(request: httpx.Request) -> httpx.Response:
+        taken = httpx.Response(409, json={"detail": "an ingestion 'f' is there"})
+        return taken if request.method == "POST" else httpx.Response(200, json=[there])
+
+    create = client(handler).ingestions.create
+    same: dict[str, Any] = {
+        "name": "f",
+        "source": "s3://b/x/",
+        "format": "csv",
+        "destination": "bronze.flights",
+    }
+    with pytest.raises(errors.Conflict):
+        create(**same)
+    assert create(**same, exist_ok=True).id == "ing_0123456789ab"
+    with pytest.raises(errors.Conflict, match=r"differs in format\.type, destination\.table"):
+        create(**same | {"format": "json", "destination": "bronze.other"}, exist_ok=True)
+
+
+def test_an_unknown_name_is_not_found_with_the_nearest() -> None:
+    handler, _ = answers(httpx.Response(200, json=[{"id": "ing_0123456789ab", "name": "flights"}]))
+    assert client(handler).ingestions.get("flights").id == "ing_0123456789ab"
+    with pytest.raises(errors.NotFound, match="did you mean 'flights'"):
+        client(handler).ingestions.get("fligts")
+
+
+def test_tab_completion_shows_nouns_and_verbs_only() -> None:
+    handler, _ = answers(httpx.Response(200, json={"id": "ing_0123456789ab"}))
+    made = client(handler)
+    assert dir(made) == ["close", "clusters", "health", "info", "ingestions", "local", "runs"]
+    shown = dir(made.ingestions.get("ing_0123456789ab"))
+    assert {"run", "runs", "files", "pause", "table", "name"} <= set(shown)
+    assert not [name for name in shown if name.startswith("_")]
