@@ -58,11 +58,11 @@ endef
 conda:
 	@uv pip install --python "$$(command -v python)" --no-deps --compile-bytecode --require-hashes -r requirements.lock
 	@uv pip install --python "$$(command -v python)" --no-deps --no-build-isolation -e .
-	@python -m autoloader_server.spark.jars
+	@autoloader setup
 
 $(VENV)/.jars: $(VENV)/.installed server/autoloader_server/spark/jars.py
 	@echo "setup 5/5  the jars of Spark"
-	@$(BIN)/python -m autoloader_server.spark.jars
+	@$(BIN)/autoloader setup
 	@touch $@
 	@echo "setup      done: $(BIN)/autoloader"
 

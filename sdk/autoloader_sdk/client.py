@@ -72,7 +72,7 @@ class Client(_Nouns[Sync]):
         timeout: float = TIMEOUT,
         transport: httpx.BaseTransport | None = None,
     ) -> None:
-        """`timeout`: seconds for one answer; `transport`: an httpx transport to send with, for special networks.
+        """`timeout`: seconds for one answer; `transport`: an httpx transport, for special networks.
 
         Raises:
             AutoloaderError: there is no address, or it is none.
@@ -99,7 +99,7 @@ class Client(_Nouns[Sync]):
         return client
 
     def close(self) -> None:
-        """Give back what it holds; a local client waits for its runs first. Later calls raise ClientClosed."""
+        """Give back what it holds; a local client first waits for its runs. Later calls: ClientClosed."""
         self._link.close()
 
     def __enter__(self) -> Self:
@@ -127,7 +127,7 @@ class AsyncClient(_Nouns[Async]):
         timeout: float = TIMEOUT,
         transport: httpx.AsyncBaseTransport | None = None,
     ) -> None:
-        """`timeout`: seconds for one answer; `transport`: an httpx transport to send with, for special networks.
+        """`timeout`: seconds for one answer; `transport`: an httpx transport, for special networks.
 
         Raises:
             AutoloaderError: there is no address, or it is none.
@@ -150,7 +150,7 @@ class AsyncClient(_Nouns[Async]):
         return client
 
     async def close(self) -> None:
-        """Give back what it holds; a local client waits for its runs first. Later calls raise ClientClosed."""
+        """Give back what it holds; a local client first waits for its runs. Later calls: ClientClosed."""
         await self._link.close()
 
     async def __aenter__(self) -> Self:

@@ -16,7 +16,7 @@ AutoloaderError
 ├── RunFailed            a run ended as failed or cancelled; `run` is that run
 ├── WaitTimeout          a run had not ended in the time given; `run` goes on (also a TimeoutError)
 ├── ClientClosed         the client was closed
-└── MissingExtra         a part of the package is not installed; the message has the line (also an ImportError)
+└── MissingExtra         an extra is not installed; the message has the line (also an ImportError)
 
 Each message says what to do. None holds a token or a credential.
 """

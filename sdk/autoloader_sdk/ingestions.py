@@ -146,7 +146,7 @@ class Ingestion(Resource[L]):
         quality: Mapping[str, Any] | Quality | None = None,
         alert_recipients: list[str] | None = None,
     ) -> Call[Ingestion[L]]:
-        """Change what can be changed; what is not given stays as it is. `schedule={}` takes the schedule away."""
+        """Change what can be changed; what is not given stays. `schedule={}` takes the schedule away."""
         given = {
             "status": status,
             "schedule": None if schedule is None else shorthand.schedule(schedule),
@@ -169,7 +169,7 @@ class Ingestion(Resource[L]):
 
     @call
     def clear(self) -> Call[ClearedFiles]:
-        """Forget which files were loaded: the next run loads all of them again, beside the rows that are there."""
+        """Forget which files were loaded: the next run loads all of them again, beside the rows there."""
         return ClearedFiles.model_validate((yield Request("DELETE", f"{self._path}/processed-files")).body)
 
     @call
@@ -178,7 +178,7 @@ class Ingestion(Resource[L]):
         return (yield from self._reload())
 
     def table(self) -> DataFrame:
-        """The table as a Spark DataFrame. Asks Spark, not the service, and waits for it on an async record too.
+        """The table as a Spark DataFrame. Asks Spark, not the service, and waits on an async record too.
 
         Raises:
             NotFound: there is no such table yet.
@@ -220,7 +220,7 @@ class Ingestions(Resource[L]):
         *,
         name: str,
         source: Short | os.PathLike[str],
-        format: Short,
+        format: Short,  # noqa: A002 - the contract's word
         destination: Short,
         schedule: Short | None = None,
         quality: Mapping[str, Any] | Quality | None = None,
@@ -246,7 +246,8 @@ class Ingestions(Resource[L]):
 
         Raises:
             Invalid: something in it breaks the contract; `fields` says what. Nothing was made.
-            Conflict: there is one of that name.
+            Conflict: there is one of that name, and the service wants names to differ; or, with `exist_ok`,
+                it loads something else.
         """
         to = shorthand.destination(destination)
         body: dict[str, Any] = {
@@ -258,20 +259,18 @@ class Ingestions(Resource[L]):
             "schedule": shorthand.schedule(schedule),
             "on_schema_change": on_schema_change,
         }
-        for key, part in (("quality", shorthand.whole(quality)), ("limits", shorthand.whole(limits))):
-            if part is not None:
-                body[key] = part
+        parts = {"quality": shorthand.whole(quality), "limits": shorthand.whole(limits)}
+        body |= {name: part for name, part in parts.items() if part is not None}
         body = shorthand.checked(IngestionCreate, body)
+        there = (yield from self._same(name, body)) if exist_ok else None
+        if there is not None:
+            return there
         try:
             reply = yield Request("POST", f"{API}/ingestions", body=body)
-        except Conflict as conflict:
-            if not exist_ok:
+        except Conflict:
+            there = (yield from self._same(name, body)) if exist_ok else None  # somebody else was quicker
+            if there is None:
                 raise
-            there = yield from self._by_name(name)
-            if other := _differences(body, there.data):
-                raise Conflict(
-                    f"an ingestion '{name}' is there and differs in {', '.join(other)}"
-                ) from conflict
             return there
         return Ingestion(self._link, IngestionData.model_validate(reply.body))
 
@@ -306,6 +305,17 @@ class Ingestions(Resource[L]):
             found += [Ingestion(self._link, IngestionData.model_validate(body)) for body in reply.body or []]
             request = Request("GET", reply.next_path) if reply.next_path else None
         return found
+
+    def _same(self, name: str, body: Mapping[str, Any]) -> Generator[Step, Reply, Ingestion[L] | None]:
+        """The ingestion of that name, if there is one, provided that it loads the same."""
+        found = [each for each in (yield from self._list({})) if each.name == name]
+        for each in found:
+            if not _differences(body, each.data):
+                return each
+        if found:
+            differing = ", ".join(_differences(body, found[0].data))
+            raise Conflict(f"an ingestion '{name}' ({found[0].id}) is there and differs in {differing}")
+        return None
 
     def _by_name(self, name: str) -> Generator[Step, Reply, Ingestion[L]]:
         everything = yield from self._list({})

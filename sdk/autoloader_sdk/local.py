@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import atexit
-import concurrent.futures.thread
+import concurrent.futures.thread  # noqa: F401 - its exit hook has to be there before ours, see below
 import os
 import sys
 import threading
@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 from autoloader_sdk._http.asgi import AwaitedASGI, LoopThread, PlainASGI
 from autoloader_sdk._http.transport import Address, AsyncTransport, SyncTransport
 from autoloader_sdk.errors import MissingExtra
+from autoloader_sdk.notebook.progress import say
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -44,7 +45,7 @@ class Embedded:
         self.service: Any = open_service(home, **settings)
         self.thread = LoopThread()
         self._key = key
-        self._users = 0
+        self.users = 0
 
     @classmethod
     def of(cls, home: str | os.PathLike[str] | None, settings: Mapping[str, Any]) -> Embedded:
@@ -59,14 +60,15 @@ class Embedded:
         with _lock:
             if key not in _open:
                 _open[key] = cls(key, folder, settings)
-            _open[key]._users += 1
-            return _open[key]
+            shared = _open[key]
+            shared.users += 1
+            return shared
 
     def release(self, *, wait: bool = True) -> None:
         """One client less; the last one waits for what runs, and closes the service."""
         with _lock:
-            self._users -= 1
-            if self._users:
+            self.users -= 1
+            if self.users:
                 return
             _open.pop(self._key, None)
         self.close(wait=wait)
@@ -77,15 +79,13 @@ class Embedded:
         if active:
             named = f"run{'s' if len(active) > 1 else ''} {', '.join(active)}"
             if not (wait and self._wait(named)):
-                print(f"left {named}: the next start takes the work up", file=sys.stderr, flush=True)
+                say(f"left {named}: the next start takes the work up")
         self.service.close()
         self.thread.stop()
 
     def _wait(self, named: str) -> bool:
         try:
-            print(
-                f"waiting for {named}; Ctrl-C leaves the work to the next start", file=sys.stderr, flush=True
-            )
+            say(f"waiting for {named}; Ctrl-C leaves the work to the next start")
             while self.service.active_runs():
                 time.sleep(0.05)
         except KeyboardInterrupt:
@@ -100,7 +100,7 @@ class _LocalSync(SyncTransport):
         )
         self._embedded = embedded
 
-    def spark_session(self, cluster_id: str | None, url: str | None) -> SparkSession:
+    def spark_session(self, cluster_id: str | None, url: str | None) -> SparkSession:  # noqa: ARG002
         made: SparkSession = self._embedded.service.spark_session(cluster_id)
         return made
 
@@ -116,7 +116,7 @@ class _LocalAsync(AsyncTransport):
         super().__init__(address, AwaitedASGI(embedded.service.app, embedded.thread))
         self._embedded = embedded
 
-    def spark_session(self, cluster_id: str | None, url: str | None) -> SparkSession:
+    def spark_session(self, cluster_id: str | None, url: str | None) -> SparkSession:  # noqa: ARG002
         made: SparkSession = self._embedded.service.spark_session(cluster_id)
         return made
 
@@ -145,7 +145,7 @@ def _at_exit() -> None:
 
 
 # A run needs thread pools (gRPC's, its own). At exit the interpreter first calls the hooks of `threading`, in
-# reverse order; that of concurrent.futures, registered when it was imported (above), refuses all further work.
+# reverse order; that of concurrent.futures, registered when it was imported (above), refuses further work.
 # Only then are threads joined and ordinary atexit hooks called. So the waiting has to happen in a hook of the
-# first kind, registered after theirs. There is no public name for it (Python 3.9 to 3.14).
+# first kind, registered after theirs. There is no public name for it (tried on Python 3.11 to 3.13).
 getattr(threading, "_register_atexit", atexit.register)(_at_exit)

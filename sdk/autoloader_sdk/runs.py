@@ -72,7 +72,7 @@ class Run(Resource[L]):
 
     @property
     def trigger(self) -> str | None:
-        """What started it: manual, scheduled, retry, backfill, …"""
+        """What started it: manual, scheduled, retry, backfill, or what a later service calls it."""
         return self.data.trigger
 
     @property
@@ -140,14 +140,14 @@ class Run(Resource[L]):
             RunFailed: it ended as failed or cancelled.
             WaitTimeout: it has not ended in time.
         """
-        with _shown(progress) as show:
+        with _shown(wanted=progress) as show:
             for_caller = on_update or _ignore
             deadline = time.monotonic() + (3600.0 if timeout is None else timeout)
             step, before = 0.1 if poll is None else poll, ""
             while True:
                 yield from self._reload(appearing=True)
                 show(self)
-                if (now := self.data.model_dump_json()) != before:
+                if (now := self._state) != before:
                     before = now
                     for_caller(self)
                 if self.done:
@@ -156,7 +156,8 @@ class Run(Resource[L]):
                 if left <= 0:
                     given = 3600.0 if timeout is None else timeout
                     raise WaitTimeout(
-                        f"run {self._called} is still {self.status} after {given:g} s; it goes on, and run.wait() waits on",
+                        f"run {self._called} is still {self.status} after {given:g} s and goes on; "
+                        "run.wait() waits for it again",
                         run=self,
                     )
                 yield Pause(min(step, left))
@@ -171,7 +172,7 @@ class Run(Resource[L]):
         before = ""
         while True:
             yield from self._reload(appearing=True)
-            if (now := self.data.model_dump_json()) != before:
+            if (now := self._state) != before:
                 before = now
                 yield Item(self)
             if self.done:
@@ -196,11 +197,16 @@ class Run(Resource[L]):
         return f"{API}/ingestions/{quoted(self.ingestion_id)}/runs/{quoted(self.id)}"
 
     @property
+    def _state(self) -> str:
+        """What makes two looks differ; that time went by does not."""
+        return self.data.model_dump_json(exclude={"metrics": {"duration_seconds"}})
+
+    @property
     def _called(self) -> str:
         return self.id or f"of {self.ingestion_id}"
 
     def _reload(self, *, appearing: bool = False) -> Generator[Step, Reply, None]:
-        """Take over what the service says; `appearing`: a run that was just asked for may not be there yet."""
+        """Take over what the service says; `appearing`: a run just asked for may not be there yet."""
         try:
             if self.id:
                 reply = yield Request("GET", self._path)
@@ -277,7 +283,7 @@ def list_runs(link: L, ingestion_id: str, days: int, limit: int) -> Call[Listing
 
 
 @contextmanager
-def _shown(wanted: bool | None) -> Iterator[Callable[[Run[Any]], object]]:
+def _shown(*, wanted: bool | None) -> Iterator[Callable[[Run[Any]], object]]:
     """Where progress goes."""
     if wanted is False:
         yield _ignore

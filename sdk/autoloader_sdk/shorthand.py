@@ -22,7 +22,7 @@ DEFAULT_CATALOG = "lake"
 
 
 def source(given: Short | os.PathLike[str]) -> dict[str, Any]:
-    """A folder (made absolute), or `s3://`, `gs://`, `abfss://…`; a pattern at its end becomes the file pattern."""
+    """A folder (made absolute), or `s3://…`, `gs://…`; a pattern at its end becomes the file pattern."""
     body = _whole(given)
     if body is None:
         path, pattern = _split_pattern(os.fspath(given))  # type: ignore[arg-type]
@@ -61,7 +61,7 @@ def file_format(given: Short) -> dict[str, Any]:
 
 
 def destination(given: Short) -> dict[str, Any]:
-    """`catalog.database.table`; two parts are in the catalog `lake`. A part with a dot stands in backticks."""
+    """`catalog.database.table`; two parts are in the catalog `lake`. Dots within backticks are letters."""
     body = _whole(given)
     if body is None:
         parts = _parts(str(given))

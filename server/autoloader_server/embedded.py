@@ -17,7 +17,7 @@ BASE_URL = "http://localhost"
 
 
 class EmbeddedService:
-    """A service as alive as its process. Runs go on in daemon threads: wait for `active_runs()` before leaving."""
+    """A service as alive as its process. Runs are daemon threads: wait for `active_runs()` before leaving."""
 
     def __init__(self, service: Service) -> None:
         from autoloader_server.app import create_app

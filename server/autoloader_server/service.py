@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from dataclasses import dataclass, field
 from pathlib import Path
-from threading import Lock
+from threading import Event, Lock
 from typing import TYPE_CHECKING
 
 from autoloader_server.db.engine import Database, sqlite_url
@@ -33,6 +33,7 @@ class Service:
     ledger_id: str
     secrets: SecretBox
     spark: SparkSessions
+    closing: Event = field(default_factory=Event)
     _clusters: dict[str, SparkSessions] = field(default_factory=dict)
     _queue: RunQueue | None = None
     _lock: Lock = field(default_factory=Lock)
@@ -98,6 +99,7 @@ class Service:
 
         Runs that are still going lose nothing: they are settled by the next run, as after a kill.
         """
+        self.closing.set()
         if self._queue is not None:
             self._queue.close()
         for sessions in (self.spark, *self._clusters.values()):

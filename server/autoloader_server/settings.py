@@ -1,10 +1,11 @@
 """What can be set, and where each value came from.
 
-A value is taken from the first of: an argument, the environment (`AUTOLOADER_…`), a `.env` file in the current folder,
-a TOML file (`AUTOLOADER_CONFIG`, else `<home>/autoloader.toml`), the default. `autoloader settings` lists them all.
+A value is taken from the first of: an argument, the environment (`AUTOLOADER_…`), a `.env` file in the
+current folder, a TOML file (`AUTOLOADER_CONFIG`, else `<home>/autoloader.toml`), the default. `autoloader
+settings` lists them all.
 
-`home` is one folder for all state, `~/.autoloader` unless said otherwise, for `autoloader serve`, the commands and
-`Client.local()` alike: what one of them loaded, the others see.
+`home` is one folder for all state, `~/.autoloader` unless said otherwise, for `autoloader serve`, the
+commands and `Client.local()` alike: what one of them loaded, the others see.
 """
 
 import os
@@ -52,7 +53,7 @@ class ClusterSettings(BaseModel):
     dbu_per_worker: float = Field(default=0.0, ge=0, description="DBU per worker and hour")
 
     def remote(self) -> str:
-        """The URL with its token, read now from where `token` says; raises ValueError where it is not there."""
+        """The URL with its token, read now from where `token` says; raises ValueError if it is gone."""
         if self.token is None:
             return self.url
         kind, _, place = self.token.partition(":")
@@ -147,7 +148,7 @@ class Settings(BaseSettings):
         init_settings: PydanticBaseSettingsSource,
         env_settings: PydanticBaseSettingsSource,
         dotenv_settings: PydanticBaseSettingsSource,
-        file_secret_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - pydantic-settings passes it
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         given = [init_settings(), env_settings(), dotenv_settings()]
         config = _config_file(given, dotenv_settings)

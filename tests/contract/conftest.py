@@ -10,6 +10,7 @@ from typing import Any
 
 import httpx
 import pytest
+
 from autoloader_sdk._http.asgi import LoopThread, PlainASGI
 from autoloader_server.db.tables import runs
 from autoloader_server.embedded import BASE_URL, EmbeddedService, open_service
@@ -77,7 +78,12 @@ def add_run(service: Service) -> Callable[..., str]:
     def add(ingestion_id: str, *, age: timedelta = timedelta(0), **values: Any) -> str:
         run_id = str(uuid.uuid4())
         moment = datetime.now(UTC) - age
-        row: dict[str, Any] = {"id": run_id, "ingestion_id": ingestion_id, "trigger": "manual", "created_at": moment}
+        row: dict[str, Any] = {
+            "id": run_id,
+            "ingestion_id": ingestion_id,
+            "trigger": "manual",
+            "created_at": moment,
+        }
         row |= {"status": "success", "started_at": moment, "ended_at": moment + timedelta(seconds=2)} | values
         with service.database.write() as connection:
             connection.execute(runs.insert().values(row))
@@ -91,8 +97,15 @@ def going(service: Service, ingestion: str, add_run: Callable[..., str]) -> Iter
     """A run of `ingestion` that this very process holds the lease of, for as long as the test lasts."""
     expires = service.database.clock + 3600.0
     run_id = add_run(
-        ingestion, status="running", ended_at=None, lease_token="t", lease_owner=this_owner(), lease_expires_at=expires
+        ingestion,
+        status="running",
+        ended_at=None,
+        lease_token="t",
+        lease_owner=this_owner(),
+        lease_expires_at=expires,
     )
     yield run_id
     with service.database.write() as connection:
-        connection.execute(runs.update().where(runs.c.status.in_(("running", "queued"))).values(status="cancelled"))
+        connection.execute(
+            runs.update().where(runs.c.status.in_(("running", "queued"))).values(status="cancelled")
+        )

@@ -9,9 +9,10 @@ from typing import Any
 
 import httpx
 import pytest
+from sqlalchemy import func, select, update
+
 from autoloader_server.db.tables import batches, ingestions, processed_files
 from autoloader_server.service import Service
-from sqlalchemy import func, select, update
 
 API = "/api/v1"
 AddFiles = Callable[..., None]
@@ -27,7 +28,12 @@ def add_files(service: Service, ingestion: str) -> AddFiles:
     """Writes rows of the ledger, as the engine would have left them."""
 
     def add(*paths: str, **values: Any) -> None:
-        row: dict[str, Any] = {"ingestion_id": ingestion, "identity": "e", "size": 7, "first_seen_at": datetime.now(UTC)}
+        row: dict[str, Any] = {
+            "ingestion_id": ingestion,
+            "identity": "e",
+            "size": 7,
+            "first_seen_at": datetime.now(UTC),
+        }
         row |= {"status": "SUCCESS"} | values
         with service.database.write() as connection:
             connection.execute(processed_files.insert(), [row | {"path": path} for path in paths])
@@ -42,10 +48,25 @@ def shown(answer: httpx.Response) -> list[str]:
 
 def test_a_file_tells_what_became_of_it(http: httpx.Client, path: str, add_files: AddFiles) -> None:
     run_id, batch_id, moment = str(uuid.uuid4()), str(uuid.uuid4()), datetime(2026, 1, 2, tzinfo=UTC)
-    add_files("/d/a.csv", records=9, run_id=run_id, batch_id=batch_id, attempts=2, loaded_at=moment, modified_at=moment)
+    add_files(
+        "/d/a.csv",
+        records=9,
+        run_id=run_id,
+        batch_id=batch_id,
+        attempts=2,
+        loaded_at=moment,
+        modified_at=moment,
+    )
     (file,) = http.get(f"{path}/files").json()
     assert file["first_seen_at"].endswith("Z")
-    expected = {"path": "/d/a.csv", "status": "SUCCESS", "reason": None, "size": 7, "etag": None, "records": 9}
+    expected = {
+        "path": "/d/a.csv",
+        "status": "SUCCESS",
+        "reason": None,
+        "size": 7,
+        "etag": None,
+        "records": 9,
+    }
     expected |= {"run_id": run_id, "batch_id": batch_id, "attempts": 2}
     expected |= {"modified_at": "2026-01-02T00:00:00Z", "loaded_at": "2026-01-02T00:00:00Z"}
     assert {name: file[name] for name in expected} == expected
@@ -62,7 +83,9 @@ def test_files_are_filtered_by_status_in_any_case(http: httpx.Client, path: str,
     assert "did you mean FAILED?" in wrong.json()["detail"][0]["msg"]
 
 
-def test_files_are_filtered_by_path_folder_or_name(http: httpx.Client, path: str, add_files: AddFiles) -> None:
+def test_files_are_filtered_by_path_folder_or_name(
+    http: httpx.Client, path: str, add_files: AddFiles
+) -> None:
     add_files("/d/x%/a.csv", "/d/x%/b.csv", "/d/xy/a.csv", "/d/x%.csv", "/e/xa.csv")
     assert shown(http.get(f"{path}/files", params={"path": "/d/x%"})) == ["/d/x%/a.csv", "/d/x%/b.csv"]
     assert shown(http.get(f"{path}/files", params={"path": "a.csv"})) == ["/d/x%/a.csv", "/d/xy/a.csv"]
@@ -81,7 +104,9 @@ def test_following_the_link_header_shows_each_version_once_in_order_of_bytes(
         answer = http.get(url)
         seen += [(file["path"], file["ordinal"]) for file in answer.json()]
         url = answer.links.get("next", {}).get("url", "")
-    assert seen == sorted([*((name, 1) for name in names), ("/d/z", 2)], key=lambda key: (key[0].encode(), key[1]))
+    assert seen == sorted(
+        [*((name, 1) for name in names), ("/d/z", 2)], key=lambda key: (key[0].encode(), key[1])
+    )
 
 
 def test_clear_forgets_the_files_and_says_how_many(
@@ -104,7 +129,14 @@ def test_clear_forgets_the_files_and_says_how_many(
 def test_clear_leaves_the_files_of_a_batch_whose_fate_is_not_known(
     http: httpx.Client, service: Service, path: str, ingestion: str, add_files: AddFiles
 ) -> None:
-    row = {"ingestion_id": ingestion, "run_id": "r", "generation": 0, "files": 1, "bytes": 1, "table_name": "t"}
+    row = {
+        "ingestion_id": ingestion,
+        "run_id": "r",
+        "generation": 0,
+        "files": 1,
+        "bytes": 1,
+        "table_name": "t",
+    }
     row |= {"table_uuid": "u", "base_snapshot_id": 1, "created_at": datetime.now(UTC)}
     with service.database.write() as connection:
         for status in ("OPEN", "BURNING", "HELD", "LANDED", "BURNED"):

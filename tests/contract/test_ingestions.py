@@ -11,9 +11,12 @@ from typing import Any
 
 import httpx
 import pytest
-from autoloader_server.db.tables import ingestions as table
-from autoloader_server.service import Service
 from sqlalchemy import select
+
+from autoloader_sdk._http.asgi import LoopThread, PlainASGI
+from autoloader_server.db.tables import ingestions as table
+from autoloader_server.embedded import BASE_URL, open_service
+from autoloader_server.service import Service
 
 API = "/api/v1"
 PATH = f"{API}/ingestions"
@@ -118,7 +121,7 @@ def test_the_schema_rule_in_force_is_echoed(
     ],
 )
 def test_a_wrong_field_or_value_is_named_with_the_nearest_right_one_and_nothing_is_saved(
-    http: httpx.Client, body: Body, path: str, value: Any, field: str, hint: str
+    http: httpx.Client, body: Body, *, path: str, value: Any, field: str, hint: str
 ) -> None:
     answer = http.post(PATH, json=changed(body, path, value))
     assert fields_at_fault(answer) == [field]
@@ -184,19 +187,20 @@ def test_credentials_are_never_sent_back_and_lie_encrypted(
     assert not any(SECRET in text or "someone-special" in text for text in everything)
     with service.database.read() as connection:
         row = connection.execute(select(table.c.spec, table.c.credentials)).one()
-    assert SECRET not in str(row.spec) and SECRET.encode() not in row.credentials
+    assert SECRET not in str(row.spec)
+    assert SECRET.encode() not in row.credentials
     assert service.secrets.decrypt(row.credentials) == {"user": "someone-special", "password": SECRET}
     service.database.close()
-    assert not any(
-        SECRET.encode() in file.read_bytes() for file in service.home.rglob("*") if file.is_file()
-    )
+    assert not any(SECRET.encode() in file.read_bytes() for file in service.home.rglob("*") if file.is_file())
 
 
 @pytest.mark.parametrize(
     "spoil",
     [
         lambda body: body["source"]["credentials"].update({"pasword": [SECRET]}) or body | {"nmae": SECRET},
-        lambda body: changed(body, "source", {"type": "local", "path": SECRET, "credentials": {"password": SECRET}}),
+        lambda body: changed(
+            body, "source", {"type": "local", "path": SECRET, "credentials": {"password": SECRET}}
+        ),
         lambda body: changed(body, "source.credentials", SECRET),
         lambda body: changed(body, "format", {"type": "csv", "password": SECRET}),
     ],
@@ -275,7 +279,9 @@ def test_put_changes_what_was_given_and_nothing_else(http: httpx.Client, ingesti
         ({"name": "other"}, "name"),
     ],
 )
-def test_put_refuses_what_it_cannot_change(http: httpx.Client, ingestion: str, sent: Body, field: str) -> None:
+def test_put_refuses_what_it_cannot_change(
+    http: httpx.Client, ingestion: str, sent: Body, field: str
+) -> None:
     before = http.get(f"{PATH}/{ingestion}").json()
     assert fields_at_fault(http.put(f"{PATH}/{ingestion}", json=sent)) == [field]
     assert http.get(f"{PATH}/{ingestion}").json() == before
@@ -318,7 +324,9 @@ def test_delete_ends_what_waits_and_asks_what_goes_to_stop(
 def test_a_table_that_another_ingestion_loads_into_is_not_dropped(
     http: httpx.Client, ingestion: str, body: Body
 ) -> None:
-    other = http.post(PATH, json=changed(body, "destination.table", "ORDERS") | {"name": "other"}).json()["id"]
+    other = http.post(PATH, json=changed(body, "destination.table", "ORDERS") | {"name": "other"}).json()[
+        "id"
+    ]
     answer = http.delete(f"{PATH}/{ingestion}", params={"delete_table": True})
     assert answer.status_code == 409
     assert other in answer.json()["detail"]
@@ -350,7 +358,9 @@ def test_an_unknown_ingestion_is_404_with_not_found(http: httpx.Client, method: 
     assert "not found" in answer.json()["detail"]
 
 
-def test_names_may_be_there_twice_unless_asked_otherwise(http: httpx.Client, ingestion: str, body: Body) -> None:
+def test_names_may_be_there_twice_unless_asked_otherwise(
+    http: httpx.Client, ingestion: str, body: Body
+) -> None:
     answer = http.post(PATH, json=body, params={"unique_name": True})
     assert answer.status_code == 409
     assert ingestion in answer.json()["detail"]
@@ -366,5 +376,26 @@ def test_awkward_names_are_kept_as_they_are(http: httpx.Client, body: Body, name
     assert made.json()["destination"]["table"] == name
 
 
-def test_a_folder_that_does_not_exist_yet_can_be_configured(http: httpx.Client, body: Body, tmp_path: Path) -> None:
+def test_a_folder_that_does_not_exist_yet_can_be_configured(
+    http: httpx.Client, body: Body, tmp_path: Path
+) -> None:
     assert http.post(PATH, json=changed(body, "source.path", str(tmp_path / "later"))).status_code == 201
+
+
+def test_where_spark_cannot_drop_the_table_the_ingestion_stays(tmp_path: Path, body: Body) -> None:
+    cluster = {"id": "away", "url": "sc://spark.example", "token": "env:A_VARIABLE_THAT_IS_NOT_SET"}
+    opened = open_service(tmp_path / "home", clusters=[cluster])
+    thread = LoopThread()
+    with httpx.Client(transport=PlainASGI(opened.app, thread), base_url=BASE_URL) as http:
+        made = http.post(PATH, json=body | {"cluster_id": "away"}).json()["id"]
+        answer = http.delete(f"{PATH}/{made}", params={"delete_table": True})
+        tested = http.post(f"{API}/clusters/away/test-connection")
+        still_there = http.get(f"{PATH}/{made}")
+    thread.stop()
+    opened.close()
+    assert answer.status_code == 503
+    assert "lake.bronze.orders" in answer.json()["detail"]
+    assert "A_VARIABLE_THAT_IS_NOT_SET" in answer.json()["detail"]
+    assert still_there.status_code == 200
+    assert (tested.status_code, tested.json()["status"]) == (200, "failed")
+    assert "A_VARIABLE_THAT_IS_NOT_SET" in tested.json()["message"]

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import time
 import uuid
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
+from sqlalchemy import select
+
 from autoloader_server.db.tables import run_errors, runs
 from autoloader_server.service import Service
-from sqlalchemy import select
 
 API = "/api/v1"
 AddRun = Callable[..., str]
@@ -69,10 +73,21 @@ def test_a_run_of_another_ingestion_is_not_found(http: httpx.Client, path: str, 
 def test_a_finished_run_tells_everything(
     http: httpx.Client, service: Service, path: str, ingestion: str, add_run: AddRun
 ) -> None:
-    counts = {"files_processed": 3, "records_ingested": 40, "bytes_read": 500, "bytes_written": 60, "error_count": 1}
+    counts = {
+        "files_processed": 3,
+        "records_ingested": 40,
+        "bytes_read": 500,
+        "bytes_written": 60,
+        "error_count": 1,
+    }
     run_id = add_run(ingestion, status="partial", notes=["two columns were ignored"], **counts)
     with service.database.write() as connection:
-        error = {"file": "/d/a.csv", "error_type": "data_malformed", "message": "line 3", "timestamp": datetime.now(UTC)}
+        error = {
+            "file": "/d/a.csv",
+            "error_type": "data_malformed",
+            "message": "line 3",
+            "timestamp": datetime.now(UTC),
+        }
         connection.execute(run_errors.insert().values(run_id=run_id, **error))
     run = http.get(f"{path}/runs/{run_id}").json()
     assert run["id"] == run_id
@@ -104,7 +119,9 @@ def test_history_is_newest_first_within_days_and_limit(
     assert [run["id"] for run in http.get(f"{path}/runs", params={"limit": 2}).json()] == made[:2]
 
 
-@pytest.mark.parametrize("params", [{"days": 0}, {"limit": 0}, {"limit": 1001}, {"days": "x"}, {"cursor": "x"}])
+@pytest.mark.parametrize(
+    "params", [{"days": 0}, {"limit": 0}, {"limit": 1001}, {"days": "x"}, {"cursor": "x"}]
+)
 def test_wrong_paging_is_422(http: httpx.Client, path: str, params: dict[str, Any]) -> None:
     assert http.get(f"{path}/runs", params=params).status_code == 422
 
@@ -125,7 +142,7 @@ def test_following_the_link_header_shows_each_run_once(
 
 
 def test_retry_is_a_new_run_over_the_failed_files(
-    http: httpx.Client, service: Service, path: str, ingestion: str, add_run: AddRun, going: str
+    http: httpx.Client, path: str, ingestion: str, add_run: AddRun, going: str
 ) -> None:
     original = add_run(ingestion, status="partial", error_count=1)
     answer = http.post(f"{path}/runs/{original}/retry")
@@ -142,7 +159,9 @@ def test_a_run_that_goes_on_cannot_be_retried(http: httpx.Client, path: str, goi
     assert "running" in answer.json()["detail"]
 
 
-def test_cancel_ends_a_waiting_run_now_and_asks_a_going_one(http: httpx.Client, path: str, going: str) -> None:
+def test_cancel_ends_a_waiting_run_now_and_asks_a_going_one(
+    http: httpx.Client, path: str, going: str
+) -> None:
     waiting = http.post(f"{path}/run").json()["run_id"]
     ended = http.post(f"{path}/runs/{waiting}/cancel")
     assert ended.status_code == 202
@@ -158,3 +177,65 @@ def test_cancelling_a_finished_run_changes_nothing(
     run_id = add_run(ingestion)
     before = http.get(f"{path}/runs/{run_id}").json()
     assert http.post(f"{path}/runs/{run_id}/cancel").json() == before
+
+
+# With the engine. A folder without files needs no Spark.
+
+
+def finished(http: httpx.Client, path: str, run_id: str) -> dict[str, Any]:
+    """The run when it has ended, asked for as clients do: by polling."""
+    deadline = time.monotonic() + 60
+    while True:
+        run: dict[str, Any] = http.get(f"{path}/runs/{run_id}").json()
+        if run["status"] not in {"queued", "running"}:
+            return run
+        assert time.monotonic() < deadline, run
+
+
+def test_a_run_over_an_empty_folder_is_a_success_with_zeros_and_says_so(
+    http: httpx.Client, service: Service, path: str
+) -> None:
+    run = finished(http, path, http.post(f"{path}/run").json()["run_id"])
+    assert run["status"] == "success"
+    assert {run["metrics"][name] for name in ("files_processed", "records_ingested", "error_count")} == {0}
+    assert "no files" in run["message"]
+    assert run["started_at"] <= run["ended_at"]
+    assert not run["errors"]
+    assert not service.spark.started
+
+
+def test_the_first_success_makes_a_draft_active_and_is_told_in_the_metadata(
+    http: httpx.Client, path: str
+) -> None:
+    run_id = finished(http, path, http.post(f"{path}/run").json()["run_id"])["id"]
+    made = http.get(path).json()
+    assert made["status"] == "active"
+    assert made["metadata"]["last_run_id"] == run_id
+    assert datetime.fromisoformat(made["metadata"]["last_run_time"]).utcoffset() == timedelta(0)
+
+
+def test_a_folder_that_is_not_there_fails_the_run_and_names_it(
+    http: httpx.Client, path: str, folder: Path
+) -> None:
+    folder.rmdir()
+    run = finished(http, path, http.post(f"{path}/run").json()["run_id"])
+    assert run["status"] == "failed"
+    assert str(folder) in run["message"]
+    assert str(folder) in run["errors"][0]["message"]
+
+
+def test_every_run_of_a_burst_ends_and_no_two_were_done_at_once(http: httpx.Client, path: str) -> None:
+    ids = {http.post(f"{path}/run").json()["run_id"] for _ in range(20)}
+    spans = sorted(
+        (run["started_at"], run["ended_at"]) for run in (finished(http, path, each) for each in ids)
+    )
+    assert all(before[1] <= after[0] for before, after in pairwise(spans))
+
+
+def test_a_run_waits_behind_one_of_another_process_and_then_starts(
+    http: httpx.Client, service: Service, path: str, going: str
+) -> None:
+    waiting = http.post(f"{path}/run").json()["run_id"]
+    with service.database.write() as connection:
+        connection.execute(runs.update().where(runs.c.id == going).values(status="success", lease_token=None))
+    assert finished(http, path, waiting)["status"] == "success"

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import concurrent.futures
 from datetime import UTC, datetime, timedelta
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
+from sqlalchemy import func, select, update
+
 from autoloader_sdk._http.asgi import LoopThread, PlainASGI
 from autoloader_server.db.tables import idempotency_keys, schema_versions
 from autoloader_server.embedded import EmbeddedService, open_service
 from autoloader_server.service import Service
 from autoloader_server.services.idempotency import forget_old_keys
-from sqlalchemy import func, select, update
 
 API = "/api/v1"
 PATH = f"{API}/ingestions"
@@ -23,7 +25,8 @@ PATH = f"{API}/ingestions"
 def test_the_root_names_the_service(http: httpx.Client) -> None:
     answer = http.get("/").json()
     assert answer["status"] == "healthy"
-    assert answer["name"] and answer["version"]
+    assert answer["name"] == "autoloader"
+    assert answer["version"] == metadata.version("autoloader-sdk")
 
 
 def test_health_checks_the_database_and_starts_no_spark(http: httpx.Client, service: Service) -> None:
@@ -91,10 +94,29 @@ def test_errors_have_a_detail(http: httpx.Client, method: str, path: str, status
     assert answer.json()["detail"]
 
 
+def test_a_fault_of_ours_is_500_with_the_request_id_of_its_log_and_no_secret(
+    http: httpx.Client, embedded: EmbeddedService, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fail() -> None:
+        raise RuntimeError("connecting with password=hunter2-itself failed")
+
+    embedded.app.add_api_route("/fail", fail, methods=["GET", "POST"])
+    answer = http.get("/fail", headers={"X-Request-ID": "mine-2"})
+    assert answer.status_code == 500
+    assert answer.headers["X-Request-ID"] == "mine-2"
+    assert "mine-2" in answer.json()["detail"]
+    assert "hunter2" not in answer.text + caplog.text
+    assert "password=***" in caplog.text
+    for _ in range(2):
+        assert http.post("/fail", headers={"Idempotency-Key": "k"}).status_code == 500
+
+
 # Who may call.
 
 
-@pytest.mark.parametrize("host", ["evil.example", "127.0.0.1.evil.example", "localhost@evil.example", "0.0.0.0", ""])
+@pytest.mark.parametrize(
+    "host", ["evil.example", "127.0.0.1.evil.example", "localhost@evil.example", "0.0.0.0", ""]
+)
 def test_another_host_name_is_refused(http: httpx.Client, host: str) -> None:
     answer = http.get(PATH, headers={"Host": host})
     assert answer.status_code == 403
@@ -107,7 +129,9 @@ def test_this_machines_names_are_let_in(http: httpx.Client, host: str) -> None:
     assert http.get(PATH, headers={"Host": host}).status_code == 200
 
 
-@pytest.mark.parametrize("origin", ["http://evil.example", "null", "http://localhost:9999", "file://", "http://localhost.evil"])
+@pytest.mark.parametrize(
+    "origin", ["http://evil.example", "null", "http://localhost:9999", "file://", "http://localhost.evil"]
+)
 def test_a_page_of_another_site_is_refused(http: httpx.Client, body: dict[str, Any], origin: str) -> None:
     assert http.post(PATH, json=body, headers={"Origin": origin}).status_code == 403
     assert http.get(PATH).json() == []
@@ -163,7 +187,7 @@ def test_a_request_whose_process_died_is_done_again_without_doubling(
     http: httpx.Client, service: Service, body: dict[str, Any], going: str, ingestion: str
 ) -> None:
     run_path = f"{PATH}/{ingestion}/run"
-    urls = ((PATH, {"json": body}), (run_path, {}))
+    urls: tuple[tuple[str, dict[str, Any]], ...] = ((PATH, {"json": body}), (run_path, {}))
     first = [http.post(url, headers={"Idempotency-Key": f"k{url}"}, **sent).json() for url, sent in urls]
     with service.database.write() as connection:
         before = datetime.now(UTC) - timedelta(minutes=5)
@@ -179,7 +203,9 @@ def test_keys_are_forgotten_after_a_day(http: httpx.Client, service: Service, bo
         http.post(PATH, json=body, headers={"Idempotency-Key": key})
     with service.database.write() as connection:
         before = datetime.now(UTC) - timedelta(hours=25)
-        connection.execute(update(idempotency_keys).where(idempotency_keys.c.key == "old").values(created_at=before))
+        connection.execute(
+            update(idempotency_keys).where(idempotency_keys.c.key == "old").values(created_at=before)
+        )
     forget_old_keys(service.database)
     with service.database.read() as connection:
         assert connection.execute(select(idempotency_keys.c.key)).scalars().all() == ["new"]
@@ -191,14 +217,29 @@ def test_keys_are_forgotten_after_a_day(http: httpx.Client, service: Service, bo
 def test_the_local_cluster_is_always_there(http: httpx.Client) -> None:
     (cluster,) = http.get(f"{API}/clusters").json()
     assert cluster["id"] == "local"
-    assert set(cluster) >= {"id", "name", "status", "workers", "dbu_per_worker", "spark_connect_url", "pricing"}
+    assert set(cluster) >= {
+        "id",
+        "name",
+        "status",
+        "workers",
+        "dbu_per_worker",
+        "spark_connect_url",
+        "pricing",
+    }
     assert cluster["pricing"] == {"dbu_rate": 0.0}
     assert http.get(f"{API}/clusters/local").json() == cluster
 
 
-def test_configured_clusters_are_shown_without_their_token(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_configured_clusters_are_shown_without_their_token(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("THE_TOKEN", "a-very-secret-token")
-    cluster = {"id": "big", "name": "Big", "url": "sc://spark.example:443/;use_ssl=true", "token": "env:THE_TOKEN"}
+    cluster: dict[str, Any] = {
+        "id": "big",
+        "name": "Big",
+        "url": "sc://spark.example:443/;use_ssl=true",
+        "token": "env:THE_TOKEN",
+    }
     cluster |= {"dbu_rate": 0.5, "workers": 8, "dbu_per_worker": 2}
     opened = open_service(tmp_path / "home", clusters=[cluster])
     thread = LoopThread()
@@ -230,18 +271,33 @@ def test_an_ingestion_without_changes_has_no_schema_versions(http: httpx.Client,
     assert http.get(f"{path}/2").status_code == 404
 
 
-def test_schema_versions_carry_both_sets_of_names(http: httpx.Client, service: Service, ingestion: str) -> None:
+def test_schema_versions_carry_both_sets_of_names(
+    http: httpx.Client, service: Service, ingestion: str
+) -> None:
     change = {"change_type": "NEW_COLUMN", "column_name": "b", "old_type": None, "new_type": "string"}
     schema = {"type": "struct", "fields": []}
-    row = {"ingestion_id": ingestion, "detected_at": datetime.now(UTC), "schema_json": schema, "changes_json": [change]}
+    row = {
+        "ingestion_id": ingestion,
+        "detected_at": datetime.now(UTC),
+        "schema_json": schema,
+        "changes_json": [change],
+    }
     with service.database.write() as connection:
         for version in (2, 3):
-            values = row | {"version": version, "strategy_applied": "append_new_columns", "affected_files": ["/d/a"]}
+            values = row | {
+                "version": version,
+                "strategy_applied": "append_new_columns",
+                "affected_files": ["/d/a"],
+            }
             connection.execute(schema_versions.insert().values(values))
         assert connection.execute(select(func.count()).select_from(schema_versions)).scalar() == 2
     path = f"{PATH}/{ingestion}/schema-versions"
     answer = http.get(path).json()
-    assert ([each["version"] for each in answer["versions"]], answer["total"], answer["current_version"]) == ([2, 3], 2, 3)
+    assert ([each["version"] for each in answer["versions"]], answer["total"], answer["current_version"]) == (
+        [2, 3],
+        2,
+        3,
+    )
     latest = http.get(f"{path}/latest").json()
     assert latest == http.get(f"{path}/3").json() == answer["versions"][1]
     assert latest["schema_json"] == latest["schema"] == schema

@@ -45,7 +45,9 @@ def test_imports_go_one_way() -> None:
         ("autoloader_server/db/x.py", "import autoloader_server.engine", "Within the server"),
     ],
 )
-def test_each_contract_breaks_where_it_should(module: str, imports: str, contract: str, tmp_path: Path) -> None:
+def test_each_contract_breaks_where_it_should(
+    module: str, imports: str, contract: str, tmp_path: Path
+) -> None:
     """A contract over modules that were renamed would hold for ever: so each is broken once, in a copy."""
     rules = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]
     for one in rules["contracts"]:
@@ -53,7 +55,11 @@ def test_each_contract_breaks_where_it_should(module: str, imports: str, contrac
     (tmp_path / "pyproject.toml").write_text(tomli_w.dumps({"tool": {"importlinter": rules}}))
     server_layers = ("api", "services", "engine", "db", "security", "settings", "spark", "app")
     packages = ["autoloader_sdk", "autoloader_sdk/_http", "autoloader_sdk/client", "autoloader_sdk/discovery"]
-    packages += ["autoloader_server", *(f"autoloader_server/{name}" for name in server_layers), "autoloader_flows"]
+    packages += [
+        "autoloader_server",
+        *(f"autoloader_server/{name}" for name in server_layers),
+        "autoloader_flows",
+    ]
     for package in packages:
         if f"{package}.py" != module:
             (tmp_path / package).mkdir()

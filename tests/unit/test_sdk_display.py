@@ -80,6 +80,16 @@ def test_a_run_as_text_has_its_figures_and_each_failed_file_with_the_reason() ->
     ]
 
 
+def test_a_run_that_failed_as_a_whole_gives_its_reason_once() -> None:
+    run = {
+        "id": "r",
+        "status": "failed",
+        "message": "Spark is gone",
+        "errors": [{"message": "Spark is gone"}],
+    }
+    assert display.run_text(RunData.model_validate(run)).count("Spark is gone") == 1
+
+
 def test_a_run_as_html_says_the_same() -> None:
     found = check(display.run_html(RunData.model_validate(RUN)))
     for words in ("partial", "1,234,567 rows", "bad.csv", "a quote is open", "held: 2"):
@@ -166,14 +176,15 @@ def test_in_a_terminal_progress_is_one_line_a_second_and_the_end_at_once(
 
 
 def test_where_nobody_looks_progress_is_quiet_unless_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sys, "stderr", io.StringIO())
+    out = io.StringIO()
+    monkeypatch.setattr(sys, "stderr", out)
     with progress.progress() as show:
         show(RunData(id="r", status="running"))
-    assert sys.stderr.getvalue() == ""
+    assert out.getvalue() == ""
     with progress.progress(always=True) as show:
         for status in ("running", "running", "success"):
             show(RunData(id="r", status=status))
-    assert len(sys.stderr.getvalue().splitlines()) == 2
+    assert len(out.getvalue().splitlines()) == 2
 
 
 NOTEBOOK = """

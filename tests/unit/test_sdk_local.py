@@ -1,7 +1,7 @@
 """The embedded service is as alive as its process: what happens when a script ends during a run.
 
-The scripts are real processes; the service in them is a small one that does what the exit has to cope with: its
-run hands work to a thread pool until it is done.
+The scripts are real processes; the service in them is a small one that does what the exit has to cope with:
+its run hands work to a thread pool until it is done.
 """
 
 import os
@@ -36,7 +36,7 @@ class Service:
             body = b'{"status": "ok"}'
         elif scope["path"] == "/":
             raise RuntimeError("a fault of the application")
-        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-type", b"application/json")]})
+        await send({"type": "http.response.start", "status": 200, "headers": []})
         await send({"type": "http.response.body", "body": body})
 
     def _run(self):

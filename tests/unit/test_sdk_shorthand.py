@@ -81,7 +81,7 @@ def test_two_parts_are_in_the_default_catalog() -> None:
 
 @pytest.mark.parametrize("name", ["", "flights", "a.b.c.d", "a..b", ".a.b", "a.`b", "a.b`c", "``.b"])
 def test_what_is_no_table_name_is_refused(name: str) -> None:
-    with pytest.raises(Invalid, match="catalog.database.table"):
+    with pytest.raises(Invalid, match=r"catalog\.database\.table"):
         shorthand.destination(name)
 
 

@@ -162,7 +162,7 @@ def test_any_shape_of_detail_is_read(detail: object) -> None:
 
 def test_a_redirect_is_told_and_not_followed() -> None:
     handler, seen = answers(httpx.Response(307, headers={"Location": "https://elsewhere.example.org/x"}))
-    with pytest.raises(errors.ApiError, match="https://elsewhere.example.org/x; set base_url"):
+    with pytest.raises(errors.ApiError, match=r"https://elsewhere\.example\.org/x; set base_url"):
         client(handler).ingestions.list()
     assert len(seen) == 1
 
@@ -175,7 +175,8 @@ def paged(request: httpx.Request) -> httpx.Response:
     assert request.url.path == "/behind/proxy/api/v1/ingestions/ing_0123456789ab/files"
     assert request.url.params["status"] == "FAILED"
     at = int(request.url.params.get("cursor", "0"))
-    link = f"<http://10.0.0.1:8000{request.url.path.removeprefix('/behind/proxy')}?status=FAILED&cursor={at + 2}>"
+    path = request.url.path.removeprefix("/behind/proxy")
+    link = f"<http://10.0.0.1:8000{path}?status=FAILED&cursor={at + 2}>"
     headers = {"Link": f'{link}; rel="next"'} if at < 4 else {}
     return httpx.Response(200, json=[{"path": f"f{at}"}, {"path": f"f{at + 1}"}], headers=headers)
 
@@ -257,18 +258,18 @@ def test_create_sends_the_contracts_body_with_our_defaults() -> None:
     }
 
 
-def test_create_again_is_a_conflict_unless_it_may_exist_and_is_the_same() -> None:
-    there = {
-        "id": "ing_0123456789ab",
-        "name": "f",
-        "source": {"type": "s3", "path": "s3://b/x/"},
-        "format": {"type": "csv"},
-        "destination": {"catalog": "lake", "database": "bronze", "table": "flights"},
-    }
+@pytest.mark.parametrize("unique", [True, False])
+def test_create_may_find_the_same_and_refuses_another_of_that_name(unique: bool) -> None:
+    """Whether a service refuses a name twice, or takes it as the older one does."""
+    there: list[dict[str, Any]] = []
 
     def handler(request: httpx.Request) -> httpx.Response:
-        taken = httpx.Response(409, json={"detail": "an ingestion 'f' is there"})
-        return taken if request.method == "POST" else httpx.Response(200, json=[there])
+        if request.method == "GET":
+            return httpx.Response(200, json=there)
+        if unique and there:
+            return httpx.Response(409, json={"detail": "an ingestion 'f' is there"})
+        there.append({"id": f"ing_{len(there):012}", **json.loads(request.content)})
+        return httpx.Response(201, json=there[-1])
 
     create = client(handler).ingestions.create
     same: dict[str, Any] = {
@@ -277,11 +278,28 @@ def test_create_again_is_a_conflict_unless_it_may_exist_and_is_the_same() -> Non
         "format": "csv",
         "destination": "bronze.flights",
     }
-    with pytest.raises(errors.Conflict):
-        create(**same)
-    assert create(**same, exist_ok=True).id == "ing_0123456789ab"
+    assert create(**same, exist_ok=True).id == create(**same, exist_ok=True).id == "ing_000000000000"
     with pytest.raises(errors.Conflict, match=r"differs in format\.type, destination\.table"):
         create(**same | {"format": "json", "destination": "bronze.other"}, exist_ok=True)
+    if unique:
+        with pytest.raises(errors.Conflict):
+            create(**same)
+    else:
+        assert create(**same).id == "ing_000000000001"
+
+
+def test_an_ingestion_made_by_somebody_quicker_is_found() -> None:
+    made = {"id": "ing_0123456789ab", "name": "f", "source": {"type": "s3", "path": "s3://b"}}
+    made |= {"format": {"type": "csv"}, "destination": {"catalog": "lake", "database": "a", "table": "b"}}
+    handler, _ = answers(
+        httpx.Response(200, json=[]),
+        httpx.Response(409, json={"detail": "taken"}),
+        httpx.Response(200, json=[made]),
+    )
+    found = client(handler).ingestions.create(
+        name="f", source="s3://b", format="csv", destination="a.b", exist_ok=True
+    )
+    assert found.id == "ing_0123456789ab"
 
 
 def test_an_unknown_name_is_not_found_with_the_nearest() -> None:

@@ -10,6 +10,7 @@ import textwrap
 from pathlib import Path
 
 import pytest
+
 from autoloader_server.spark.errors import JarUnavailable
 from autoloader_server.spark.jars import LOCAL_JARS, Jar, ensure_jars, jar_cache, pyspark_jars
 
@@ -76,7 +77,8 @@ def test_what_a_jar_depends_on_is_not_fetched(repository: Repository) -> None:
     repository.publish(
         JAR,
         CONTENT,
-        "<dependency><groupId>org.example</groupId><artifactId>missing</artifactId><version>1</version></dependency>",
+        "<dependency><groupId>org.example</groupId><artifactId>missing</artifactId>"
+        "<version>1</version></dependency>",
     )
     (path,) = ensure_jars(jars=[JAR])
     assert path.is_file()
@@ -111,7 +113,9 @@ def test_offline_the_error_says_which_file_to_put_where_and_doing_so_helps(repos
     message = str(failed.value)
     place = jar_cache() / "lamp-1.0.jar"
     assert "org.example:lamp:1.0 could not be fetched" in message
-    assert f"put lamp-1.0.jar (Maven coordinate org.example:lamp:1.0, sha256 {JAR.sha256}) at {place}" in message
+    assert (
+        f"put lamp-1.0.jar (Maven coordinate org.example:lamp:1.0, sha256 {JAR.sha256}) at {place}" in message
+    )
     assert "module not found: org.example#lamp;1.0" in message
     assert str(repository.settings) in message
 

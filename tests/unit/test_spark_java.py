@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 import pytest
+
 from autoloader_server.spark.errors import JavaNotFound
 from autoloader_server.spark.java import find_java, java_version
 

@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 
 import pytest
+
 from autoloader_server.spark.launch import catalog_uri
 from autoloader_server.spark.processes import ProcessIdentity, listens_on, write_private
 from autoloader_server.spark.state import Server, SparkFolder
@@ -72,8 +73,8 @@ def test_a_secret_file_is_for_its_owner_only(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_the_server_is_written_down_without_its_token_in_sight(folder: SparkFolder, me: ProcessIdentity) -> None:
-    server = Server(jvm=me, supervisor=me, port=5, token="hidden")  # noqa: S106
+def test_the_server_is_written_down_its_token_out_of_sight(folder: SparkFolder, me: ProcessIdentity) -> None:
+    server = Server(jvm=me, supervisor=me, port=5, token="hidden")
     folder.write_server(server)
     assert folder.server() == server
     assert folder.pid_file.read_text() == f"{me.pid}\n"

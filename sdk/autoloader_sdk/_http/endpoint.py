@@ -178,7 +178,7 @@ class Resource(Generic[L]):
         return [name for name in super().__dir__() if not name.startswith("_")]
 
 
-class call(Generic[P, T]):
+class call(Generic[P, T]):  # noqa: N801 - a decorator
     """A method that is a `Call`: plain on a synchronous record, awaitable on an asynchronous one."""
 
     def __init__(self, function: Callable[Concatenate[Any, P], Call[T]]) -> None:
@@ -192,10 +192,10 @@ class call(Generic[P, T]):
     @overload
     def __get__(self, record: Resource[Async], owner: type) -> Callable[P, Coroutine[Any, Any, T]]: ...
     def __get__(self, record: Resource[Any] | None, owner: type) -> Any:
-        return self if record is None else _bound(self.function, record, record._link.run)
+        return self if record is None else _bound(self.function, record, record._link.run)  # noqa: SLF001 - its own
 
 
-class stream(Generic[P, T]):
+class stream(Generic[P, T]):  # noqa: N801 - a decorator
     """A method that is a `Stream`: an iterator on a synchronous record, an asynchronous one on the other."""
 
     def __init__(self, function: Callable[Concatenate[Any, P], Stream[T]]) -> None:
@@ -209,7 +209,7 @@ class stream(Generic[P, T]):
     @overload
     def __get__(self, record: Resource[Async], owner: type) -> Callable[P, AsyncIterator[T]]: ...
     def __get__(self, record: Resource[Any] | None, owner: type) -> Any:
-        return self if record is None else _bound(self.function, record, record._link.iterate)
+        return self if record is None else _bound(self.function, record, record._link.iterate)  # noqa: SLF001 - its own
 
 
 def _bound(function: Callable[..., Any], record: Any, drive: Callable[[Any], Any]) -> Callable[..., Any]:

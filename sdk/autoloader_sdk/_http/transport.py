@@ -1,4 +1,4 @@
-"""The one place where httpx lives: sends requests, tries again where that is safe, reads answers and errors."""
+"""Sends requests with httpx, tries again where that is safe, reads answers and errors."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ class Address:
         }
 
     def request_options(self, request: Request) -> dict[str, Any]:
-        """The arguments of `httpx.Client.build_request`; each POST gets a key of its own, the same at each try."""
+        """The arguments of `httpx.Client.build_request`; a POST has one key for all its tries."""
         options: dict[str, Any] = {"method": request.method, "url": request.path}
         if request.params:
             options["params"] = dict(request.params)
@@ -113,14 +113,14 @@ class SyncTransport(Sync):
                 with attempt:
                     response = self._http.send(request)
                     if response.status_code in AGAIN:
-                        raise _NotNow(response)
+                        raise _NotNow(response)  # noqa: TRY301 - what the retry loop waits for
         except _NotNow as last:
             response = last.response
         except httpx.HTTPError as error:
             return _failure(error, request)
         return _read(response)
 
-    def spark_session(self, cluster_id: str | None, url: str | None) -> SparkSession:
+    def spark_session(self, cluster_id: str | None, url: str | None) -> SparkSession:  # noqa: ARG002
         from autoloader_sdk.spark import session
 
         return session(url)
@@ -130,13 +130,13 @@ class SyncTransport(Sync):
         """Whether `close` was called."""
         return self._http.is_closed
 
-    def close(self, *, wait: bool = True) -> None:
-        """Give the connections back; calls after this are errors. `wait`: for runs in this process, if any."""
+    def close(self, *, wait: bool = True) -> None:  # noqa: ARG002 - a local link waits
+        """Give the connections back; later calls are errors. `wait`: for the runs of this process, if any."""
         self._http.close()
 
 
 class AsyncTransport(Async):
-    """The awaited link. Each event loop has connections of its own, so one client serves many `asyncio.run`."""
+    """The awaited link. Each event loop has its own connections: one client serves many `asyncio.run`."""
 
     def __init__(self, address: Address, transport: httpx.AsyncBaseTransport | None = None) -> None:
         self.address = address
@@ -165,19 +165,19 @@ class AsyncTransport(Async):
                 with attempt:
                     response = await http.send(request)
                     if response.status_code in AGAIN:
-                        raise _NotNow(response)
+                        raise _NotNow(response)  # noqa: TRY301 - what the retry loop waits for
         except _NotNow as last:
             response = last.response
         except httpx.HTTPError as error:
             return _failure(error, request)
         return _read(response)
 
-    def spark_session(self, cluster_id: str | None, url: str | None) -> SparkSession:
+    def spark_session(self, cluster_id: str | None, url: str | None) -> SparkSession:  # noqa: ARG002
         from autoloader_sdk.spark import session
 
         return session(url)
 
-    async def close(self, *, wait: bool = True) -> None:
+    async def close(self, *, wait: bool = True) -> None:  # noqa: ARG002 - a local link waits
         """Give this loop's connections back; calls after this are errors. `wait`: as in the plain link."""
         self.closed = True
         http = self._by_loop.pop(asyncio.get_running_loop(), None)
@@ -233,7 +233,7 @@ def _read(response: httpx.Response) -> Reply | AutoloaderError:
 
 
 def _next_path(response: httpx.Response) -> str | None:
-    """Where the next page is, below the address that we know: behind a proxy, the link's host is another one."""
+    """Where the next page is, below the address that we know: a proxy's link may name another host."""
     link = response.links.get("next", {}).get("url")
     if not link:
         return None

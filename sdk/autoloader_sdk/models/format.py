@@ -132,7 +132,7 @@ class FormatSchema(RequestModel):
 
 
 def struct_fault(value: Any, where: str) -> str | None:
-    """What keeps `value` from being a Spark StructType in JSON, or None. Names of simple types are not checked."""
+    """What keeps `value` from being a Spark StructType in JSON, or None; simple types are not checked."""
     at = f" at {where}" if where else ""
     if (
         not isinstance(value, Mapping)
@@ -195,7 +195,7 @@ class Format(RequestModel):
 
     @property
     def idle_options(self) -> list[str]:
-        """Options that were given and mean nothing for this format; those set to false, none or auto ask for nothing."""
+        """Options that mean nothing for this format; one set to false, none or auto asks for nothing."""
         given = self.options.given() if self.options else {}
         asks_nothing = (False, "none", "auto", "uncompressed")
         return [

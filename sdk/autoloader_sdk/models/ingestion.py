@@ -49,7 +49,7 @@ class IngestionCreate(RequestModel):
 
     @property
     def effective_on_schema_change(self) -> OnSchemaChange:
-        """The rule in force: as given; else append_new_columns where `evolution_enabled` is true; else ignore."""
+        """The rule in force: the one given; append_new_columns with `evolution_enabled`; else ignore."""
         if self.on_schema_change is not None:
             return self.on_schema_change
         evolves = self.format.schema_ is not None and self.format.schema_.evolution_enabled
@@ -77,7 +77,7 @@ class IngestionMetadata(AnswerModel):
 
 
 class IngestionData(AnswerModel):
-    """An ingestion as a service answers it; `status` is draft, active, paused, error, or one of a later service."""
+    """An ingestion as a service answers it; `status` is draft, active, paused, error, or another."""
 
     id: str
     tenant_id: str | None = None

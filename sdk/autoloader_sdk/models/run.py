@@ -38,7 +38,7 @@ class RunError(AnswerModel):
 
 
 class RunData(AnswerModel):
-    """A run as a service answers it: queued, running, success, partial, failed, cancelled, or a later status."""
+    """A run as a service answers it: queued, running, success, partial, failed, cancelled, or another."""
 
     id: str
     ingestion_id: str | None = None

@@ -33,7 +33,7 @@ S3_CREDENTIALS = (
 
 
 def source_type(path: str) -> SourceType | None:
-    """The source type that a path's scheme tells (`local` without a scheme), or None for an unknown scheme."""
+    """The source type that a path's scheme tells (`local` without one), or None for an unknown scheme."""
     match = re.match(r"([A-Za-z][A-Za-z0-9+.-]*)://", path)
     if match is None:
         return "local"

@@ -1,7 +1,7 @@
 """How records show themselves: plain text always, and one compact HTML block beside it in a notebook.
 
 The HTML is native, semantic elements with simple inline styles, so that it survives an untrusted notebook and
-reads on dark and light. Whatever came from data is escaped. Nothing here asks the network, and nothing raises.
+reads on dark and light. Whatever came from data is escaped. Nothing here asks the network, nothing raises.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ def run_text(run: RunData) -> str:
     """Several plain lines: how it ended, what it did, and why what failed did."""
     took = run.metrics
     lines = [f"run {run.id or '(id not known yet)'}: {run.status}", f"  {_did(run)}"]
-    if run.message:
+    if run.message and run.message not in {error.message for error in run.errors}:
         lines.append(f"  {run.message}")
     if took.held:
         lines.append(f"  held: {count(took.held)}")
@@ -67,7 +67,8 @@ def _did(run: RunData) -> str:
     failed = f", {count(took.error_count)} failed" if took.error_count else ""
     return (
         f"{count(took.files_processed)} files{failed}, {count(took.records_ingested)} rows, "
-        f"{size(took.bytes_read)} read, {size(took.bytes_written)} written, {took.duration_seconds or 0:.1f} s"
+        f"{size(took.bytes_read)} read, {size(took.bytes_written)} written, "
+        f"{took.duration_seconds or 0:.1f} s"
     )
 
 
@@ -195,7 +196,8 @@ def table(caption: str, columns: Iterable[str], rows: Iterable[Iterable[str]]) -
         for row in rows
     )
     return (
-        f'<table style="border-collapse:collapse"><caption style="text-align:left">{escape(caption)}</caption>'
+        '<table style="border-collapse:collapse">'
+        f'<caption style="text-align:left">{escape(caption)}</caption>'
         f"<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
     )
 

@@ -1,4 +1,4 @@
-"""Progress of a run: an HTML block that updates in a notebook, lines in a terminal, nothing where there is neither.
+"""Progress of a run: a block that updates in a notebook, lines in a terminal, nothing where is neither.
 
 A block made with `display(…, display_id=True)` updates from any thread, is saved with the notebook and works
 under papermill.
@@ -17,6 +17,11 @@ from autoloader_sdk.notebook.display import run_html, run_line, run_text
 
 if TYPE_CHECKING:
     from autoloader_sdk.models import RunData
+
+
+def say(line: str) -> None:
+    """One line to the person at the terminal, out of the way of what a script prints."""
+    print(line, file=sys.stderr, flush=True)  # noqa: T201
 
 
 class _Block:
@@ -46,7 +51,7 @@ def progress(*, always: bool = False) -> Iterator[Callable[[RunData], object]]:
 
 
 def _in_notebook() -> bool:
-    """Whether a front end that shows HTML is on the other side; IPython is asked only if it is there already."""
+    """Whether a front end that shows HTML is on the other side; IPython is asked only if it is loaded."""
     ipython: Any = sys.modules.get("IPython")
     shell = ipython.get_ipython() if ipython is not None and hasattr(ipython, "get_ipython") else None
     return shell is not None and getattr(shell, "kernel", None) is not None
@@ -80,20 +85,20 @@ def _terminal(clock: Callable[[], float] = time.monotonic) -> Callable[[RunData]
         now = clock()
         if run.status in FINISHED or now - last >= 1:
             last = now
-            print(f"{now - started:6.1f} s  {run_line(run)}", file=sys.stderr, flush=True)
+            say(f"{now - started:6.1f} s  {run_line(run)}")
 
     return show
 
 
 def _lines() -> Callable[[RunData], object]:
-    """One line for each change."""
+    """One line for each change; that time went by is none."""
     shown = ""
 
     def show(run: RunData) -> None:
         nonlocal shown
-        line = run_line(run)
-        if line != shown:
-            shown = line
-            print(line, file=sys.stderr, flush=True)
+        state = run.model_dump_json(exclude={"metrics": {"duration_seconds"}})
+        if state != shown:
+            shown = state
+            say(run_line(run))
 
     return show

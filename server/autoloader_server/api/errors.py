@@ -1,4 +1,4 @@
-"""Error answers, all in FastAPI's shape `{"detail": …}`, and none with what the caller sent: it may hold credentials."""
+"""Error answers, in FastAPI's shape `{"detail": …}`; never with what was sent, which may hold credentials."""
 
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -53,8 +53,11 @@ async def _database_away(_request: Request, error: Exception) -> JSONResponse:
 async def _bug(request: Request, error: Exception) -> JSONResponse:
     _log.error("%s %s failed", request.method, request.url.path, exc_info=error)
     number = getattr(request.state, "request_id", "")
-    detail = f"an error in the autoloader itself ({type(error).__name__}); its log has more, under request id {number}"
-    return JSONResponse({"detail": detail}, status_code=500)
+    detail = (
+        f"an error in autoloader itself ({type(error).__name__}); its log says more, by request id {number}"
+    )
+    # This answer is made outside the middleware that adds the id to all others.
+    return JSONResponse({"detail": detail}, status_code=500, headers={"X-Request-ID": number})
 
 
 def _without_input(errors: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:

@@ -13,6 +13,7 @@ router = APIRouter(prefix="/ingestions/{ingestion_id}", tags=["files"])
 
 @router.get("/files", summary="Each file version, and what became of it")
 def find(
+    *,
     ingestion_id: str,
     service: TheService,
     request: Request,

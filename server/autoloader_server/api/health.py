@@ -1,4 +1,4 @@
-"""Is it there, and does it work?"""
+"""Whether it is there, and works."""
 
 from importlib.metadata import version
 

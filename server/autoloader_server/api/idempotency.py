@@ -59,7 +59,7 @@ class Idempotency:
         return await run_in_threadpool(idempotency.begin, self.database, key, request)
 
     async def _carry_out(self, key: str, scope: Scope, receive: Receive, send: Send) -> None:
-        """The request itself; its answer is kept before it is sent, so that none is sent and then done again."""
+        """Do it, and keep the answer before it is sent, so that none is sent and then done again."""
         held: list[Message] = []
 
         async def hold(message: Message) -> None:

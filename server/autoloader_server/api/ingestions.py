@@ -14,6 +14,7 @@ router = APIRouter(prefix="/ingestions", tags=["ingestions"])
 
 @router.post("", status_code=201, summary="Make an ingestion; it is a draft")
 def create(
+    *,
     body: IngestionCreate,
     service: TheService,
     idempotency_key: IdempotencyKey = None,
@@ -24,6 +25,7 @@ def create(
 
 @router.get("", summary="The ingestions, oldest first")
 def find(
+    *,
     service: TheService,
     request: Request,
     response: Response,
@@ -47,7 +49,9 @@ def change(ingestion_id: str, body: IngestionUpdate, service: TheService) -> Ing
 
 
 @router.delete("/{ingestion_id}", status_code=204, summary="Delete it; its runs stay on record")
-def delete(ingestion_id: str, service: TheService, delete_table: bool = False, force: bool = False) -> None:
+def delete(
+    *, ingestion_id: str, service: TheService, delete_table: bool = False, force: bool = False
+) -> None:
     ingestions.delete(service, ingestion_id, delete_table=delete_table, force=force)
 
 

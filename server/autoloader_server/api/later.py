@@ -1,4 +1,4 @@
-"""Routes of the contract that this version does not carry out: 501 with a sentence, never an invented value."""
+"""Routes of the contract that this version does not carry out: 501 with a sentence, no invented value."""
 
 from collections.abc import Callable
 from typing import NoReturn

@@ -1,4 +1,4 @@
-"""An id for each request: kept where the caller sent one, answered in `X-Request-ID`, and in our log with each error."""
+"""An id for each request, the caller's or ours: in `X-Request-ID`, and in our log with each error."""
 
 from __future__ import annotations
 

@@ -13,13 +13,14 @@ router = APIRouter(prefix="/ingestions/{ingestion_id}", tags=["runs"])
 
 @router.post("/run", status_code=202, summary="Ask for a run; it goes on behind the answer")
 def run(
-    ingestion_id: str, service: TheService, force: bool = False, idempotency_key: IdempotencyKey = None
+    *, ingestion_id: str, service: TheService, force: bool = False, idempotency_key: IdempotencyKey = None
 ) -> RunReceipt:
     return runs.request(service, ingestion_id, force=force, idempotency_key=idempotency_key)
 
 
 @router.get("/runs", summary="Its runs, newest first; none where it is not known")
 def find(
+    *,
     ingestion_id: str,
     service: TheService,
     request: Request,
@@ -42,6 +43,7 @@ def get(ingestion_id: str, run_id: str, service: TheService) -> RunData:
     "/runs/{run_id}/retry", status_code=202, summary="A new run over the files that failed in this one"
 )
 def retry(
+    *,
     ingestion_id: str,
     run_id: str,
     service: TheService,

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, insert, select, update
+from sqlalchemy import ColumnElement, Connection, insert, select, update
 
 from autoloader_sdk.discovery.classify import skip_reason
 from autoloader_sdk.discovery.entries import Entry, below, identity, local_path
@@ -51,18 +51,14 @@ def discover(database: Database, ingestion_id: str, spec: IngestionCreate, creat
     for page in list_source(spec.source.path, pattern=spec.source.file_pattern):
         found.listed += len(page)
         with database.read() as connection:
-            known = _known(connection, ingestion_id, page[0].path, page[-1].path)
-        unknown = [
-            entry
-            for entry in page
-            if (row := known.get(entry.path)) is None or row.identity != identity(entry)
-        ]
+            seen = _identities(connection, ingestion_id, page)
+        unknown = [entry for entry in page if seen.get(entry.path) != identity(entry)]
         if not unknown:
             continue
         rules = _Rules.of(spec, root, created_at)
         with database.write() as connection:
             # Read again under the write lock: another worker may have listed the same page.
-            known = _known(connection, ingestion_id, page[0].path, page[-1].path)
+            known = _known(connection, ingestion_id, page)
             _write(connection, ingestion_id, unknown, known, rules, found)
     return found
 
@@ -84,15 +80,27 @@ def take_up_failed(connection: Connection, ingestion_id: str, max_attempts: int)
     ).rowcount
 
 
-def _known(connection: Connection, ingestion_id: str, first: str, last: str) -> dict[str, _Known]:
-    low, high = sorted((first, last))
+def _identities(connection: Connection, ingestion_id: str, page: list[Entry]) -> dict[str, str]:
+    """The current identity of each path that the ledger knows in the page's range."""
+    rows = connection.execute(
+        select(processed_files.c.path, processed_files.c.identity).where(*_range(ingestion_id, page))
+    )
+    return dict(rows.tuples().all())
+
+
+def _known(connection: Connection, ingestion_id: str, page: list[Entry]) -> dict[str, _Known]:
     files = processed_files.c
     rows = connection.execute(
-        select(files.path, files.identity, files.status, files.id, files.ordinal).where(
-            files.ingestion_id == ingestion_id, files.path.between(low, high), files.current
-        )
+        select(files.path, files.identity, files.status, files.id, files.ordinal).where(*_range(ingestion_id, page))
     )
     return {row[0]: _Known(*row) for row in rows}
+
+
+def _range(ingestion_id: str, page: list[Entry]) -> tuple[ColumnElement[bool], ...]:
+    files = processed_files.c
+    paths = [entry.path for entry in page]
+    low, high = min(paths), max(paths)
+    return files.ingestion_id == ingestion_id, files.path.between(low, high), files.current
 
 
 @dataclass(frozen=True, slots=True)

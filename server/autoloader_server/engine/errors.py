@@ -20,6 +20,7 @@ CONNECTIVITY = "connectivity"
 MISSING = "missing"
 WRITE_FAILURE = "write_failure"
 UNKNOWN = "unknown"
+INTERRUPTED = "interrupted"
 
 # What another attempt may cure without anybody touching the file.
 RETRYABLE = frozenset({AUTH, CONNECTIVITY, MISSING, UNKNOWN})

@@ -180,7 +180,7 @@ class Table:
 
     def rows_of(self, column: str, values: Sequence[str]) -> dict[str, int]:
         """Rows on main whose `column` is one of `values`, by value."""
-        from pyspark.sql import functions as F
+        from pyspark.sql.connect import functions as F
 
         frame = self.spark.table(self.name.quoted).where(F.col(identifier(column)).isin(list(values)))
         return {row[0]: row[1] for row in frame.groupBy(identifier(column)).count().collect()}

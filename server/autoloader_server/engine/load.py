@@ -28,7 +28,7 @@ from autoloader_server.engine.errors import (
 from autoloader_server.engine.formats.base import Look
 from autoloader_server.engine.iceberg import BRANCH_PREFIX, DuplicatePublish, Snapshot, TableState
 from autoloader_server.engine.ledger import Batch, FileVersion
-from autoloader_server.engine.read import culprits, frame_of, run_error
+from autoloader_server.engine.read import about_files, culprits, frame_of, run_error
 from autoloader_server.engine.schema import without
 from autoloader_server.engine.work import Work
 from autoloader_server.spark.errors import SparkUnavailable
@@ -104,7 +104,7 @@ def _blame(work: Work, files: Sequence[FileVersion], looks: list[Look], error: E
     failures, stale = _changed(files)
     bad = {failure.path for failure in failures} | set(stale)
     rest = [look for look in looks if look.path not in bad]
-    if rest and not bad:
+    if rest and not bad and about_files(error):
         failures += culprits(work.spark, work.format, rest, without(work.schema, work.lineage))
     if not failures and not stale:
         raise run_error(error) from error

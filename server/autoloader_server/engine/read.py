@@ -69,7 +69,7 @@ def frame_of(
 
 def source_path(column: str) -> Column:
     """The raw path of a row's file, as the ledger has it: Spark shows it as a URL."""
-    from pyspark.sql import functions as F
+    from pyspark.sql.connect import functions as F
 
     decoded = F.url_decode(F.replace(F.col(column), F.lit("+"), F.lit("%2B")))
     return F.regexp_replace(decoded, "^file:(//)?/", "/")
@@ -93,6 +93,8 @@ def culprits(spark: SparkSession, fmt: Format, looks: Sequence[Look], data: Stru
             with spark_errors():
                 malformed = _malformed(spark, fmt, rest, data)
         except Exception as error:
+            if not about_files(error):
+                raise run_error(error) from error
             named = [look for look in rest if look.path in named_paths(str(error), rest)]
             if not named and len(rest) == 1:
                 named = rest
@@ -112,7 +114,7 @@ def _malformed(
     spark: SparkSession, fmt: Format, looks: Sequence[Look], data: StructType
 ) -> list[FileFailure]:
     """Files with malformed records; an exception where a file cannot be read at all."""
-    from pyspark.sql import functions as F
+    from pyspark.sql.connect import functions as F
 
     failures = []
     for members in Looks(list(looks)).groups().values():
@@ -149,6 +151,18 @@ def named_paths(message: str, looks: Sequence[Look]) -> set[str]:
     return candidates & known
 
 
+_ABOUT_FILES = re.compile(
+    r"FAILED_READ_FILE|MALFORMED_|BadRecordException|FILE_NOT_EXIST|PATH_NOT_FOUND|FileNotFoundException|"
+    r"EOFException|ZipException|ZlibException|BZip2|not in GZIP|incorrect header check|CAST_OVERFLOW|CAST_INVALID|"
+    r"CorruptStatistics|is not a Parquet file|Could not read footer|Permission denied"
+)
+
+
+def about_files(error: Exception) -> bool:
+    """Whether an error tells of what was read. Anything else, a fault of ours included, is blamed on no file."""
+    return type(error).__module__.startswith("pyspark.") and _ABOUT_FILES.search(str(error)) is not None
+
+
 def explain(error: Exception, path: str) -> FileFailure:
     """An error of Spark's about one file, as a category and a sentence."""
     text = str(error).split("JVM stacktrace:")[0]
@@ -170,7 +184,9 @@ def explain(error: Exception, path: str) -> FileFailure:
 
 
 def run_error(error: Exception) -> RunStopped:
-    """An error of Spark's that no file is to blame for."""
+    """An error of Spark's that no file is to blame for; a fault of ours stays what it is."""
+    if not type(error).__module__.startswith("pyspark."):
+        raise error
     text = str(error).split("JVM stacktrace:")[0]
     if "No space left on device" in text or "SQLITE_FULL" in text:
         return RunStopped("the disk is full: free some space and run again; nothing was lost", WRITE_FAILURE)
@@ -188,7 +204,7 @@ def _first_line(text: str) -> str:
 
 
 def _column(name: str) -> Column:
-    from pyspark.sql import functions as F
+    from pyspark.sql.connect import functions as F
 
     return F.col(identifier(name))
 

@@ -19,6 +19,7 @@ from autoloader_server.engine.errors import (
     AUTH,
     CONNECTIVITY,
     DATA_MALFORMED,
+    INTERRUPTED,
     MISSING,
     UNKNOWN,
     WRITE_FAILURE,
@@ -123,6 +124,7 @@ def _begin(service: Service, run_id: str, lease: Lease) -> Work | None:
         spec=IngestionCreate.model_validate(ingestion.spec),
         lease=lease,
         created_at=ingestion.created_at,
+        closing=service.closing,
     )
 
 
@@ -262,6 +264,9 @@ def _nothing(row: Any) -> str:
 
 
 def _fail(work: Work, category: str, message: str) -> None:
+    if work.closing.is_set():
+        # Whatever failed, failed because the service let go of Spark and of the database.
+        category, message = INTERRUPTED, "the service was stopped in the middle of the run; the next run finishes its work"
     _end(work, "failed", message, category)
 
 

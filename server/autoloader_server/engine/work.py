@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cached_property
 from pathlib import Path
+from threading import Event
 from typing import TYPE_CHECKING
 
 from autoloader_sdk.models import IngestionCreate
@@ -39,6 +40,7 @@ class Work:
     spec: IngestionCreate
     lease: Lease
     created_at: datetime
+    closing: Event
     seen_stale: set[str] = field(default_factory=set)
     _schema: StructType | None = None
 

@@ -1,7 +1,7 @@
-"""Who may talk to a service that asks for no token: programs of this machine, and no web page of somebody else.
+"""Who may talk to a service that asks for no token: programs of this machine, no web page of somebody else.
 
-A browser can be led to 127.0.0.1 by a name of the attacker's (DNS rebinding) or by a request across sites. Both show in
-the headers: `Host` is then another name, `Origin` another site.
+A browser can be led to 127.0.0.1 by a name of the attacker's (DNS rebinding) or by a request across sites.
+Both show in the headers: `Host` is then another name, `Origin` another site.
 """
 
 from __future__ import annotations
@@ -41,25 +41,25 @@ def require_loopback(host: str) -> None:
             loopback = False
         if not loopback:
             raise ValueError(
-                f"refusing to listen on {host}: whoever can reach it could read and load data, since this version has "
-                "no tokens yet. Use 127.0.0.1 (the default), and an SSH tunnel from elsewhere."
+                f"refusing to listen on {host}: who can reach it could read and load data, and "
+                "this version has no tokens yet. Use 127.0.0.1 (the default), and an SSH tunnel."
             )
 
 
 def _fault(headers: Headers, port: int | None) -> str | None:
     host = headers.get("host", "")
-    if not _is_ours(f"//{host}", port, (None, port)):
-        return "this service answers only on this machine: the Host header must be localhost or 127.0.0.1 and its port"
+    if not _is_ours(f"//{host}", (None, port)):
+        return "this service answers only on this machine: Host must be localhost or 127.0.0.1, and its port"
     origin = headers.get("origin")
     if origin is not None:
         scheme = urlsplit(origin).scheme
         own = (port,) if port not in (80, 443, None) else (None, port)
-        if scheme not in ("http", "https") or not _is_ours(origin, port, own):
+        if scheme not in ("http", "https") or not _is_ours(origin, own):
             return "this service answers no pages of another site: the Origin header is not its own"
     return None
 
 
-def _is_ours(url: str, port: int | None, ports: tuple[int | None, ...]) -> bool:
+def _is_ours(url: str, ports: tuple[int | None, ...]) -> bool:
     try:
         parts = urlsplit(url)
         named = parts.port

@@ -1,7 +1,7 @@
 """The one redactor: whatever is logged, stored as an error or answered goes through it.
 
-It knows secrets in two ways: values that were registered (credentials, tokens), and the shapes in which secrets usually
-travel (`key=value`, URLs with a password, Bearer tokens, AWS keys, private keys).
+It knows secrets in two ways: values that were registered (credentials, tokens), and the shapes in which
+secrets usually travel (`key=value`, URLs with a password, Bearer tokens, AWS keys, private keys).
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ MASK = "***"
 # Shorter ones would black out ordinary words; they are still caught where they stand beside a telling name.
 _SHORTEST_KNOWN = 6
 
-_SECRET_NAME = (
+_TELLING_NAME = (
     r"[\w.\-]*?(?:pass(?:word|wd|phrase)|pwd|secret(?:[._\-]?(?:access)?[._\-]?key)?|token|credentials?"
     r"|authorization|sas|signature|x-amz-security-token"
     r"|(?:api|access|private|shared|encryption|secrets)[._\-]?key(?:[._\-]?id)?|account[._\-]?key[\w.\-]*)"
@@ -34,7 +34,7 @@ _PATTERNS: tuple[tuple[re.Pattern[str], str], ...] = (
     (re.compile(r"(?<=://)([^/\s:@]*):([^/\s]+)@"), rf"\1:{MASK}@"),
     (
         re.compile(
-            rf"""(?<![\w.\-])({_SECRET_NAME}\\?["']?\s*(?:=|:(?!//)|=>)\s*)(?!\*\*\*){_VALUE}""",
+            rf"""(?<![\w.\-])({_TELLING_NAME}\\?["']?\s*(?:=|:(?!//)|=>)\s*)(?!\*\*\*){_VALUE}""",
             re.IGNORECASE,
         ),
         rf"\1{MASK}",

@@ -23,8 +23,9 @@ class SecretsKeyError(Exception):
 class SecretBox:
     """Encrypts and decrypts the credentials of sources.
 
-    The key is `key` where one is given, else what `key_file` holds, made there at the first need (mode 0600). Several
-    keys, newest first, parted by commas or new lines, let a key be replaced: the first encrypts, all of them decrypt.
+    The key is `key` where one is given, else what `key_file` holds, made there at the first need (mode 0600).
+    Several keys, newest first, parted by commas or new lines, let a key be replaced: the first encrypts, all
+    of them decrypt.
     """
 
     def __init__(self, key: SecretStr | None, key_file: Path) -> None:
@@ -47,8 +48,8 @@ class SecretBox:
             plain = self._keys(make=False).decrypt(token)
         except InvalidToken:
             raise SecretsKeyError(
-                f"the stored credentials cannot be decrypted with {self._place}: it is another key than the one they "
-                "were encrypted with. Bring that key back, or store the credentials again."
+                f"the stored credentials cannot be decrypted with {self._place}: "
+                "they were encrypted with another key. Bring that key back, or store the credentials again."
             ) from None
         value: dict[str, Any] = json.loads(plain)
         redact.register(_strings(value))
@@ -68,8 +69,7 @@ class SecretBox:
                 except ValueError:
                     raise SecretsKeyError(
                         f"{self._place} holds no usable key: it must be 32 bytes in URL-safe base64, as "
-                        '`python -c "from cryptography.fernet import Fernet; print(Fernet.generate_key().decode())"` '
-                        "makes it"
+                        "`cryptography.fernet.Fernet.generate_key()` makes it"
                     ) from None
                 redact.register(keys)
             return self._fernet
@@ -78,8 +78,8 @@ class SecretBox:
         if not self._file.exists():
             if not make:
                 raise SecretsKeyError(
-                    f"there are stored credentials, but the key file {self._file} is not there: bring it back, set "
-                    "AUTOLOADER_SECRETS_KEY, or store the credentials again"
+                    f"there are stored credentials, but the key file {self._file} is not there: bring it "
+                    "back, set AUTOLOADER_SECRETS_KEY, or store the credentials again"
                 )
             _create(self._file)
         mode = stat.S_IMODE(self._file.stat().st_mode)

@@ -39,7 +39,7 @@ def warnings_of(body: IngestionCreate, settings: Settings, *, has_credentials: b
     schedule, quality, layout = body.schedule, body.quality, body.destination.optimization
     if schedule.frequency is not None or schedule.cron_expression is not None:
         found.append(
-            "schedule: nothing will fire the schedule: this service has no scheduler yet; run it by hand or by cron"
+            "schedule: nothing will fire the schedule: there is no scheduler yet; run it by hand or by cron"
         )
     if schedule.backfill is not None and schedule.backfill.enabled:
         found.append("schedule.backfill: is not carried out; use source.modified_after to load from a day on")
@@ -56,7 +56,5 @@ def warnings_of(body: IngestionCreate, settings: Settings, *, has_credentials: b
     ]
     known = {LOCAL_CLUSTER, "default", *(cluster.id for cluster in settings.clusters)}
     if body.cluster_id not in known:
-        found.append(
-            f"cluster_id: '{body.cluster_id}' is not in GET /clusters, so runs go to the default, '{LOCAL_CLUSTER}'"
-        )
+        found.append(f"cluster_id: '{body.cluster_id}' is not in GET /clusters: runs go to '{LOCAL_CLUSTER}'")
     return found

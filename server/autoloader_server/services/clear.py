@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 def clear_processed_files(service: Service, ingestion_id: str) -> ClearedFiles:
     """Forget the ingestion's files. The generation is raised first, so that older work still going is burned.
 
-    Files of a batch that is neither landed nor burned yet stay until the next run has settled it: whether their rows are
-    in the table is not known before. Raises NotFound.
+    Files of a batch that is neither landed nor burned yet stay until the next run has settled it: whether
+    their rows are in the table is not known before. Raises NotFound.
     """
     with service.database.write() as connection:
         row_of(connection, ingestion_id)

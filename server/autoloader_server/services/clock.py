@@ -1,4 +1,4 @@
-"""The time that is shown to people: aware, in UTC. (Leases go by the database's own clock.)"""
+"""The time that is shown to people: aware, in UTC. Leases go by the database's own clock."""
 
 from datetime import UTC, datetime
 

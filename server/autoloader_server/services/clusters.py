@@ -29,7 +29,7 @@ def get(service: Service, cluster_id: str) -> ClusterData:
 
 
 def test_connection(service: Service, cluster_id: str) -> ConnectionTest:
-    """Connect, starting the local Spark where it is not there yet, and say what was found, or why nothing was.
+    """Connect, starting the local Spark where it is not there, and say what was found, or why nothing was.
 
     Raises NotFound.
     """
@@ -37,7 +37,7 @@ def test_connection(service: Service, cluster_id: str) -> ConnectionTest:
     try:
         session = service.spark_of(cluster_id).session()
         version, memory = session.version, _memory_gb(session)
-    except Exception as error:  # noqa: BLE001 - whatever the reason, it is the answer to the question
+    except Exception as error:
         reason = redact(f"{type(error).__name__}: {error}".split("\n\nJVM stacktrace:")[0])
         return ConnectionTest(status="failed", cluster_id=cluster_id, message=reason)
     return ConnectionTest(
@@ -46,7 +46,7 @@ def test_connection(service: Service, cluster_id: str) -> ConnectionTest:
 
 
 def _memory_gb(session: Any) -> float | None:
-    """What the cluster gives to an executor (the local one: to its only process), in GiB; None where it does not say."""
+    """GiB that the cluster gives to an executor (the local one: to all of it); None where it does not say."""
     key = (
         "spark.driver.memory"
         if session.conf.get("spark.master", "").startswith("local")

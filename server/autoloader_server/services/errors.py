@@ -4,7 +4,8 @@ ServiceRefusal
 ├── NotFound      404
 ├── Conflict      409
 ├── Invalid       422, with one entry for each field at fault
-└── NotYet        501: a later version will do it
+├── NotYet        501: a later version will do it
+└── NotDone       503: something else that it needs failed
 """
 
 from __future__ import annotations
@@ -34,6 +35,12 @@ class NotYet(ServiceRefusal):
     """This version does not do that."""
 
     status_code = 501
+
+
+class NotDone(ServiceRefusal):
+    """Spark, or what else it needs, failed; nothing was changed."""
+
+    status_code = 503
 
 
 class Fault(NamedTuple):

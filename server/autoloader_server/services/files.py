@@ -43,7 +43,8 @@ def find(
 ) -> Page[FileData]:
     """The file versions of an ingestion by path and version.
 
-    `path` keeps the file itself, what lies below it as a folder, and files of that name in any folder. Raises NotFound.
+    `path` keeps the file itself, what lies below it as a folder, and files of that name in any folder. Raises
+    NotFound.
     """
     wanted = [_status(each) for each in status]
     table = processed_files.c

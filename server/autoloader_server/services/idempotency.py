@@ -16,8 +16,8 @@ from autoloader_server.services.clock import now
 from autoloader_server.services.errors import Conflict, Fault, Invalid
 
 KEPT = timedelta(hours=24)
-# A request without an answer for so long died with its process. Doing it again is safe: the ids of what it makes follow
-# from the key.
+# A request without an answer for so long died with its process. Doing it again is safe: the ids of what it
+# makes follow from the key.
 _ABANDONED = timedelta(seconds=60)
 
 
@@ -26,7 +26,7 @@ class StillWorking(Conflict):
 
     def __init__(self) -> None:
         super().__init__(
-            "the first request with this Idempotency-Key is still being worked on: ask again in a second"
+            "the first request with this Idempotency-Key is still worked on: ask again in a second"
         )
 
 
@@ -46,7 +46,8 @@ def digest(method: str, path: str, body: bytes) -> str:
 def begin(database: Database, key: str, request: str) -> Answer | None:
     """Reserve `key` for a request (a `digest`), or give the answer of the first one.
 
-    Raises Invalid where the key was used for another request, StillWorking while the first is not answered yet.
+    Raises Invalid where the key was used for another request, StillWorking while the first is not answered
+    yet.
     """
     try:
         return _begin(database, key, request)

@@ -11,10 +11,11 @@ from sqlalchemy import Connection, RowMapping, and_, or_, select, update
 
 from autoloader_sdk.models import IngestionCreate, IngestionData, IngestionUpdate
 from autoloader_server.db.tables import ingestions, runs
+from autoloader_server.security.redact import redact
 from autoloader_server.security.secrets import SecretsKeyError
 from autoloader_server.services.acceptance import not_yet, warnings_of
 from autoloader_server.services.clock import now
-from autoloader_server.services.errors import Conflict, Invalid, NotFound
+from autoloader_server.services.errors import Conflict, Invalid, NotDone, NotFound
 from autoloader_server.services.paging import Page, cursor_of, key_of
 
 if TYPE_CHECKING:
@@ -28,8 +29,8 @@ def create(
 
     Names may be there twice; `unique_name` raises Conflict where one of that name is there.
 
-    With an idempotency key the id follows from it: a request that is sent again, even after a crash in the middle of the
-    first one, makes no second ingestion.
+    With an idempotency key the id follows from it: a request that is sent again, even after a crash in the
+    middle of the first one, makes no second ingestion.
 
     Raises Invalid where a value is one that a later version will know.
     """
@@ -130,31 +131,20 @@ def set_status(service: Service, ingestion_id: str, status: str) -> None:
 def delete(service: Service, ingestion_id: str, *, delete_table: bool = False, force: bool = False) -> None:
     """Leave a tombstone: unfinished work is burned by its raised generation, the run history stays.
 
-    `delete_table` drops the destination too, before anything else is changed; raises Conflict where another ingestion
-    loads into it, unless `force`.
+    `delete_table` drops the destination too. Raises NotFound; Conflict where another ingestion loads into that
+    table, unless `force`; NotDone where Spark could not drop it, and then the ingestion is still there.
     """
-    with service.database.read() as connection:
-        row = row_of(connection, ingestion_id)
-        if delete_table and not force:
-            others = loading_into(connection, row["spec"]["destination"], but=ingestion_id)
-            if others:
-                raise Conflict(
-                    f"the table is not dropped: {', '.join(others)} also loads into it. Delete with force=true to drop "
-                    "it all the same, or without delete_table to keep it."
-                )
-    moment = now()
     with service.database.write() as connection:
-        row_of(connection, ingestion_id)
-        connection.execute(
-            update(ingestions)
-            .where(ingestions.c.id == ingestion_id)
-            .values(
-                deleted_at=moment,
-                updated_at=moment,
-                generation=ingestions.c.generation + 1,
-                version=ingestions.c.version + 1,
+        row = row_of(connection, ingestion_id)
+        others = loading_into(connection, row["spec"]["destination"], but=ingestion_id)
+        if delete_table and others and not force:
+            raise Conflict(
+                f"the table is not dropped: {', '.join(others)} loads into it too. Delete with force=true "
+                "to drop it all the same, or without delete_table to keep it."
             )
-        )
+        this = ingestions.c.id == ingestion_id
+        connection.execute(update(ingestions).where(this).values(generation=ingestions.c.generation + 1))
+        moment = now()
         its = runs.c.ingestion_id == ingestion_id
         connection.execute(
             update(runs)
@@ -166,6 +156,9 @@ def delete(service: Service, ingestion_id: str, *, delete_table: bool = False, f
         connection.execute(update(runs).where(its, runs.c.status == "running").values(cancel_requested=True))
     if delete_table:
         _drop_table(service, row)
+    with service.database.write() as connection:
+        values = {"deleted_at": now(), "updated_at": now(), "version": ingestions.c.version + 1}
+        connection.execute(update(ingestions).where(this).values(**values))
 
 
 def row_of(connection: Connection, ingestion_id: str) -> RowMapping:
@@ -178,9 +171,7 @@ def row_of(connection: Connection, ingestion_id: str) -> RowMapping:
 
 
 def loading_into(connection: Connection, destination: Mapping[str, Any], *, but: str) -> list[str]:
-    """The ids of the other ingestions with this destination. Spark's catalogs tell names apart by case or do not:
-    taken here as if they did not.
-    """
+    """The ids of the other ingestions with this destination, by names without case, as in most catalogs."""
     query = select(ingestions.c.id, ingestions.c.spec["destination"]).where(
         ingestions.c.deleted_at.is_(None), ingestions.c.id != but
     )
@@ -201,7 +192,13 @@ def _drop_table(service: Service, row: RowMapping) -> None:
     from autoloader_server.engine.sql import TableName
 
     table = TableName.of(IngestionCreate.model_validate(row["spec"]).destination)
-    service.spark_of(row["cluster_id"]).session().sql(f"DROP TABLE IF EXISTS {table.quoted} PURGE")
+    try:
+        service.spark_of(row["cluster_id"]).session().sql(f"DROP TABLE IF EXISTS {table.quoted} PURGE")
+    except Exception as error:
+        reason = redact(str(error).splitlines()[0] if str(error) else type(error).__name__)
+        raise NotDone(
+            f"the table {table} could not be dropped, so the ingestion is not deleted: {reason}"
+        ) from error
 
 
 def _new_id(idempotency_key: str | None) -> str:

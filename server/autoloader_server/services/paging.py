@@ -1,4 +1,4 @@
-"""Keyset paging: a page ends with a cursor that holds the last row's key, so that no row is lost or told twice."""
+"""Keyset paging: a page ends with a cursor, the last row's key, so that no row is lost or told twice."""
 
 from __future__ import annotations
 

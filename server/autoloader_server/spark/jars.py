@@ -102,7 +102,7 @@ def ensure_jars(progress: Progress | None = None, *, jars: Iterable[Jar] = LOCAL
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        message = f"The jar cache {folder} cannot be made ({error}). Set AUTOLOADER_JARS_DIR to another folder."
+        message = f"The jar cache {folder} cannot be made ({error}): set AUTOLOADER_JARS_DIR to another."
         raise JarUnavailable(message) from error
     wanted = list(jars)
     if not all(_verified(folder / jar.file_name, jar) for jar in wanted):
@@ -130,8 +130,8 @@ def _complete(folder: Path, jar: Jar, progress: Progress | None) -> None:
         found = _sha256(fetched)
         if found != jar.sha256:
             message = (
-                f"{jar.coordinate}, as the repository gave it, has sha256 {found} and not {jar.sha256}: refused. "
-                f"If a mirror changed it, put the right {jar.file_name} at {target}."
+                f"{jar.coordinate}, as the repository gave it, has sha256 {found} and not {jar.sha256}: "
+                f"refused. If a mirror changed it, put the right {jar.file_name} at {target}."
             )
             raise JarUnavailable(message)
         fetched.replace(target)
@@ -161,8 +161,8 @@ def _resolve(jar: Jar, scratch: Path, target: Path) -> Path:
         with_settings = f" with the Ivy settings {settings}" if settings else ""
         message = (
             f"{jar.coordinate} could not be fetched{with_settings}.\n"
-            f"Without a network: put {jar.file_name} (Maven coordinate {jar.coordinate}, sha256 {jar.sha256}) "
-            f"at {target}.\n"
+            f"Without a network: put {jar.file_name} (Maven coordinate {jar.coordinate}, "
+            f"sha256 {jar.sha256}) at {target}.\n"
             "With a mirror: name its repository in an Ivy settings file, ~/.ivy2/ivysettings.xml or the one "
             "that AUTOLOADER_IVY_SETTINGS names.\n"
             f"Ivy said: {_complaint(told.stdout + told.stderr)}"

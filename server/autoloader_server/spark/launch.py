@@ -154,6 +154,6 @@ def java_environment(scratch: Path) -> dict[str, str]:
 
 
 def _quoted(argument: str) -> str:
-    """One argument as java's ``@argfile`` reads it (JDK tool specification, "java Command-Line Argument Files")."""
+    """One argument as an ``@argfile`` has it ("java Command-Line Argument Files" in the JDK's tool pages)."""
     escaped = argument.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
     return f'"{escaped}"'

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import atexit
+import logging
+import os
 import re
 import threading
 import time
@@ -65,6 +67,10 @@ def connect(
 
     # Said beside the error that says the same, and better.
     warnings.filterwarnings("ignore", r"\[RETRIES_EXCEEDED\]", UserWarning, r"pyspark\.sql\.connect")
+    # It prints each expected refusal (no such table yet) to the user's terminal; the errors themselves are raised.
+    logging.getLogger("SQLQueryContextLogger").setLevel(logging.CRITICAL)
+    # Has `pyspark.sql.functions` make columns for Connect, as the builder would: users of `table()` call them.
+    os.environ.setdefault("SPARK_CONNECT_MODE_ENABLED", "1")
     # Not by the builder: that makes it the default of the user's own `getOrCreate()`.
     session = SparkSession(connection=url)
     client = session.client
@@ -86,7 +92,7 @@ def _retry_policy(alive: Callable[[], bool] | None) -> RetryPolicy:
     from pyspark.sql.connect.client.retries import DefaultPolicy
 
     class WhileAlive(DefaultPolicy):
-        """Retries what the client would, not for over 150 s, and not at all where the server's process is gone."""
+        """Retries what the client would, but for 8 s, and not at all where the server's process is gone."""
 
         def can_retry(self, e: BaseException) -> bool:
             return bool(super().can_retry(e)) and (alive is None or alive())

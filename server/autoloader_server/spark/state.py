@@ -108,7 +108,8 @@ class SparkFolder:
     def new_scratch(self, owner: ProcessIdentity) -> Path:
         """A folder for the temporary files of ``owner``'s server; those of dead owners are taken away."""
         for old in self._scratch.iterdir():
-            if not old.name.isdigit() or int(old.name) == owner.pid or ProcessIdentity.of(int(old.name)) is None:
+            pid = int(old.name) if old.name.isdigit() else None
+            if pid in (None, owner.pid) or ProcessIdentity.of(pid) is None:
                 shutil.rmtree(old, ignore_errors=True)
         scratch = self._scratch / str(owner.pid)
         scratch.mkdir(mode=0o700)

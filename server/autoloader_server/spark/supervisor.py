@@ -168,7 +168,7 @@ def _free_port() -> int:
 
 
 def _die_with_parent() -> Callable[[], None] | None:
-    """On Linux the kernel ends the server with its supervisor, whatever ends that; elsewhere the next starter does."""
+    """On Linux the kernel ends the server with its supervisor; elsewhere the next starter ends it."""
     if not sys.platform.startswith("linux"):
         return None
     prctl = ctypes.CDLL(None, use_errno=True).prctl
@@ -196,7 +196,7 @@ def main(home: str) -> int:
     folder = SparkFolder(Path(home))
     child = os.fork()
     if child:
-        print(child, flush=True)
+        sys.stdout.write(f"{child}\n")
         return 0
     os.setsid()
     log = os.open(folder.log, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)

@@ -43,7 +43,7 @@ def _pkcs12(bundle: Path, variable: str) -> bytes:
             # Public roots with serial numbers that today's rules forbid are still in use.
             warnings.simplefilter("ignore", CryptographyDeprecationWarning)
             certificates = x509.load_pem_x509_certificates(pem)
-            entries = [pkcs12.PKCS12Certificate(one, f"ca-{n}".encode()) for n, one in enumerate(certificates)]
+            entries = [pkcs12.PKCS12Certificate(ca, f"{n}".encode()) for n, ca in enumerate(certificates)]
             return pkcs12.serialize_java_truststore(entries, BestAvailableEncryption(_PASSWORD.encode()))
     except (OSError, ValueError) as error:
         message = f"{variable} names {bundle}, which cannot be read as PEM certificates: {error}"

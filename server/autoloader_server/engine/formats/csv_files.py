@@ -117,7 +117,7 @@ class Csv:
     def read(
         self, spark: SparkSession, looks: Sequence[Look], data: StructType, *, keep_malformed: bool = False
     ) -> DataFrame:
-        from pyspark.sql import functions as F
+        from pyspark.sql.connect import functions as F
         from pyspark.sql.types import StringType, StructField, StructType
 
         group = looks[0].group

@@ -123,7 +123,7 @@ class Json:
     def read(
         self, spark: SparkSession, looks: Sequence[Look], data: StructType, *, keep_malformed: bool = False
     ) -> DataFrame:
-        from pyspark.sql import functions as F
+        from pyspark.sql.connect import functions as F
         from pyspark.sql.types import StringType, StructField, StructType
 
         corrupt = [StructField(CORRUPT_COLUMN, StringType())] if keep_malformed else []

@@ -80,7 +80,7 @@ class Parquet:
     def read(
         self, spark: SparkSession, looks: Sequence[Look], data: StructType, *, keep_malformed: bool = False
     ) -> DataFrame:
-        from pyspark.sql import functions as F
+        from pyspark.sql.connect import functions as F
 
         schema = self._schema(spark, str(looks[0].group), looks[0].path)
         frame = spark.read.schema(schema).parquet(*[spark_path(look.path) for look in looks])
@@ -102,7 +102,7 @@ class Parquet:
 
 def conform(column: Column, have: DataType, want: DataType) -> Column:
     """`column` in another type: casts that lose nothing, and null for the fields that it lacks, at any depth."""
-    from pyspark.sql import functions as F
+    from pyspark.sql.connect import functions as F
     from pyspark.sql import types as T
 
     if have == want:

@@ -1,0 +1,62 @@
+"""A place to measure in: an embedded client in a temporary folder, whose Spark ends with it."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import count
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from autoloader_sdk import Client
+from autoloader_server.spark.local import LocalSpark
+
+if TYPE_CHECKING:
+    from pyspark.sql.connect.session import SparkSession
+
+_POLL_SECONDS = 0.02
+
+
+@dataclass
+class Place:
+    """Where files, tables and the ledger of one benchmark are."""
+
+    folder: Path
+    client: Client
+    numbers: Iterator[int]
+
+    @property
+    def spark(self) -> SparkSession:
+        return self.client._link.spark_session(None, None)
+
+    def table(self) -> str:
+        """A name that no table has yet."""
+        return f"lake.bench.t{next(self.numbers)}"
+
+    def ingestion(self, source: Path, **more: Any) -> Any:
+        """A new ingestion of JSON files into a table of its own."""
+        name = self.table()
+        return self.client.ingestions.create(name=name, source=source, format="json", destination=name, **more)
+
+
+def load(ingestion: Any) -> Any:
+    """One run, to its end, which must be a good one."""
+    run = ingestion.run()
+    run.wait(poll=_POLL_SECONDS)
+    if run.status != "success":
+        raise RuntimeError(str(run))
+    return run
+
+
+@contextmanager
+def place() -> Iterator[Place]:
+    with tempfile.TemporaryDirectory(prefix="autoloader-bench-") as name:
+        folder = Path(name)
+        home = folder / "home"
+        try:
+            with Client.local(home) as client:
+                yield Place(folder, client, count())
+        finally:
+            LocalSpark(home).stop()

@@ -1,0 +1,45 @@
+"""One home with one Spark server for all chaos tests; a world of its own for each."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from autoloader_server.spark.local import LocalSpark
+from autoloader_server.spark.sessions import SparkSessions
+from tests.chaos.world import World
+
+MakeWorld = Callable[..., World]
+
+
+@pytest.fixture(scope="session")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    folder = tmp_path_factory.mktemp("chaos-home")
+    yield folder
+    LocalSpark(folder).stop()
+
+
+@pytest.fixture(scope="session")
+def lake(home: Path) -> Iterator[SparkSessions]:
+    sessions = SparkSessions(home)
+    yield sessions
+    sessions.close()
+
+
+@pytest.fixture
+def make_world(lake: SparkSessions, home: Path, tmp_path: Path) -> Iterator[MakeWorld]:
+    """Makes a world in a namespace named after this test's folder; no process of it outlives the test."""
+    made: list[World] = []
+
+    def make(format_: str = "json", seed: int = 0) -> World:
+        folder = tmp_path / f"world-{len(made)}"
+        name = f"{tmp_path.parent.name}_{tmp_path.name}_{len(made)}"
+        world = World(lake, home, folder, "".join(c if c.isalnum() else "_" for c in name), format_, seed)
+        made.append(world)
+        return world
+
+    yield make
+    for world in made:
+        world.end()

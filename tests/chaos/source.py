@@ -1,0 +1,95 @@
+"""Files whose rows are known: each has a number of its own, so that a lost or a doubled one is seen by content."""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import io
+import json
+from collections import Counter
+from collections.abc import Mapping
+from pathlib import Path
+from random import Random
+from typing import Any
+
+Row = dict[str, Any]
+Content = frozenset[tuple[str, Any]]
+_NAMES = ("plain", "with, comma", 'with "quotes"', "ü ñ 漢", "+ %20 #", "0012")
+
+
+class Source:
+    """A folder of JSON or CSV files, and what a table must hold once they are loaded."""
+
+    def __init__(self, folder: Path, format_: str, seed: int) -> None:
+        folder.mkdir(parents=True)
+        self.folder = folder
+        self.format = format_
+        self.rows: dict[str, list[Row]] = {}
+        self.bad: set[str] = set()
+        self._random = Random(seed)
+        self._next_id = 0
+        self._columns: list[str] = []
+
+    def add(self, files: int) -> None:
+        """Good files of 1 to 40 rows, in all columns so far."""
+        for _ in range(files):
+            rows = [self._row() for _ in range(self._random.randint(1, 40))]
+            path = self._write(rows)
+            self.rows[path] = rows
+
+    def add_column(self) -> None:
+        """Files from now on have one column more."""
+        self._columns.append(f"extra_{len(self._columns) + 1}")
+
+    def add_bad(self) -> None:
+        """A file that nothing but the read of all its content shows to be bad."""
+        path = self._path()
+        good = self._text([self._row() for _ in range(30)])
+        if self.format == "json":
+            path.write_text(good + '{"id": 1, "name": \n' + good, encoding="utf-8")
+        else:
+            packed = gzip.compress(self._random.randbytes(200_000).hex().encode())
+            path = path.with_name(f"{path.name}.gz")
+            path.write_bytes(gzip.compress(good.encode()) + packed[: len(packed) // 2])
+        self.bad.add(str(path))
+
+    def expected(self) -> Counter[tuple[str, Content]]:
+        """(path, content of a row) → how often it must be in the table."""
+        return Counter((path, content(row)) for path, rows in self.rows.items() for row in rows)
+
+    def counts(self) -> dict[str, int]:
+        return {path: len(rows) for path, rows in self.rows.items()}
+
+    def _row(self) -> Row:
+        self._next_id += 1
+        row: Row = {
+            "id": self._next_id,
+            "name": self._random.choice(_NAMES),
+            "amount": self._random.randrange(10**6) / 64,
+        }
+        return row | {name: f"{name} of {self._next_id}" for name in self._columns}
+
+    def _path(self) -> Path:
+        """Names in no order, so that a batch is no range of them."""
+        return self.folder / f"{self._random.getrandbits(32):08x} part.{self.format}"
+
+    def _write(self, rows: list[Row]) -> str:
+        path = self._path()
+        draft = path.with_name(f".{path.name}")
+        draft.write_text(self._text(rows), encoding="utf-8")
+        draft.rename(path)
+        return str(path)
+
+    def _text(self, rows: list[Row]) -> str:
+        if self.format == "json":
+            return "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+        text = io.StringIO()
+        writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n", quoting=csv.QUOTE_MINIMAL)
+        writer.writeheader()
+        writer.writerows(rows)
+        return text.getvalue()
+
+
+def content(row: Mapping[str, Any]) -> Content:
+    """A row's values by column; a column without a value is as good as none."""
+    return frozenset((name, value) for name, value in row.items() if value is not None)

@@ -1,0 +1,223 @@
+"""A source, a ledger and a table of their own, and the question whether they agree in the end."""
+
+from __future__ import annotations
+
+import signal
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import select
+
+from autoloader_sdk.models import IngestionCreate
+from autoloader_server.db.tables import batches, processed_files, runs
+from autoloader_server.engine import ledger
+from autoloader_server.engine.iceberg import Table
+from autoloader_server.engine.sql import TableName
+from autoloader_server.service import Service
+from autoloader_server.services import ingestions
+from autoloader_server.spark.sessions import SparkSessions
+from tests.chaos.reader import Reader
+from tests.chaos.source import Content, Source, content
+from tests.chaos.worker import Worker, carry_out, settings
+
+SOURCE_FILE = "_source_file"
+
+
+@dataclass
+class Verdict:
+    """What is wrong after everything: all of it 0 and empty where nothing is."""
+
+    lost: int = 0
+    doubled: int = 0
+    partial_reads: int = 0
+    faults: list[str] = field(default_factory=list)
+
+    @property
+    def good(self) -> bool:
+        return self == Verdict()
+
+
+class World:
+    """One ingestion, driven by worker processes that are killed and by runs that finish their work.
+
+    `lake` is the session by which the tests themselves look at tables; all worlds of a `home` share one Spark server.
+    """
+
+    def __init__(
+        self, lake: SparkSessions, home: Path, folder: Path, name: str, format_: str = "json", seed: int = 0
+    ) -> None:
+        self.home = home
+        self.source = Source(folder / "source", format_, seed)
+        self.partial: list[str] = []
+        self._lake = lake
+        self._folder = folder
+        self._url = f"sqlite:///{folder / 'ledger.db'}"
+        self._workers: list[Worker] = []
+        self.table_name = TableName("lake", name, "rows")
+        spec = IngestionCreate.model_validate(
+            {
+                "name": name,
+                "source": {"type": "local", "path": str(self.source.folder)},
+                "format": {"type": format_},
+                "destination": {
+                    "catalog": "lake",
+                    "database": name,
+                    "table": "rows",
+                    "lineage_columns": [SOURCE_FILE],
+                },
+                "on_schema_change": "append_new_columns",
+                # Several batches a run: what died in one must not touch the others.
+                "limits": {"max_files_per_batch": 8},
+            }
+        )
+        with self.service() as service:
+            self.ingestion_id = ingestions.create(service, spec).id
+
+    @contextmanager
+    def service(self) -> Iterator[Service]:
+        """A service over this world's ledger in this process. It takes up queued runs: not while a worker is to do so."""
+        service = Service.open(settings(self.home, self._url))
+        try:
+            yield service
+        finally:
+            service.close()
+
+    @contextmanager
+    def reader(self) -> Iterator[Reader]:
+        """Somebody reads meanwhile; what was seen of a file in part is kept in `partial`."""
+        reader = Reader(self.home, self.table_name)
+        with reader:
+            yield reader
+        self.partial += reader.partial(self.source.counts())
+
+    def start(self, kill_at: str | None = None) -> Worker:
+        """A worker process that asks for a run and carries it out."""
+        output = self._folder / f"worker-{len(self._workers)}.log"
+        worker = Worker.start(self.home, self._url, self.ingestion_id, output, kill_at)
+        self._workers.append(worker)
+        return worker
+
+    def kill_at(self, point: str) -> None:
+        """A worker gets to `point`, and is killed there."""
+        worker = self.start(point)
+        code = worker.wait()
+        assert code == -signal.SIGKILL, f"the worker was not killed at {point}, exit {code}:\n{worker.said()}"
+
+    def stop_at(self, point: str) -> Worker:
+        """A worker gets to `point`, and sleeps there until it is woken."""
+        worker = self.start(f"{point}=stop")
+        worker.wait_until_stopped()
+        return worker
+
+    def finish(self) -> dict[str, Any]:
+        """The next run, to its end, in this process; it must have told the truth, and failed only by bad files."""
+        with self.service() as service:
+            run = carry_out(service, self.ingestion_id)
+        assert run["status"] in ("success", "partial"), run
+        return run
+
+    def end(self) -> None:
+        """No process of this world outlives it."""
+        for worker in self._workers:
+            worker.end()
+
+    def check(self) -> None:
+        """Raises AssertionError with all that is wrong."""
+        verdict = self.verify()
+        assert verdict.good, verdict
+
+    def verify(self) -> Verdict:
+        """Table, ledger and runs against the files, by content."""
+        verdict = Verdict(partial_reads=len(self.partial), faults=list(self.partial))
+        found = self._rows(verdict)
+        with self.service() as service, service.database.read() as connection:
+            files = connection.execute(
+                select(processed_files).where(processed_files.c.ingestion_id == self.ingestion_id)
+            ).all()
+            its_batches = connection.execute(
+                select(batches).where(batches.c.ingestion_id == self.ingestion_id)
+            ).all()
+            its_runs = connection.execute(select(runs).where(runs.c.ingestion_id == self.ingestion_id)).all()
+        verdict.faults += [
+            *self._wrong_files(files, found),
+            *self._wrong_batches(its_batches, found),
+            *_wrong_runs(its_runs, sum(found.values())),
+        ]
+        return verdict
+
+    @property
+    def table(self) -> Table:
+        return Table(self._lake.session(), self.table_name)
+
+    def _rows(self, verdict: Verdict) -> Counter[tuple[str, Content]]:
+        rows = self._lake.session().table(self.table_name.quoted).collect()
+        found: Counter[tuple[str, Content]] = Counter()
+        for row in rows:
+            values = row.asDict()
+            path = values.pop(SOURCE_FILE)
+            found[path, content(values)] += 1
+        expected = self.source.expected()
+        lost, more = expected - found, found - expected
+        verdict.lost = sum(lost.values())
+        verdict.doubled = sum(more.values())
+        verdict.faults += [f"lost: {path} {sorted(row)}" for path, row in list(lost)[:3]]
+        verdict.faults += [f"doubled, or never there: {path} {sorted(row)}" for path, row in list(more)[:3]]
+        return found
+
+    def _wrong_files(self, files: list[Any], found: Counter[tuple[str, Content]]) -> Iterator[str]:
+        in_table: Counter[str] = Counter()
+        for (path, _), count in found.items():
+            in_table[path] += count
+        current = {row.path: row for row in files if row.current}
+        if len(current) != len(files):
+            yield f"{len(files) - len(current)} file versions were superseded, though no file has changed"
+        if set(current) != set(self.source.rows) | self.source.bad:
+            yield f"the ledger has {len(current)} files, the source another set of them"
+        for path, row in current.items():
+            status = ledger.FAILED if path in self.source.bad else ledger.SUCCESS
+            if row.status != status:
+                yield f"{path} is {row.status} in the ledger, not {status}"
+            if row.status == ledger.FAILED and not row.reason:
+                yield f"{path} failed without a reason"
+            if row.status == ledger.SUCCESS and row.records not in (None, in_table[path]):
+                yield f"{path} has {row.records} rows in the ledger, {in_table[path]} in the table"
+
+    def _wrong_batches(self, its_batches: list[Any], found: Counter[tuple[str, Content]]) -> Iterator[str]:
+        """Each landed batch is one commit on main, each commit with rows is a landed batch, and no branch is left."""
+        line = {snapshot.id: snapshot for snapshot in self.table.ancestors()}
+        for row in its_batches:
+            if row.status not in (ledger.LANDED, ledger.BURNED):
+                yield f"batch {row.id} was left {row.status}"
+            if row.status == ledger.LANDED:
+                snapshot = line.get(row.published_snapshot_id)
+                if snapshot is None or snapshot.wap_id != row.id or snapshot.records != row.records:
+                    yield f"batch {row.id} has {row.records} rows in the ledger; on main there is {snapshot}"
+        landed = {row.id for row in its_batches if row.status == ledger.LANDED}
+        by_table = [snapshot.wap_id for snapshot in line.values() if snapshot.data_files]
+        if sorted(by_table, key=str) != sorted(landed):
+            yield f"main has commits of {len(by_table)} batches, {len(landed)} landed by the ledger"
+        recorded = sum(row.records for row in its_batches if row.status == ledger.LANDED)
+        if recorded != sum(found.values()):
+            yield f"{recorded} rows are recorded, {sum(found.values())} are in the table"
+        if left := self.table.branches():
+            yield f"branches are left: {left}"
+        if not all(row.branches_dropped for row in its_batches):
+            yield "the ledger believes in branches that are dropped"
+
+
+def _wrong_runs(its_runs: list[Any], rows: int) -> Iterator[str]:
+    if ingested := sum(run.records_ingested for run in its_runs) - rows:
+        yield f"the runs tell of {ingested} rows more than there are"
+    for run in its_runs:
+        if run.status in ("queued", "running"):
+            yield f"run {run.id} is still {run.status}"
+        if run.ended_at is None or run.lease_token is not None:
+            yield f"run {run.id} is {run.status}, but was not let go of"
+        if run.status == "failed" and not run.message:
+            yield f"run {run.id} failed without a reason"
+        if (run.status == "success" and run.error_count) or (run.status == "partial" and not run.error_count):
+            yield f"run {run.id} is {run.status} with {run.error_count} errors"
