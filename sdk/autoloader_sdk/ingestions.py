@@ -266,7 +266,7 @@ class Ingestions(Resource[L]):
         if there is not None:
             return there
         try:
-            reply = yield Request("POST", f"{API}/ingestions", body=body)
+            reply = yield Request("POST", f"{API}/ingestions", {"unique_name": "true"}, body=body)
         except Conflict:
             there = (yield from self._same(name, body)) if exist_ok else None  # somebody else was quicker
             if there is None:

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 #: What requests to the embedded service are addressed to; it never leaves the process.
 _ADDRESS = "http://localhost"
+_QUIET_SECONDS = 2.0
 
 _Key = tuple[str | None, tuple[tuple[str, str], ...], int]
 _open: dict[_Key, Embedded] = {}
@@ -85,7 +86,12 @@ class Embedded:
 
     def _wait(self, named: str) -> bool:
         try:
-            say(f"waiting for {named}; Ctrl-C leaves the work to the next start")
+            # A run that has ended still counts rows per file for a moment: not worth a word.
+            quiet_until = time.monotonic() + _QUIET_SECONDS
+            while self.service.active_runs() and time.monotonic() < quiet_until:
+                time.sleep(0.05)
+            if self.service.active_runs():
+                say(f"waiting for {named}; Ctrl-C leaves the work to the next start")
             while self.service.active_runs():
                 time.sleep(0.05)
         except KeyboardInterrupt:

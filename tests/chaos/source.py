@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import gzip
 import io
 import json
 from collections import Counter
@@ -26,32 +25,25 @@ class Source:
         self.format = format_
         self.rows: dict[str, list[Row]] = {}
         self.bad: set[str] = set()
-        self._random = Random(seed)
+        self.random = Random(seed)
         self._next_id = 0
         self._columns: list[str] = []
 
     def add(self, files: int) -> None:
         """Good files of 1 to 40 rows, in all columns so far."""
         for _ in range(files):
-            rows = [self._row() for _ in range(self._random.randint(1, 40))]
-            path = self._write(rows)
-            self.rows[path] = rows
+            rows = [self._row() for _ in range(self.random.randint(1, 40))]
+            self.rows[self._write(rows)] = rows
 
     def add_column(self) -> None:
         """Files from now on have one column more."""
         self._columns.append(f"extra_{len(self._columns) + 1}")
 
     def add_bad(self) -> None:
-        """A file that nothing but the read of all its content shows to be bad."""
-        path = self._path()
-        good = self._text([self._row() for _ in range(30)])
-        if self.format == "json":
-            path.write_text(good + '{"id": 1, "name": \n' + good, encoding="utf-8")
-        else:
-            packed = gzip.compress(self._random.randbytes(200_000).hex().encode())
-            path = path.with_name(f"{path.name}.gz")
-            path.write_bytes(gzip.compress(good.encode()) + packed[: len(packed) // 2])
-        self.bad.add(str(path))
+        """A file that nothing but the read of all its content shows to be bad; for a table that is there already."""
+        rows = [self._row() for _ in range(60)]
+        rows[-10]["id"] = "no number"
+        self.bad.add(self._write(rows))
 
     def expected(self) -> Counter[tuple[str, Content]]:
         """(path, content of a row) → how often it must be in the table."""
@@ -64,14 +56,14 @@ class Source:
         self._next_id += 1
         row: Row = {
             "id": self._next_id,
-            "name": self._random.choice(_NAMES),
-            "amount": self._random.randrange(10**6) / 64,
+            "name": self.random.choice(_NAMES),
+            "amount": self.random.randrange(10**6) / 64,
         }
         return row | {name: f"{name} of {self._next_id}" for name in self._columns}
 
     def _path(self) -> Path:
         """Names in no order, so that a batch is no range of them."""
-        return self.folder / f"{self._random.getrandbits(32):08x} part.{self.format}"
+        return self.folder / f"{self.random.getrandbits(32):08x} part.{self.format}"
 
     def _write(self, rows: list[Row]) -> str:
         path = self._path()

@@ -1,6 +1,6 @@
 """A worker as a process of its own: asks for one run of an ingestion and carries it out.
 
-`python -m tests.chaos.worker HOME DATABASE_URL INGESTION_ID`; where it is to be killed, `AUTOLOADER_KILL_AT` says. Its
+`python -m tests.chaos.worker HOME DATABASE_URL INGESTION_ID LEASE_SECONDS`; where it is to be killed, `AUTOLOADER_KILL_AT` says. Its
 exit code tells how its run ended (`EXIT_CODES`), its last line on stdout is the run as JSON.
 """
 
@@ -28,12 +28,20 @@ EXIT_CODES = {"success": 0, "partial": 3, "failed": 4, "cancelled": 5}
 _ROOT = Path(__file__).parents[2]
 # A run may wait for another worker's lease, and for a Spark server that starts.
 _RUN_SECONDS = 150.0
-# Short, so that a stopped worker's lease ends while a test waits.
-_LEASE = {"lease_seconds": 3, "lease_renew_seconds": 1}
+# Short, so that a lease ends while a test waits.
+_LEASE_SECONDS = 3
+# Of a worker that is to be stopped at a point: were its thread just renewing its lease then, it would sleep with the
+# ledger's write lock, as SQLite has it. The test ends this lease itself.
+LONG_LEASE_SECONDS = 600
 
 
-def settings(home: Path, database_url: str) -> Settings:
-    return Settings.load(home=home, database_url=database_url, **_LEASE)
+def settings(home: Path, database_url: str, lease_seconds: int = _LEASE_SECONDS) -> Settings:
+    return Settings.load(
+        home=home,
+        database_url=database_url,
+        lease_seconds=lease_seconds,
+        lease_renew_seconds=max(1, lease_seconds // 3),
+    )
 
 
 def carry_out(service: Service, ingestion_id: str) -> dict[str, Any]:
@@ -60,12 +68,16 @@ class Worker:
     def start(
         cls, home: Path, database_url: str, ingestion_id: str, output: Path, kill_at: str | None = None
     ) -> Worker:
+        lease_seconds = LONG_LEASE_SECONDS if (kill_at or "").endswith("=stop") else _LEASE_SECONDS
         environment = {name: value for name, value in os.environ.items() if name != "AUTOLOADER_KILL_AT"}
         if kill_at is not None:
             environment["AUTOLOADER_KILL_AT"] = kill_at
         with output.open("w", encoding="utf-8") as file:
             process = subprocess.Popen(
-                [sys.executable, "-m", "tests.chaos.worker", str(home), database_url, ingestion_id],
+                [
+                    *(sys.executable, "-m", "tests.chaos.worker"),
+                    *(str(home), database_url, ingestion_id, str(lease_seconds)),
+                ],
                 cwd=_ROOT,
                 env=environment,
                 stdout=file,
@@ -92,6 +104,10 @@ class Worker:
 
         until(stopped, "the worker stops at its point", seconds)
 
+    def stop(self) -> None:
+        self.process.send_signal(signal.SIGSTOP)
+        self.wait_until_stopped()
+
     def wake(self) -> None:
         self.process.send_signal(signal.SIGCONT)
 
@@ -110,9 +126,9 @@ class Worker:
         return found
 
 
-def main(home: str, database_url: str, ingestion_id: str) -> int:
+def main(home: str, database_url: str, ingestion_id: str, lease_seconds: str) -> int:
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    service = Service.open(settings(Path(home), database_url))
+    service = Service.open(settings(Path(home), database_url, int(lease_seconds)))
     try:
         run = carry_out(service, ingestion_id)
     finally:

@@ -10,21 +10,25 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import Table, select, update
 
 from autoloader_sdk.models import IngestionCreate
 from autoloader_server.db.tables import batches, processed_files, runs
-from autoloader_server.engine import ledger
-from autoloader_server.engine.iceberg import Table
+from autoloader_server.engine import iceberg, ledger
 from autoloader_server.engine.sql import TableName
 from autoloader_server.service import Service
 from autoloader_server.services import ingestions
 from autoloader_server.spark.sessions import SparkSessions
+from autoloader_server.spark.state import Server, SparkFolder
 from tests.chaos.reader import Reader
 from tests.chaos.source import Content, Source, content
+from tests.chaos.waiting import until
 from tests.chaos.worker import Worker, carry_out, settings
 
 SOURCE_FILE = "_source_file"
+START_SECONDS = 150.0
+# Within this time a run says that its Spark server has died.
+SPARK_DEATH_SECONDS = 30.0
 
 
 @dataclass
@@ -108,10 +112,53 @@ class World:
         assert code == -signal.SIGKILL, f"the worker was not killed at {point}, exit {code}:\n{worker.said()}"
 
     def stop_at(self, point: str) -> Worker:
-        """A worker gets to `point`, and sleeps there until it is woken."""
+        """A worker gets to `point`, and sleeps there until it is woken. Its leases last until `end_leases`."""
         worker = self.start(f"{point}=stop")
         worker.wait_until_stopped()
         return worker
+
+    def end_leases(self, *tables: Table) -> None:
+        """All leases on runs and batches (or on one of these only) are over, as after their time."""
+        with self.service() as service, service.database.write() as connection:
+            for table in tables or (runs, batches):
+                connection.execute(
+                    update(table)
+                    .where(table.c.ingestion_id == self.ingestion_id, table.c.lease_token.is_not(None))
+                    .values(lease_expires_at=0.0)
+                )
+
+    def stop_somewhere(self, worker: Worker) -> None:
+        """Stop a running worker wherever it is, but not while it writes to the ledger: nobody else could then."""
+        with self.service() as service, service.database.write():
+            worker.stop()
+
+    def wait_for_a_batch(self) -> None:
+        """Wait until some worker has claimed a batch that it has not ended yet."""
+        with self.service() as service:
+            open_ = select(batches.c.id).where(
+                batches.c.ingestion_id == self.ingestion_id, batches.c.status == ledger.OPEN
+            )
+
+            def claimed() -> bool:
+                with service.database.read() as connection:
+                    return connection.execute(open_).first() is not None
+
+            until(claimed, "a batch is claimed", START_SECONDS)
+
+    def kill_spark_at(self, point: str) -> dict[str, Any]:
+        """A worker gets to `point`, and the Spark server is killed; the worker's run, which must end within 30 s."""
+        worker = self.start(f"{point}=spark")
+        folder = SparkFolder(self.home)
+
+        def serving() -> Server | None:
+            assert worker.process.poll() is None, f"the worker ended before {point}:\n{worker.said()}"
+            server = folder.server()
+            return server if server is not None and server.answers() else None
+
+        server = until(serving, "a Spark server answers", START_SECONDS)
+        until(lambda: not server.jvm.alive(), f"the Spark server is killed at {point}", START_SECONDS)
+        worker.wait(SPARK_DEATH_SECONDS)
+        return worker.run()
 
     def finish(self) -> dict[str, Any]:
         """The next run, to its end, in this process; it must have told the truth, and failed only by bad files."""
@@ -150,8 +197,8 @@ class World:
         return verdict
 
     @property
-    def table(self) -> Table:
-        return Table(self._lake.session(), self.table_name)
+    def table(self) -> iceberg.Table:
+        return iceberg.Table(self._lake.session(), self.table_name)
 
     def _rows(self, verdict: Verdict) -> Counter[tuple[str, Content]]:
         rows = self._lake.session().table(self.table_name.quoted).collect()

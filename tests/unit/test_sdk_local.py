@@ -69,7 +69,7 @@ from autoloader_sdk import Client
 '''
 
 
-def script(text: str, *, steps: int = 20) -> subprocess.Popen[str]:
+def script(text: str, *, steps: int = 150) -> subprocess.Popen[str]:
     return subprocess.Popen(
         [sys.executable, "-u", "-c", f"STEPS = {steps}\n{SERVICE}\n{text}"],
         stdout=subprocess.PIPE,

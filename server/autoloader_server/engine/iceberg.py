@@ -8,18 +8,21 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from autoloader_server.engine.sql import TableName, identifier, literal
 
 if TYPE_CHECKING:
-    from pyspark.sql import DataFrame
+    from pyspark.sql import DataFrame, DataFrameWriterV2
     from pyspark.sql.connect.session import SparkSession
     from pyspark.sql.types import DataType, StructField, StructType
 
 LEDGER_PROPERTY = "autoloader.ledger-id"
 TABLE_PROPERTY = "autoloader.table-id"
 BRANCH_PREFIX = "al_"
+# Names a snapshot by the branch that it was staged on: one query finds it. A cherry-pick does not copy it.
+_BRANCH_KEY = "autoloader.branch"
 
 
 class DuplicatePublish(Exception):
@@ -60,7 +63,8 @@ class Table:
     def state(self) -> TableState | None:
         """None where there is no such table. Another session's last commit is seen."""
         try:
-            self.spark.sql(f"REFRESH TABLE {self.name.quoted}")
+            if self._cached:
+                self.spark.sql(f"REFRESH TABLE {self.name.quoted}")
             rows = self.spark.sql(f"SHOW TBLPROPERTIES {self.name.quoted}").collect()
         except Exception as error:
             if _is_missing(error):
@@ -73,6 +77,12 @@ class Table:
             table_id=found.get(TABLE_PROPERTY),
             snapshot_id=None if snapshot == "none" else int(snapshot),
         )
+
+    @cached_property
+    def _cached(self) -> bool:
+        """Whether the catalog keeps tables for a while in this session (its default; our local one does not)."""
+        setting = f"spark.sql.catalog.{self.name.catalog}.cache-enabled"
+        return str(self.spark.conf.get(setting, "true")).lower() != "false"
 
     def create(self, schema: StructType, partitions: Sequence[str], properties: Mapping[str, str]) -> None:
         """Make the namespace and the table where they are not there."""
@@ -99,10 +109,13 @@ class Table:
         self.spark.sql(f"ALTER TABLE {self.name.quoted} ADD COLUMNS ({shown})")
 
     def snapshots(self) -> dict[int, Snapshot]:
+        return self._snapshots("")
+
+    def _snapshots(self, condition: str) -> dict[int, Snapshot]:
         rows = self.spark.sql(
             "SELECT snapshot_id, parent_id, summary['wap.id'] AS wap, summary['published-wap-id'] AS published, "
             "summary['added-data-files'] AS files, summary['added-records'] AS records, "
-            f"summary['added-files-size'] AS bytes FROM {self.name.quoted}.snapshots"
+            f"summary['added-files-size'] AS bytes FROM {self.name.quoted}.snapshots {condition}"
         ).collect()
         return {row["snapshot_id"]: _snapshot(row) for row in rows}
 
@@ -121,15 +134,12 @@ class Table:
         """The snapshot on main that carries the batch's id: with data files it landed, without it was burned."""
         return next((snapshot for snapshot in self.ancestors() if snapshot.wap_id == batch_id), None)
 
-    def staged(self, branch: str, batch_id: str) -> Snapshot:
-        """What was written to `branch`. Raises LookupError where the branch does not hold a snapshot of this batch."""
-        rows = self.spark.sql(
-            f"SELECT snapshot_id FROM {self.name.quoted}.refs WHERE name = {literal(branch)}"
-        ).collect()
-        found = self.snapshots().get(rows[0]["snapshot_id"]) if rows else None
-        if found is None or found.wap_id != batch_id:
-            raise LookupError(f"branch {branch} of {self.name} holds no snapshot of batch {batch_id}")
-        return found
+    def staged(self, branch: str) -> Snapshot:
+        """What was written to `branch` under its name. Raises LookupError where nothing was."""
+        found = self._snapshots(f"WHERE summary['{_BRANCH_KEY}'] = {literal(branch)}")
+        if len(found) != 1:
+            raise LookupError(f"branch {branch} of {self.name} holds {len(found)} snapshots of ours, not one")
+        return next(iter(found.values()))
 
     def branches(self) -> list[str]:
         """The branches that loads have made in this table, whoever's they are."""
@@ -145,14 +155,21 @@ class Table:
         self.spark.sql(f"ALTER TABLE {self.name.quoted} DROP BRANCH IF EXISTS {identifier(branch)}")
 
     def append(self, frame: DataFrame, branch: str, batch_id: str) -> None:
-        frame.writeTo(self._at(branch)).option("snapshot-property.wap.id", batch_id).append()
+        """Write to a branch, under the batch's id and the branch's name."""
+        self._writer(frame, branch, batch_id).append()
 
     def append_nothing(self, branch: str | None = None, batch_id: str | None = None) -> None:
         """A commit without rows: gives a new table its first snapshot, a branch its newest schema, a batch id its end."""
-        writer = self.spark.table(self.name.quoted).limit(0).writeTo(self._at(branch))
-        if batch_id is not None:
-            writer = writer.option("snapshot-property.wap.id", batch_id)
-        writer.append()
+        self._writer(self.spark.table(self.name.quoted).limit(0), branch, batch_id).append()
+
+    def _writer(self, frame: DataFrame, branch: str | None, batch_id: str | None) -> DataFrameWriterV2:
+        if branch is None or batch_id is None:
+            return frame.writeTo(self.name.quoted)
+        return (
+            frame.writeTo(f"{self.name.quoted}.{identifier('branch_' + branch)}")
+            .option("snapshot-property.wap.id", batch_id)
+            .option(f"snapshot-property.{_BRANCH_KEY}", branch)
+        )
 
     def publish(self, snapshot_id: int) -> int:
         """Put a staged snapshot on main; its id there (a new one, where main has moved on meanwhile).
@@ -191,9 +208,6 @@ class Table:
             return False
         self.spark.sql(f"DROP TABLE {self.name.quoted} PURGE")
         return True
-
-    def _at(self, branch: str | None) -> str:
-        return f"{self.name.quoted}.{identifier('branch_' + branch)}" if branch else self.name.quoted
 
 
 def _snapshot(row: Any) -> Snapshot:

@@ -7,7 +7,6 @@ commit under one batch id keeps whatever else it does out of the table.
 
 from __future__ import annotations
 
-import logging
 import os
 import socket
 import threading
@@ -24,8 +23,9 @@ from sqlalchemy.exc import OperationalError
 from autoloader_server.db.engine import Database
 from autoloader_server.db.tables import batches, runs
 from autoloader_server.engine.errors import LeaseLost
+from autoloader_server.security.redact import logger
 
-_log = logging.getLogger(__name__)
+_log = logger(__name__)
 
 Owner = dict[str, Any]
 _CANCEL_POLL_SECONDS = 1.0

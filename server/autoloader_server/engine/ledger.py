@@ -20,6 +20,7 @@ from autoloader_server.db.tables import batches, ingestions, processed_files, ru
 from autoloader_server.engine.errors import FileFailure, GenerationChanged
 from autoloader_server.engine.iceberg import Snapshot
 from autoloader_server.engine.lease import Lease
+from autoloader_server.security.redact import redact
 
 DISCOVERED = "DISCOVERED"
 PROCESSING = "PROCESSING"
@@ -317,7 +318,7 @@ def fail_files(
             .where(files.id == row.id)
             .values(
                 status=FAILED,
-                reason=failure.message,
+                reason=redact(failure.message),
                 category=failure.category,
                 retryable=failure.retryable,
                 run_id=run_id,

@@ -91,7 +91,7 @@ def _stage(work: Work, batch: Batch, files: Sequence[FileVersion], looks: list[L
         _blame(work, files, looks, error)
     work.reach("staged")
     with spark_errors():
-        staged = work.table.staged(branch, batch.id)
+        staged = work.table.staged(branch)
     with work.database.write() as connection:
         work.lease.hold_batch(connection, batch.id, (ledger.OPEN,), staged_snapshot_id=staged.id)
     work.reach("stage_recorded")
@@ -145,6 +145,7 @@ def _publish(work: Work, batch: Batch, staged: Snapshot) -> None:
     work.step("publishing")
     with spark_errors():
         check_table(work, batch.table_id, work.table.state())
+        work.reach("publishing")
         try:
             published = work.table.publish(staged.id)
         except DuplicatePublish:
@@ -162,8 +163,6 @@ def _record(work: Work, batch: Batch, snapshot: Snapshot | None) -> None:
     with work.database.write() as connection:
         ledger.record(connection, work.lease, batch.id, work.ingestion_id, work.run_id, snapshot)
     work.reach("recorded")
-    drop_branches(work, [batch.id])
-    work.reach("branch_dropped")
 
 
 def burn(work: Work, batch: Batch, reason: str) -> bool:
@@ -190,7 +189,7 @@ def burn(work: Work, batch: Batch, reason: str) -> bool:
             work.table.append_nothing(branch, batch.id)
             reach("burn_staged")
             try:
-                work.table.publish(work.table.staged(branch, batch.id).id)
+                work.table.publish(work.table.staged(branch).id)
             except DuplicatePublish:
                 found = work.table.published(batch.id)
                 if found is not None and found.data_files > 0:
@@ -248,6 +247,7 @@ def drop_branches(work: Work, batch_ids: Sequence[str]) -> None:
         for batch_id, attempts in ended:
             for attempt in range(1, attempts + 1):
                 work.table.drop_branch(branch_name(batch_id, attempt))
+    killpoints.reach("branch_dropped", work.home)
     with work.database.write() as connection:
         connection.execute(
             update(batches).where(batches.c.id.in_([row.id for row in ended])).values(branches_dropped=True)

@@ -11,7 +11,7 @@ from sqlalchemy import func, insert, select, update
 
 from autoloader_server.db.tables import ingestions, schema_versions
 from autoloader_server.engine import ledger
-from autoloader_server.engine.errors import RunStopped, TableChanged
+from autoloader_server.engine.errors import DATA_MALFORMED, SCHEMA_MISMATCH, RunStopped, TableChanged
 from autoloader_server.engine.formats.base import Look
 from autoloader_server.engine.iceberg import LEDGER_PROPERTY, TABLE_PROPERTY, TableState
 from autoloader_server.engine.ledger import FileVersion
@@ -66,33 +66,45 @@ def check_history(work: Work) -> TableState | None:
     return state
 
 
-def make_table(work: Work, looks: Sequence[Look]) -> bool:
-    """Make the table from what its first files hold, or from the schema that was given. False: there is nothing yet."""
-    from pyspark.sql.types import StringType, StructField, StructType
+def given_schema(work: Work) -> StructType | None:
+    """The columns that the ingestion prescribes, if it does."""
+    from pyspark.sql.types import StructType
 
     wanted = work.spec.format.schema_
+    if wanted is None or wanted.schema_json_ is None:
+        return None
+    return StructType.fromJson(wanted.schema_json_)
+
+
+def make_table(work: Work, looks: Sequence[Look]) -> StructType:
+    """Make the table from the schema that was given, or from what its first files hold; its data columns."""
+    from pyspark.sql.types import StringType, StructField, StructType
+
+    schema = given_schema(work)
     with spark_errors():
-        if wanted is not None and wanted.schema_json_ is not None:
-            schema = StructType.fromJson(wanted.schema_json_)
-        else:
+        if schema is None:
             work.step("inferring the schema")
             schema = work.format.infer(work.spark, looks)
         if not schema.fields:
-            return False
-        clash = [
-            name for name in work.lineage if name.casefold() in {f.name.casefold() for f in schema.fields}
-        ]
+            raise RunStopped(
+                f"no column can be made out in the {len(looks)} files that wait, so there is no table to make: give "
+                "format.schema with inference manual, or wait for files with values",
+                DATA_MALFORMED,
+            )
+        taken = {field.name.casefold() for field in schema.fields}
+        clash = [name for name in work.lineage if name.casefold() in taken]
         if clash:
             raise RunStopped(
                 f"the files have a column {clash[0]!r}, which is also a lineage column: leave it out of "
                 "destination.lineage_columns",
-                "schema_mismatch",
+                SCHEMA_MISMATCH,
             )
         lineage = [StructField(name, StringType()) for name in work.lineage]
         full = storable(StructType([*schema.fields, *lineage]))
         work.table.create(full, _partitions(work, full), _identity(work))
-    work.reach("table_made")
-    return True
+        work.reach("table_made")
+        work.table.append_nothing()
+    return storable(schema)
 
 
 def own_table(work: Work, state: TableState) -> Ready:
@@ -188,7 +200,7 @@ def _partitions(work: Work, schema: StructType) -> list[str]:
         raise RunStopped(
             f"destination.partitioning.columns: there is no column {missing[0]!r} in the data; it has "
             + ", ".join(repr(field.name) for field in schema.fields[:_MOST_NAMED]),
-            "schema_mismatch",
+            SCHEMA_MISMATCH,
         )
     return [have[name.casefold()] for name in partitioning.columns]
 

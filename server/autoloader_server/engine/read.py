@@ -19,7 +19,7 @@ from autoloader_server.engine.errors import (
     FileFailure,
     RunStopped,
 )
-from autoloader_server.engine.formats.base import CORRUPT_COLUMN, Format, Look, Looks
+from autoloader_server.engine.formats.base import CORRUPT_COLUMN, PATH_COLUMN, Format, Look, Looks
 from autoloader_server.engine.formats.csv_files import Csv
 from autoloader_server.engine.formats.json_files import Json
 from autoloader_server.engine.formats.parquet_files import Parquet
@@ -34,6 +34,9 @@ if TYPE_CHECKING:
 
 SOURCE_FILE = "_source_file"
 _MOST_OF_A_RECORD = 200
+_LONGEST = 2**31 - 1
+# Characters that a URL may hold in another form than the path.
+_ENCODED = re.compile(r"[^A-Za-z0-9/._=-]")
 
 
 def make_format(spec: IngestionCreate) -> Format:
@@ -59,20 +62,28 @@ def frame_of(
     union = frames[0]
     for frame in frames[1:]:
         union = union.unionByName(frame)
+    encoded = any(_ENCODED.search(look.path) for look in looks)
     return union.select(
         *[
-            source_path("_path").alias(name) if name in lineage else _column(name)
+            source_path("_path", encoded=encoded).alias(name) if name in lineage else _column(name)
             for name in (field.name for field in schema.fields)
         ]
     )
 
 
-def source_path(column: str) -> Column:
-    """The raw path of a row's file, as the ledger has it: Spark shows it as a URL."""
+def source_path(column: str, *, encoded: bool = True) -> Column:
+    """The raw path of a row's file, as the ledger has it: Spark shows it as a URL.
+
+    Decoding costs a quarter of a load, and paths of plain characters need none (`encoded` false).
+    """
     from pyspark.sql.connect import functions as F
 
-    decoded = F.url_decode(F.replace(F.col(column), F.lit("+"), F.lit("%2B")))
-    return F.regexp_replace(decoded, "^file:(//)?/", "/")
+    path = F.col(column)
+    # file:///a or file:/a
+    bare = F.when(path.startswith("file://"), F.substring(path, 8, _LONGEST)).otherwise(
+        F.substring(path, 6, _LONGEST)
+    )
+    return F.url_decode(F.replace(bare, F.lit("+"), F.lit("%2B"))) if encoded else bare
 
 
 def plain_path(shown: str) -> str:
@@ -122,7 +133,7 @@ def _malformed(
         # The hash has every column parsed; without it Spark would skip what nobody asks for.
         everything = F.hash(*[_column(field.name) for field in data.fields if not _holds_map(field.dataType)])
         rows = (
-            frame.groupBy("_path")
+            frame.groupBy(PATH_COLUMN)
             .agg(
                 F.count(F.col(CORRUPT_COLUMN)).alias("bad"),
                 F.count(F.lit(1)).alias("all"),
@@ -139,7 +150,7 @@ def _malformed(
                 else row["first"][:_MOST_OF_A_RECORD] + "…"
             )
             message = f"{row['bad']} of its {row['all']} records do not fit the table's columns; the first: {record!r}"
-            failures.append(FileFailure(plain_path(row["_path"]), DATA_MALFORMED, message))
+            failures.append(FileFailure(plain_path(row[PATH_COLUMN]), DATA_MALFORMED, message))
     return failures
 
 

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import logging
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import insert, select, update
+from sqlalchemy import Connection, func, select, update
 from sqlalchemy.exc import OperationalError
 
 from autoloader_sdk.discovery.errors import SourceError, SourceForbidden, SourceMissing
 from autoloader_sdk.models import IngestionCreate
-from autoloader_server.db.tables import batches, ingestions, processed_files, run_errors, runs
+from autoloader_server.db.tables import batches, ingestions, processed_files, runs
 from autoloader_server.engine import ledger
 from autoloader_server.engine.claim import claim_batch
 from autoloader_server.engine.counts import count_files
@@ -34,21 +33,25 @@ from autoloader_server.engine.prepare import (
     check_history,
     drop_misfits,
     follow_schema,
+    given_schema,
     look_into,
     make_table,
     own_table,
 )
 from autoloader_server.engine.read import run_error
-from autoloader_server.engine.schema import without
-from autoloader_server.engine.settle import clean_up, settle
+from autoloader_server.engine.schema import new_fields, without
+from autoloader_server.engine.settle import clean_up, drop_strays, settle
 from autoloader_server.engine.work import Work
+from autoloader_server.security.redact import logger, redact
 from autoloader_server.spark.errors import SparkError
 from autoloader_server.spark.sessions import spark_errors
 
 if TYPE_CHECKING:
+    from pyspark.sql.types import StructType
+
     from autoloader_server.service import Service
 
-_log = logging.getLogger(__name__)
+_log = logger(__name__)
 
 
 def execute(service: Service, run_id: str) -> None:
@@ -93,15 +96,7 @@ def _begin(service: Service, run_id: str, lease: Lease) -> Work | None:
             return None
         for other in going:
             end_dead_run(connection, other.id)
-        ingestion = connection.execute(
-            select(ingestions).where(ingestions.c.id == row.ingestion_id, ingestions.c.deleted_at.is_(None))
-        ).one_or_none()
-        if ingestion is None:
-            values: dict[str, Any] = {"status": "cancelled", "message": "the ingestion was deleted"}
-            connection.execute(
-                update(runs).where(runs.c.id == run_id).values(ended_at=ledger.now(), **values)
-            )
-            return None
+        ingestion = connection.execute(select(ingestions).where(ingestions.c.id == row.ingestion_id)).one()
         connection.execute(
             update(runs)
             .where(runs.c.id == run_id)
@@ -124,20 +119,24 @@ def _begin(service: Service, run_id: str, lease: Lease) -> Work | None:
         spec=IngestionCreate.model_validate(ingestion.spec),
         lease=lease,
         created_at=ingestion.created_at,
+        retry_of=row.retry_of,
+        deleted=ingestion.deleted_at is not None,
         closing=service.closing,
     )
 
 
-def end_dead_run(connection: Any, run_id: str) -> None:
+def end_dead_run(connection: Connection, run_id: str) -> None:
     """A run whose worker died ends as failed; the next run settles what it left."""
     message = "the worker died in the middle of the run; the next run of this ingestion finishes its work"
     ended = connection.execute(
         update(runs)
         .where(runs.c.id == run_id, runs.c.status == "running")
         .values(status="failed", ended_at=ledger.now(), message=message, step=None, lease_token=None)
-    )
-    if ended.rowcount:
-        ledger.report(connection, run_id, CONNECTIVITY, message)
+        .returning(runs.c.ingestion_id)
+    ).scalar()
+    if ended is not None:
+        ledger.report(connection, run_id, INTERRUPTED, message)
+        _remember_last(connection, ended, run_id)
 
 
 def _attempt(work: Work, service: Service) -> None:
@@ -165,7 +164,11 @@ def _attempt(work: Work, service: Service) -> None:
     except OSError as error:
         _fail(work, WRITE_FAILURE, f"{error}; nothing was lost, run again")
     except Exception as error:
-        if type(error).__module__.startswith("pyspark."):
+        if not _is_ours(work):
+            # Whoever has the work now took away what was missed here: a branch, a batch that was open.
+            _log.warning("run %s lost its lease and stops: %s", work.run_id, str(error).partition("\n")[0])
+            _give_up(work)
+        elif type(error).__module__.startswith("pyspark."):
             stopped = run_error(error)
             _fail(work, stopped.category, str(stopped))
         else:
@@ -177,6 +180,8 @@ def _load_everything(work: Work, service: Service) -> None:
     settle(work)
     clean_up(work)
     work.reach("settled")
+    if work.deleted:
+        raise RunCancelled("the ingestion was deleted; what it had left unfinished was taken back")
     work.step("discovering")
     found = discover(work.database, work.ingestion_id, work.spec, work.created_at)
     with work.database.write() as connection:
@@ -208,18 +213,14 @@ def _load_next(work: Work, most_files: int, most_bytes: int) -> bool:
         return False
     state = check_history(work)
     with spark_errors():
-        known = without(work.schema, work.lineage) if state is not None else None
+        known = without(work.schema, work.lineage) if state is not None else given_schema(work)
     looks = look_into(work, files, known)
     work.reach("inspected")
     if not looks:
         return True
+    seen: StructType | None = None
     if state is None:
-        if not make_table(work, looks):
-            raise RunStopped(
-                f"no column can be made out in the {len(looks)} files that wait, so there is no table to make: give "
-                "format.schema with inference manual, or wait for files with values",
-                DATA_MALFORMED,
-            )
+        seen = make_table(work, looks)
         with spark_errors():
             state = work.table.state()
         assert state is not None
@@ -228,7 +229,9 @@ def _load_next(work: Work, most_files: int, most_bytes: int) -> bool:
     looks = drop_misfits(work, looks)
     if not looks:
         return True
-    ready = follow_schema(work, ready, looks)
+    # Unless the table was just made from these very files, and nobody else made it first.
+    if known is not None or seen is None or any(new_fields(without(work.schema, work.lineage), seen)):
+        ready = follow_schema(work, ready, looks)
     batch, taken = claim_batch(work, ready, files, looks)
     if batch is None:
         return True
@@ -242,14 +245,14 @@ def _finish(work: Work) -> None:
     with work.database.read() as connection:
         row = connection.execute(select(runs).where(runs.c.id == work.run_id)).one()
         held = connection.execute(
-            select(processed_files.c.id).where(
+            select(func.count()).where(
                 processed_files.c.ingestion_id == work.ingestion_id,
                 processed_files.c.status == ledger.HELD,
                 processed_files.c.current,
             )
-        ).all()
+        ).scalar_one()
     if held:
-        work.note(f"held: {len(held)} files changed after they were loaded")
+        work.note(f"held: {held} files changed after they were loaded")
     if row.error_count == 0:
         message = None if row.files_processed else _nothing(row)
         _end(work, "success", message)
@@ -272,6 +275,7 @@ def _fail(work: Work, category: str, message: str) -> None:
 
 def _end(work: Work, status: str, message: str | None, category: str | None = None) -> None:
     """Write how the run ended, and let go of everything that it held."""
+    message = redact(message) if message is not None else None
     with work.database.write() as connection:
         ended = connection.execute(
             update(runs)
@@ -281,26 +285,31 @@ def _end(work: Work, status: str, message: str | None, category: str | None = No
         if not ended.rowcount:
             return
         if category is not None and message is not None:
-            connection.execute(
-                insert(run_errors).values(
-                    run_id=work.run_id,
-                    file=None,
-                    error_type=category,
-                    message=message,
-                    timestamp=ledger.now(),
-                )
-            )
+            ledger.report(connection, work.run_id, category, message)
         connection.execute(
             update(batches).where(batches.c.lease_token == work.lease.token).values(lease_expires_at=0.0)
         )
-        values: dict[str, Any] = {"last_run_id": work.run_id, "last_run_at": ledger.now()}
-        connection.execute(update(ingestions).where(ingestions.c.id == work.ingestion_id).values(**values))
+        _remember_last(connection, work.ingestion_id, work.run_id)
         if status in ("success", "partial"):
             connection.execute(
                 update(ingestions)
                 .where(ingestions.c.id == work.ingestion_id, ingestions.c.status == "draft")
                 .values(status="active")
             )
+
+
+def _remember_last(connection: Connection, ingestion_id: str, run_id: str) -> None:
+    connection.execute(
+        update(ingestions)
+        .where(ingestions.c.id == ingestion_id)
+        .values(last_run_id=run_id, last_run_at=ledger.now())
+    )
+
+
+def _is_ours(work: Work) -> bool:
+    with work.database.read() as connection:
+        token = connection.execute(select(runs.c.lease_token).where(runs.c.id == work.run_id)).scalar()
+    return bool(token == work.lease.token)
 
 
 def _give_up(work: Work) -> None:
@@ -320,6 +329,11 @@ def _after(work: Work) -> None:
     """What need not be waited for. Its failure is logged, and the next run does it."""
     if not work.sessions.started:
         return
+    if "spark" in vars(work):  # this run had to do with the table
+        try:
+            drop_strays(work)
+        except Exception as error:
+            _log.warning("stray branches of run %s are left: %s", work.run_id, str(error).splitlines()[0])
     try:
         count_files(work)
     except Exception as error:

@@ -72,6 +72,8 @@ def _numbers(left: DataType, right: DataType) -> DataType | None:
     floating = {"float", "double"}
     if any(side in floating for side in sides):
         others = [side for side in sides if side not in floating]
+        if any(_beyond_64_bits(kind) for kind in (left, right)):
+            return None
         # As Spark's own inference: a column of integers and fractions is of doubles.
         return (
             T.DoubleType()
@@ -85,6 +87,13 @@ def _numbers(left: DataType, right: DataType) -> DataType | None:
     scale = max(s1, s2)
     precision = max(p1 - s1, p2 - s2) + scale
     return T.DecimalType(precision, scale) if precision <= 38 else T.StringType()
+
+
+def _beyond_64_bits(kind: DataType) -> bool:
+    """Integers that a double would round."""
+    from pyspark.sql import types as T
+
+    return isinstance(kind, T.DecimalType) and kind.scale == 0 and kind.precision > _INTEGRAL_DIGITS["bigint"] - 1
 
 
 def _decimal(kind: DataType) -> tuple[int, int] | None:
@@ -138,6 +147,52 @@ def widens(have: DataType, seen: DataType) -> bool:
             return seen.simpleString() in {"smallint", "tinyint"}
     numbers = _numbers(have, seen)
     return numbers is not None and numbers == have
+
+
+def as_text(schema: StructType, path: tuple[str, ...]) -> StructType:
+    """The same columns, that at `path` (as in `NewField`) as text."""
+    from pyspark.sql import types as T
+
+    def changed(kind: Any, rest: tuple[str, ...]) -> Any:
+        if not rest:
+            return T.StringType()
+        match kind:
+            case T.StructType():
+                return T.StructType(
+                    [
+                        T.StructField(f.name, changed(f.dataType, rest[1:]) if f.name == rest[0] else f.dataType)
+                        for f in kind.fields
+                    ]
+                )
+            case T.ArrayType():
+                return T.ArrayType(changed(kind.elementType, rest[1:]))
+            case T.MapType():
+                return T.MapType(kind.keyType, changed(kind.valueType, rest[1:]))
+            case _:
+                return kind
+
+    result: StructType = changed(schema, path)
+    return result
+
+
+def case_variants(have: DataType, seen: DataType, path: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
+    """Fields of `seen` that `have` has under a name of another case: Spark reads them as null, without an error."""
+    from pyspark.sql import types as T
+
+    match have, seen:
+        case T.StructType(), T.StructType():
+            exact = {field.name: field.dataType for field in have.fields}
+            folded = {name.casefold() for name in exact}
+            for field in seen.fields:
+                here = (*path, field.name)
+                if field.name in exact:
+                    yield from case_variants(exact[field.name], field.dataType, here)
+                elif field.name.casefold() in folded:
+                    yield here
+        case T.ArrayType(), T.ArrayType():
+            yield from case_variants(have.elementType, seen.elementType, (*path, "element"))
+        case T.MapType(), T.MapType():
+            yield from case_variants(have.valueType, seen.valueType, (*path, "value"))
 
 
 def storable(schema: StructType) -> StructType:

@@ -11,7 +11,7 @@ from autoloader_server.db.tables import batches, ingestions, processed_files, ru
 from autoloader_server.engine import ledger
 from autoloader_server.engine.errors import BatchRefused, GenerationChanged, NeedsRepair
 from autoloader_server.engine.formats.base import Look
-from autoloader_server.engine.iceberg import Snapshot
+from autoloader_server.engine.iceberg import BRANCH_PREFIX, Snapshot
 from autoloader_server.engine.ledger import Batch, FileVersion
 from autoloader_server.engine.lease import owner_is_dead
 from autoloader_server.engine.load import burn, drop_branches, load
@@ -52,6 +52,34 @@ def clean_up(work: Work) -> None:
         ids = list(ended)
     if ids:
         drop_branches(work, ids)
+
+
+def drop_strays(work: Work) -> None:
+    """Drop branches of ended batches, whatever the ledger believes of them.
+
+    A worker that slept, or a write that went on in Spark after its worker had died, may make one after its batch was
+    ended by somebody else and its branches were dropped.
+    """
+    with spark_errors():
+        if work.table.state() is None:
+            return
+        names = work.table.branches()
+    owners = {name: name.removeprefix(BRANCH_PREFIX).rpartition("_")[0] for name in names}
+    if not owners:
+        return
+    with work.database.read() as connection:
+        ended = set(
+            connection.execute(
+                select(batches.c.id).where(
+                    batches.c.id.in_(set(owners.values())),
+                    batches.c.status.in_((ledger.LANDED, ledger.BURNED)),
+                )
+            ).scalars()
+        )
+    with spark_errors():
+        for name, batch_id in owners.items():
+            if batch_id in ended:
+                work.table.drop_branch(name)
 
 
 def _take(work: Work, found: Batch) -> bool:
@@ -119,7 +147,6 @@ def _record(work: Work, batch: Batch, landed: Snapshot) -> None:
     with work.database.write() as connection:
         ledger.record(connection, work.lease, batch.id, work.ingestion_id, work.run_id, landed)
     work.reach("recorded")
-    drop_branches(work, [batch.id])
 
 
 def _decide_by_lineage(work: Work, batch: Batch) -> None:

@@ -41,6 +41,8 @@ class Work:
     lease: Lease
     created_at: datetime
     closing: Event
+    retry_of: str | None = None
+    deleted: bool = False
     seen_stale: set[str] = field(default_factory=set)
     _schema: StructType | None = None
 

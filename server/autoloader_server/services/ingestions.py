@@ -7,10 +7,11 @@ import uuid
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import Connection, RowMapping, and_, or_, select, update
+from sqlalchemy import Connection, RowMapping, and_, insert, or_, select, update
 
 from autoloader_sdk.models import IngestionCreate, IngestionData, IngestionUpdate
 from autoloader_server.db.tables import ingestions, runs
+from autoloader_server.engine.ledger import unfinished
 from autoloader_server.security.redact import redact
 from autoloader_server.security.secrets import SecretsKeyError
 from autoloader_server.services.acceptance import not_yet, warnings_of
@@ -131,8 +132,8 @@ def set_status(service: Service, ingestion_id: str, status: str) -> None:
 def delete(service: Service, ingestion_id: str, *, delete_table: bool = False, force: bool = False) -> None:
     """Leave a tombstone: unfinished work is burned by its raised generation, the run history stays.
 
-    `delete_table` drops the destination too. Raises NotFound; Conflict where another ingestion loads into that
-    table, unless `force`; NotDone where Spark could not drop it, and then the ingestion is still there.
+    `delete_table` drops the destination too. Raises NotFound; Conflict where another ingestion loads into it,
+    unless `force`; NotDone where Spark could not drop it, and then the ingestion is still there.
     """
     with service.database.write() as connection:
         row = row_of(connection, ingestion_id)
@@ -159,6 +160,17 @@ def delete(service: Service, ingestion_id: str, *, delete_table: bool = False, f
     with service.database.write() as connection:
         values = {"deleted_at": now(), "updated_at": now(), "version": ingestions.c.version + 1}
         connection.execute(update(ingestions).where(this).values(**values))
+        left = unfinished(connection, ingestion_id)
+        if left:
+            # Nobody will run it again: this run takes back what dead workers left.
+            run_id = str(uuid.uuid4())
+            connection.execute(
+                insert(runs).values(
+                    id=run_id, ingestion_id=ingestion_id, status="queued", trigger="deletion", created_at=now()
+                )
+            )
+    if left:
+        service.queue.submit(run_id, ingestion_id)
 
 
 def row_of(connection: Connection, ingestion_id: str) -> RowMapping:

@@ -28,6 +28,8 @@ SESSION_CONFS: Mapping[str, str] = {
     # Spark 3.5 and 4.x differ in these defaults.
     "spark.sql.ansi.enabled": "true",
     "spark.sql.session.timeZone": "UTC",
+    # Otherwise 4.x reads text in six encodings only, without windows-1252.
+    "spark.sql.legacy.javaCharsets": "true",
     "spark.sql.parquet.datetimeRebaseModeInRead": "CORRECTED",
     "spark.sql.parquet.datetimeRebaseModeInWrite": "CORRECTED",
     "spark.sql.parquet.int96RebaseModeInRead": "CORRECTED",

@@ -2,36 +2,66 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Collection, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
-from autoloader_server.engine.errors import FileFailure
+from autoloader_server.engine.errors import AUTH, CONNECTIVITY, DATA_MALFORMED, MISSING, FileFailure
+from autoloader_server.engine.formats.text import Unreadable
 
 if TYPE_CHECKING:
-    from pyspark.sql import DataFrame
+    from pyspark.sql import Column, DataFrame
     from pyspark.sql.connect.session import SparkSession
     from pyspark.sql.types import StructType
 
 # Spark puts malformed records into a column of this name; a data column may well be called `_corrupt_record`.
 CORRUPT_COLUMN = "_autoloader_corrupt_9f1c"
+# A row's file, as Spark shows it, under a name that no data has.
+PATH_COLUMN = "_autoloader_path_9f1c"
 # What Spark infers a schema from, where not from everything.
 SAMPLE_FILES = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Strange:
+    """Something that Spark would read into the table's columns wrongly, without an error.
+
+    unknown   a field that the columns lack (one that is only null, {} or [] is none)
+    case      the same, but for the case of its name
+    digits    an integer of more than 64 bits for a double, or a number beyond the largest double
+    fraction  more digits after the point than the decimal has
+    """
+
+    path: tuple[str, ...]
+    kind: Literal["unknown", "case", "digits", "fraction"]
+
+    @property
+    def name(self) -> str:
+        return ".".join(self.path)
 
 
 @dataclass(frozen=True, slots=True)
 class Look:
     """What the worker saw in one file before Spark reads it.
 
-    Files with an equal `group` are read by one Spark read. `unfamiliar`: it may hold a column or a type that the table
-    does not have. `columns`: the names it holds, where the file tells them (a header, a footer, unknown JSON fields).
+    Files with an equal `group` are read by one Spark read. `columns`: the names it holds, where the file tells them (a
+    header, a footer). `checked`: it was held against the table's columns. `unfamiliar`: it has something beyond them, or
+    other types; `strange` is what; with `seen` there is no other column in it than `columns` and `strange` tell.
     """
 
     path: str
     size: int
     group: Hashable
     columns: tuple[str, ...] = ()
+    checked: bool = False
     unfamiliar: bool = False
+    strange: tuple[Strange, ...] = ()
+    seen: bool = True
+
+    def new_columns(self, have: Collection[str]) -> list[str]:
+        """Names in it that the table lacks; `have` are the table's, case-folded. A field within another as `a.b`."""
+        unknown = [one.name for one in self.strange if one.kind == "unknown"]
+        return [name for name in self.columns if name.casefold() not in have] + unknown
 
 
 @dataclass(slots=True)
@@ -60,7 +90,10 @@ class Format(Protocol):
         ...
 
     def misfits(self, spark: SparkSession, looks: Sequence[Look], data: StructType) -> list[FileFailure]:
-        """The files that cannot go into these columns, where that shows before they are read."""
+        """The files that cannot go into these columns, where that shows before they are read.
+
+        The files were looked into with these columns as `known`.
+        """
         ...
 
     def read(
@@ -71,6 +104,29 @@ class Format(Protocol):
         A malformed record fails the read; with `keep_malformed` it is in `CORRUPT_COLUMN`, where the format can tell.
         """
         ...
+
+
+def unopened(path: str, error: Exception) -> FileFailure:
+    """Why the worker could not look into a file. Any other error than of reading it is raised again."""
+    match error:
+        case FileNotFoundError() | NotADirectoryError() | IsADirectoryError():
+            return FileFailure(path, MISSING, "it vanished after it was listed")
+        case PermissionError():
+            return FileFailure(path, AUTH, "it may not be read by this user")
+        case Unreadable():
+            return FileFailure(path, DATA_MALFORMED, str(error))
+        case OSError():
+            return FileFailure(path, CONNECTIVITY, f"it cannot be read: {error.strerror or error}")
+    raise error
+
+
+def shown_path(frame: DataFrame, data: StructType) -> Column:
+    """The path of each row's file as Spark shows it, also where the data has a column `_metadata` of its own."""
+    from pyspark.sql.connect import functions as F
+
+    if "_metadata" in by_name(data):
+        return frame.metadataColumn("_metadata").getField("file_path")
+    return F.col("_metadata.file_path")
 
 
 def spread(looks: Sequence[Look], most: int = SAMPLE_FILES) -> list[Look]:

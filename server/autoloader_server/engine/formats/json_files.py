@@ -1,23 +1,41 @@
-"""JSON: each file is scanned here for fields that the table does not have, which Spark would drop without a word.
+"""JSON: each file is scanned here for what Spark would drop or change without a word.
 
-The scan is msgspec's, against types made from the table's schema: 102 MB in 2,000 files take 0.15 s, a tenth of loading
+The scan is msgspec's, against types made from the table's schema: 102 MB in 2,000 files take 0.2 s, a tenth of loading
 them (Spark's own inference over all of them takes 0.65 of loading). Files that do not pass are looked at by Spark.
 """
 
 from __future__ import annotations
 
-import bz2
-import gzip
-from collections.abc import Sequence
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-import msgspec
-
 from autoloader_sdk.discovery.escape import spark_path
-from autoloader_server.engine.errors import DATA_MALFORMED, MISSING, SCHEMA_MISMATCH, FileFailure
-from autoloader_server.engine.formats.base import CORRUPT_COLUMN, Look, Looks, by_name, spark_options, spread
-from autoloader_server.engine.formats.json_scan import Scanner
-from autoloader_server.engine.schema import merge
+from autoloader_server.engine.errors import SCHEMA_MISMATCH, FileFailure
+from autoloader_server.engine.formats.base import (
+    CORRUPT_COLUMN,
+    PATH_COLUMN,
+    Look,
+    Looks,
+    Strange,
+    shown_path,
+    spark_options,
+    spread,
+    unopened,
+)
+from autoloader_server.engine.formats.json_scan import Scanner, is_one
+from autoloader_server.engine.formats.json_shape import LINES, WHOLE, Shape, begins_lines, check_lines, shape_of
+from autoloader_server.engine.formats.text import (
+    StrictDecoder,
+    Unreadable,
+    check_head,
+    is_utf8,
+    is_wide,
+    java_name,
+    pieces,
+)
+from autoloader_server.engine.schema import as_text, case_variants, merge
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
@@ -25,7 +43,6 @@ if TYPE_CHECKING:
     from pyspark.sql.types import StructType
 
 _SPARK_NAMES = {
-    "encoding": "encoding",
     "line_separator": "lineSep",
     "date_format": "dateFormat",
     "timestamp_format": "timestampFormat",
@@ -37,27 +54,34 @@ _SPARK_NAMES = {
     "allow_non_numeric_numbers": "allowNonNumericNumbers",
     "allow_backslash_escaping_any_character": "allowBackslashEscapingAnyCharacter",
 }
-_LINES = "lines"
-_WHOLE = "whole"
-# One worker scans 0.7 GB/s; more than this is left to Spark, which reads on all cores.
-_SCAN_BYTES = 2**30
-_UNREADABLE = {
-    ".zst": "zstd",
-    ".zstd": "zstd",
-    ".snappy": "snappy",
-    ".lz4": "lz4",
-    ".xz": "xz",
-    ".zip": "zip",
-    ".br": "brotli",
+_MARK = b"\xef\xbb\xbf"
+_ESCAPE = re.compile(
+    rb"\\(?:u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|(?P<lone>u[dD][89a-fA-F][0-9a-fA-F]{2})|.)",
+    re.DOTALL,
+)
+_WHY = {
+    "case": "its field {0} differs from a column only in case",
+    "digits": "its field {0} has a number that its column, a double, cannot hold without losing digits",
+    "fraction": "its field {0} has more digits after the point than its column",
 }
+
+
+@dataclass(frozen=True, slots=True)
+class _Group:
+    """How files are read. `encoding` is None for UTF-8, and for what Jackson tells by itself."""
+
+    shape: Shape
+    encoding: str | None = None
 
 
 class Json:
     """JSON, one record a line or one value a file; each file is read in the way it is written."""
 
     def __init__(self, options: dict[str, Any]) -> None:
-        self._multiline = bool(options.get("multiline"))
-        self._encoded = options.get("encoding") not in (None, "UTF-8", "utf-8", "utf8")
+        encoding = options.get("encoding")
+        self._declared = None if is_utf8(encoding) else encoding
+        # Lines that end in something else are for Spark alone.
+        self._own_lines = options.get("line_separator") not in (None, "\n", "\r\n", "\r")
         self._options = {
             "columnNameOfCorruptRecord": CORRUPT_COLUMN,
             # A column that is only null, {} or [] takes its type from its first value.
@@ -68,134 +92,184 @@ class Json:
     def look(self, files: Sequence[tuple[str, int]], known: StructType | None) -> Looks:
         looks = Looks()
         scanner = Scanner(known) if known is not None else None
-        scan = sum(size for _, size in files) <= _SCAN_BYTES and not self._encoded
         for path, size in files:
-            suffix = next((end for end in _UNREADABLE if path.endswith(end)), None)
-            if suffix is not None:
-                message = f"Spark reads no JSON compressed as {_UNREADABLE[suffix]}: use gzip or bzip2, or unpack it"
-                looks.failures.append(FileFailure(path, DATA_MALFORMED, message))
-                continue
             try:
-                looks.good.append(self._look(path, size, scanner, scan=scan))
-            except FileNotFoundError:
-                looks.failures.append(FileFailure(path, MISSING, "it vanished after it was listed"))
-            except (EOFError, gzip.BadGzipFile, OSError, ValueError) as error:
-                message = f"it cannot be read: {error or type(error).__name__}"
-                looks.failures.append(FileFailure(path, DATA_MALFORMED, message))
+                looks.good.append(self._look(path, size, scanner))
+            except (OSError, Unreadable) as error:
+                looks.failures.append(unopened(path, error))
         return looks
 
     def infer(self, spark: SparkSession, looks: Sequence[Look]) -> StructType:
-        def inferred(some: Sequence[Look]) -> StructType:
-            from pyspark.sql.types import StructType
-
-            found = StructType([])
-            for group, members in Looks(list(some)).groups().items():
-                reader = spark.read.options(**self._reader(group))
-                found = merge(found, reader.json([spark_path(look.path) for look in members]).schema)
-            return found
-
         first = spread(looks)
-        if len(first) == len(looks):
-            return inferred(looks)
-        found = inferred(first)
-        # The sample's schema is held against every other file; those that do not fit it have their say.
-        again = self.look([(look.path, look.size) for look in looks], found)
-        strange = [look for look in again.good if look.unfamiliar]
-        if not strange:
-            return found
-        known = {look.path for look in strange}
-        return inferred([*(look for look in first if look.path not in known), *strange])
+        found = self._infer(spark, first)
+        # The schema is held against every file, and those that do not fit it have their say.
+        again = self._look_again(looks, found)
+        sampled = {look.path for look in first}
+        others = [look for look in again if look.unfamiliar and look.path not in sampled]
+        if others:
+            found = merge(found, self._infer(spark, others))
+            again = self._look_again(looks, found)
+        for path in {one.path for look in again for one in look.strange if one.kind == "digits"}:
+            found = as_text(found, path)
+        return found
 
     def misfits(self, spark: SparkSession, looks: Sequence[Look], data: StructType) -> list[FileFailure]:
-        exact = {field.name for field in data.fields}
-        have = by_name(data)
         failures = []
         for look in looks:
-            name = next(
-                (name for name in look.columns if name not in exact and name.casefold() in have), None
-            )
-            if name is not None:
-                column = have[name.casefold()].name
-                message = f"its field {name!r} differs from the column {column!r} only in case"
+            wrong = next((one for one in look.strange if one.kind != "unknown"), None)
+            if wrong is not None:
+                message = _WHY[wrong.kind].format(repr(wrong.name))
                 failures.append(FileFailure(look.path, SCHEMA_MISMATCH, message))
+        unseen = [look for look in looks if not look.seen]
+        if unseen and any(case_variants(data, self._infer(spark, unseen))):
+            for look in unseen:
+                path = next(case_variants(data, self._infer(spark, [look])), None)
+                if path is not None:
+                    message = _WHY["case"].format(repr(".".join(path)))
+                    failures.append(FileFailure(look.path, SCHEMA_MISMATCH, message))
         return failures
 
     def read(
         self, spark: SparkSession, looks: Sequence[Look], data: StructType, *, keep_malformed: bool = False
     ) -> DataFrame:
-        from pyspark.sql.connect import functions as F
         from pyspark.sql.types import StringType, StructField, StructType
 
         corrupt = [StructField(CORRUPT_COLUMN, StringType())] if keep_malformed else []
-        reader = spark.read.schema(StructType([*data.fields, *corrupt])).options(
-            **self._reader(looks[0].group)
-        )
+        reader = spark.read.schema(StructType([*data.fields, *corrupt])).options(**self._reader(looks[0].group))
         frame = reader.option("mode", "PERMISSIVE" if keep_malformed else "FAILFAST").json(
             [spark_path(look.path) for look in looks]
         )
-        return frame.select("*", F.col("_metadata.file_path").alias("_path"))
+        return frame.select("*", shown_path(frame, data).alias(PATH_COLUMN))
+
+    def _infer(self, spark: SparkSession, looks: Sequence[Look]) -> StructType:
+        from pyspark.sql.types import StructType
+
+        found = StructType([])
+        for group, members in Looks(list(looks)).groups().items():
+            # What is malformed says nothing about columns; it fails when it is read.
+            reader = spark.read.options(**self._reader(group)).option("mode", "DROPMALFORMED")
+            found = merge(found, reader.json([spark_path(look.path) for look in members]).schema)
+        return found
 
     def _reader(self, group: Any) -> dict[str, str]:
-        return {**self._options, "multiLine": str(group == _WHOLE).lower()}
+        assert isinstance(group, _Group)
+        options = {**self._options, "multiLine": str(group.shape == WHOLE).lower()}
+        if group.encoding is not None:
+            options["encoding"] = group.encoding
+            if group.shape == LINES:
+                options.setdefault("lineSep", "\n")
+        return options
 
-    def _look(self, path: str, size: int, scanner: Scanner | None, *, scan: bool) -> Look:
-        if not scan:
-            return Look(
-                path, size, _WHOLE if self._multiline or _starts_array(path) else _LINES, (), unfamiliar=True
+    def _look_again(self, looks: Sequence[Look], known: StructType) -> list[Look]:
+        return self.look([(look.path, look.size) for look in looks], known).good
+
+    def _look(self, path: str, size: int, scanner: Scanner | None) -> Look:
+        cuts = _at_lines(pieces(path))
+        data = next(cuts, b"")
+        encoding = check_head(data, self._declared, whole=False)
+        if encoding != "UTF-8":
+            raw = data + b"".join(cuts)
+            text = StrictDecoder(encoding, declared=self._declared is not None, start=raw[:4])
+            data = text.decode(raw, final=True).removeprefix("\ufeff").encode()
+            cuts = iter(())
+        data = data.removeprefix(_MARK)
+        if self._own_lines:
+            return Look(path, size, self._group(LINES, encoding), checked=True, unfamiliar=True, seen=False)
+        scan = _Scan(scanner)
+        if data.startswith(b"{") and scan.passes(data):
+            shape = LINES
+        elif begins_lines(data):
+            shape = LINES
+            scan.take(data, LINES)
+        else:
+            data += b"".join(cuts)
+            shape = shape_of(data)
+            scan.take(data, shape)
+        for cut in cuts:
+            scan.take(cut, LINES)
+        return Look(
+            path,
+            size,
+            self._group(shape, encoding),
+            checked=scanner is not None,
+            unfamiliar=not scan.fits,
+            strange=tuple(scan.strange),
+            seen=scan.strict,
+        )
+
+    def _group(self, shape: Shape, encoding: str) -> _Group:
+        if encoding == "UTF-8":
+            return _Group(shape)
+        if is_wide(encoding) and shape == LINES and not java_name(encoding).endswith(("LE", "BE")):
+            raise Unreadable(
+                f"it is {encoding} with a record a line, which Spark cannot cut into lines: write it in UTF-8, or set "
+                "format.options.encoding to UTF-16LE or UTF-16BE and leave the byte order mark out"
             )
-        data = _content(path)
-        if data[:2] in (b"\xff\xfe", b"\xfe\xff") or b"\0" in data[:1024]:
-            if data[:2] not in (b"\xff\xfe", b"\xfe\xff") and b"\0" in data[:4].replace(b"{", b""):
-                raise ValueError("it holds binary data, not JSON")
-            return Look(path, size, _WHOLE if self._multiline else _LINES, (), unfamiliar=True)
-        shape = _shape(data)
-        if shape is None:
-            raise ValueError(
-                "it holds several JSON values that run over lines: write one value a line, or one array a file"
-            )
-        if scanner is None:
-            return Look(path, size, shape, (), unfamiliar=True)
-        fits = scanner.fits(data, whole=shape == _WHOLE)
-        unknown = () if fits else scanner.unknown(data, whole=shape == _WHOLE)
-        return Look(path, size, shape, unknown, unfamiliar=not fits)
+        # Jackson knows a byte order mark; of an encoding it has to be told.
+        return _Group(shape, java_name(encoding) if self._declared else None)
 
 
-def _content(path: str) -> bytes:
-    if path.endswith((".gz", ".gzip")):
-        with gzip.open(path) as stream:
-            return stream.read()
-    if path.endswith(".bz2"):
-        with bz2.open(path) as stream:
-            return stream.read()
-    with open(path, "rb") as stream:
-        return stream.read()
+class _Scan:
+    """What was seen in one file, piece by piece. Raises Unreadable for what Spark would garble or leave out."""
+
+    def __init__(self, scanner: Scanner | None) -> None:
+        self._scanner = scanner
+        self._at = 0
+        self.fits = scanner is not None
+        self.strict = True
+        self.strange: dict[Strange, None] = {}
+
+    def passes(self, data: bytes) -> bool:
+        """Whether these are lines that fit. If so they need not be taken again."""
+        if self._scanner is None or not self._scanner.fits(data, whole=False):
+            return False
+        self._check_text(data)
+        return True
+
+    def take(self, data: bytes, shape: Shape) -> None:
+        whole = shape == WHOLE
+        if shape == LINES and self.passes(data):
+            return
+        self._check_text(data)
+        strict = is_one(data) if whole else check_lines(data)
+        self.strict = self.strict and strict
+        if self._scanner is None or (whole and self._scanner.fits(data, whole=True)):
+            return
+        if strict:
+            found = self._scanner.strange(data, whole=whole)
+            self.strange.update(dict.fromkeys(found))
+            # By now the scanner knows the fields that are there without a value.
+            self.fits = self.fits and not found and self._scanner.fits(data, whole=whole)
+        else:
+            self.fits = False
+
+    def _check_text(self, data: bytes) -> None:
+        if not data.isascii():
+            try:
+                data.decode()
+            except UnicodeDecodeError as error:
+                raise Unreadable(
+                    f"byte {self._at + error.start} (0x{data[error.start]:02x}) is not UTF-8: set "
+                    "format.options.encoding, for example to windows-1252"
+                ) from error
+        if b"\\ud" in data or b"\\uD" in data:
+            lone = next((found for found in _ESCAPE.finditer(data) if found["lone"]), None)
+            if lone is not None:
+                raise Unreadable(f"byte {self._at + lone.start()}: {lone[0].decode()} is half a character")
+        self._at += len(data)
 
 
-def _starts_array(path: str) -> bool:
-    with open(path, "rb") as stream:
-        return stream.read(64).lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"[")
-
-
-def _shape(data: bytes) -> str | None:
-    """Lines, one whole value, or None where it is neither: Spark would read the first value and drop the others."""
-    first, _, rest = data.lstrip().partition(b"\n")
-    if _is_json(first):
-        return _LINES if rest.strip() or not first.lstrip(b"\xef\xbb\xbf").startswith(b"[") else _WHOLE
-    if not rest.strip():
-        return _LINES
-    if _is_json(data):
-        return _WHOLE
-    # Neither for a strict parser. Spark is more lenient (single quotes, NaN), and names the record that it refuses.
-    return (
-        None
-        if not first.rstrip().endswith((b"}", b"]")) or first.strip() in (b"{", b"[", b"{}", b"[]")
-        else _LINES
-    )
-
-
-def _is_json(data: bytes) -> bool:
-    try:
-        msgspec.json.decode(data.removeprefix(b"\xef\xbb\xbf"), type=msgspec.Raw)
-    except msgspec.DecodeError:
-        return False
-    return True
+def _at_lines(stream: Iterator[bytes]) -> Iterator[bytes]:
+    """The same bytes, cut behind the last line's end of each piece."""
+    held: list[bytes] = []
+    for piece in stream:
+        end = piece.rfind(b"\n") + 1
+        if not end:
+            held.append(piece)
+        elif not held and end == len(piece):
+            yield piece
+        else:
+            yield b"".join([*held, piece[:end]])
+            held = [piece[end:]] if end < len(piece) else []
+    if held:
+        yield b"".join(held)

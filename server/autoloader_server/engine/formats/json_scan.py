@@ -1,53 +1,182 @@
-"""Whether JSON fits a Spark schema: no field that the schema lacks, no value of another type. At 0.7 GB/s."""
+"""Whether JSON fits a Spark schema: no field that the schema lacks, no value of another type. At 0.7 GB/s.
+
+Spark drops fields that its schema lacks, and rounds numbers, without a word. So each file is decoded here against types
+made from the schema; what those refuse is walked through value by value, which is slow and rare.
+"""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+import json
+from collections.abc import Iterator, Mapping
+from decimal import Decimal
+from typing import TYPE_CHECKING, Annotated, Any
 
 import msgspec
+
+from autoloader_server.engine.formats.base import Strange
 
 if TYPE_CHECKING:
     from pyspark.sql.types import StructType
 
+Path = tuple[str, ...]
 _UNKNOWN = msgspec.UNSET
-_LONG = (-(2**63), 2**63 - 1)
-_INT = (-(2**31), 2**31 - 1)
+_LONG = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]
+_INT = Annotated[int, msgspec.Meta(ge=-(2**31), le=2**31 - 1)]
+# An integer beyond 64 bits would lose digits.
+_DOUBLE = _LONG | float
+# The power of ten of the largest double; what is beyond would be read as infinite.
+_LARGEST = 308
+# More unknown fields than this are not learned: they are data in the place of names.
+_MOST_LEARNED = 200
+
+
+class _Nothing(msgspec.Struct, forbid_unknown_fields=True):
+    """`{}`."""
+
+
+_EMPTY: Any = Annotated[list[msgspec.Raw], msgspec.Meta(max_length=0)] | _Nothing | None
 
 
 class Scanner:
-    """Holds bytes of JSON against the columns of a table."""
+    """Holds bytes of strict JSON against the columns of a table."""
 
     def __init__(self, schema: StructType) -> None:
-        row: Any = _type(schema)
-        self._record: msgspec.json.Decoder[Any] = msgspec.json.Decoder(row)
-        self._records: msgspec.json.Decoder[Any] = msgspec.json.Decoder(row | _list_of(row))
-        self._names = {field.name for field in schema.fields}
+        self._schema = schema
+        # Unknown fields that files have had so far: those with values, and those without any.
+        self._valued: set[Path] = set()
+        self._empty: set[Path] = set()
+        self._build()
 
     def fits(self, data: bytes, *, whole: bool) -> bool:
-        """False where there is a field or a type that the schema does not have, or the JSON is not strict."""
-        data = data.removeprefix(b"\xef\xbb\xbf")
+        """False where there is a field or a type that the schema does not have, or the JSON is not strict.
+
+        As lines each record must have a line of its own: of a second one in a line Spark would not know.
+        """
         try:
             if whole:
                 self._records.decode(data)
-            else:
-                self._record.decode_lines(data)
+                return True
+            found = self._record.decode_lines(data)
         except (msgspec.ValidationError, msgspec.DecodeError):
             return False
-        return True
+        return one_a_line(data, len(found))
 
-    def unknown(self, data: bytes, *, whole: bool) -> tuple[str, ...]:
-        """The records' own fields (not nested ones) that the schema does not have; () where it is not strict JSON."""
-        data = data.removeprefix(b"\xef\xbb\xbf")
+    def strange(self, data: bytes, *, whole: bool) -> tuple[Strange, ...]:
+        """What does not fit in strict JSON that is as it should be by lines; of types only what Spark does not refuse."""
+        names = self._learned(data, whole=whole)
+        if names is None:
+            found = dict.fromkeys(self._walk(data, whole=whole))
+            self._learn(found)
+            return tuple(one for one in found if one.path not in self._empty)
+        nested = [path for path in sorted(self._valued) if len(path) > 1]
+        return tuple(Strange(path, "unknown") for path in (*names, *nested))
+
+    def _learned(self, data: bytes, *, whole: bool) -> list[Path] | None:
+        """The unknown fields of a file that has only such as were met before; None where it has others."""
+        if not self._valued:
+            return None
         try:
             if whole:
-                found = _OBJECTS.decode(data)
-                records = found if isinstance(found, list) else [found]
+                self._known_records.decode(data)
+                objects = _OBJECTS.decode(data)
+                records = objects if isinstance(objects, list) else [objects]
             else:
+                self._known_record.decode_lines(data)
                 records = _OBJECT.decode_lines(data)
         except (msgspec.ValidationError, msgspec.DecodeError):
-            return ()
+            return None
         names = {name for record in records for name in record}
-        return tuple(sorted(names - self._names))
+        return [path for path in sorted(self._valued) if len(path) == 1 and path[0] in names]
+
+    def _learn(self, found: Mapping[Strange, None]) -> None:
+        unknown = {one.path for one in found if one.kind == "unknown"}
+        before = len(self._valued) + len(self._empty)
+        if len(unknown) + before > _MOST_LEARNED:
+            return
+        self._valued |= unknown
+        self._empty -= self._valued
+        if self._fresh_empty or unknown:
+            self._empty |= self._fresh_empty - self._valued
+            self._fresh_empty = set()
+            self._build()
+
+    def _build(self) -> None:
+        self._fresh_empty: set[Path] = set()
+        empty = dict.fromkeys(self._empty, _EMPTY)
+        row: Any = _record(self._schema, (), empty)
+        known: Any = _record(self._schema, (), empty | dict.fromkeys(self._valued, msgspec.Raw))
+        self._record: msgspec.json.Decoder[Any] = msgspec.json.Decoder(row)
+        self._records: msgspec.json.Decoder[Any] = msgspec.json.Decoder(row | _list_of(row))
+        self._known_record: msgspec.json.Decoder[Any] = msgspec.json.Decoder(known)
+        self._known_records: msgspec.json.Decoder[Any] = msgspec.json.Decoder(known | _list_of(known))
+
+    def _walk(self, data: bytes, *, whole: bool) -> Iterator[Strange]:
+        texts = [data] if whole else data.splitlines()
+        for text in texts:
+            if not text.strip():
+                continue
+            try:
+                value = json.loads(text, parse_float=Decimal, parse_int=_integer, parse_constant=float)
+            except (ValueError, RecursionError):
+                continue
+            for record in value if isinstance(value, list) else [value]:
+                yield from self._strange(record, self._schema, ())
+
+    def _strange(self, value: Any, kind: Any, path: Path) -> Iterator[Strange]:
+        from pyspark.sql import types as T
+
+        match kind, value:
+            case T.StructType(), dict():
+                known = {field.name: field.dataType for field in kind.fields}
+                folded = {name.casefold() for name in known}
+                for name, inner in value.items():
+                    here = (*path, name)
+                    if name in known:
+                        yield from self._strange(inner, known[name], here)
+                    elif name.casefold() in folded:
+                        yield Strange(here, "case")
+                    elif inner in (None, {}, []):
+                        if here not in self._empty:
+                            self._fresh_empty.add(here)
+                    else:
+                        yield Strange(here, "unknown")
+            case T.ArrayType(), list():
+                for inner in value:
+                    yield from self._strange(inner, kind.elementType, (*path, "element"))
+            case T.MapType(), dict():
+                for inner in value.values():
+                    yield from self._strange(inner, kind.valueType, (*path, "value"))
+            case (T.DoubleType() | T.FloatType()), int() if not isinstance(value, bool):
+                if not -(2**63) <= value < 2**63:
+                    yield Strange(path, "digits")
+            case (T.DoubleType() | T.FloatType()), Decimal() if value.is_finite() and value.adjusted() > _LARGEST:
+                yield Strange(path, "digits")
+            case T.DecimalType(), Decimal():
+                exponent = value.normalize().as_tuple().exponent
+                if isinstance(exponent, int) and -exponent > kind.scale:
+                    yield Strange(path, "fraction")
+
+
+def one_a_line(data: bytes, records: int) -> bool:
+    """Whether strict JSON of so many objects has each on a line of its own.
+
+    Between `}` and `{` with nothing but a line's end between them there can only be the end of a record.
+    """
+    ends = data.count(b"\n") - data.endswith(b"\n")
+    between = data.count(b"}\n{") or data.count(b"}\r\n{")
+    if records == ends + 1 == between + 1 and not data[:1].isspace():
+        return True
+    lines = [line for line in data.splitlines() if line.strip()]
+    return len(lines) == records and all(map(is_one, lines))
+
+
+def is_one(data: bytes) -> bool:
+    """Whether this is one value of strict JSON, and nothing more."""
+    try:
+        msgspec.json.decode(data, type=msgspec.Raw)
+    except msgspec.DecodeError:
+        return False
+    return True
 
 
 _Object = dict[str, msgspec.Raw]
@@ -55,45 +184,63 @@ _OBJECT: msgspec.json.Decoder[_Object] = msgspec.json.Decoder(_Object)
 _OBJECTS: msgspec.json.Decoder[_Object | list[_Object]] = msgspec.json.Decoder(_Object | list[_Object])
 
 
-def _type(kind: Any) -> Any:
+def _integer(text: str) -> int | str:
+    """Python refuses to make integers of more than some thousand digits."""
+    return int(text) if len(text) < 1000 else 10**1000
+
+
+def _record(schema: StructType, path: Path, more: Mapping[Path, Any]) -> Any:
+    """A struct's type, with further fields at their paths."""
+    given = {field.name: _field(field.dataType, (*path, field.name), more) for field in schema.fields}
+    extra = {
+        at[-1]: (kind if kind is _EMPTY else msgspec.Raw, msgspec.Raw(b"null") if kind is msgspec.Raw else None)
+        for at, kind in more.items()
+        if at[:-1] == path and at[-1] not in given
+    }
+    fields = [(f"f{at}", *typed) for at, typed in enumerate([*given.values(), *extra.values()])]
+    names = {f"f{at}": name for at, name in enumerate([*given, *extra])}
+    return msgspec.defstruct("Record", fields, rename=names, forbid_unknown_fields=True, gc=False)
+
+
+def _field(kind: Any, path: Path, more: Mapping[Path, Any]) -> tuple[Any, Any]:
+    """A field's type and what stands for it where it is left out."""
+    if _passes(kind):
+        return msgspec.Raw, msgspec.Raw(b"null")
+    return _type(kind, path, more) | None | msgspec.UnsetType, _UNKNOWN
+
+
+def _type(kind: Any, path: Path, more: Mapping[Path, Any]) -> Any:
     """The msgspec type of what Spark reads into `kind`; values whose text Spark parses itself pass as they are."""
     from pyspark.sql import types as T
 
     match kind:
         case T.StructType():
-            fields = [
-                (f"f{at}", _type(field.dataType) | None | msgspec.UnsetType, _UNKNOWN)
-                if not _passes(field.dataType)
-                else (f"f{at}", msgspec.Raw, msgspec.Raw(b"null"))
-                for at, field in enumerate(kind.fields)
-            ]
-            names = {f"f{at}": field.name for at, field in enumerate(kind.fields)}
-            return msgspec.defstruct("Record", fields, rename=names, forbid_unknown_fields=True, gc=False)
+            return _record(kind, path, more)
         case T.ArrayType():
-            return _list_of(msgspec.Raw if _passes(kind.elementType) else _type(kind.elementType) | None)
+            return _list_of(_inner(kind.elementType, (*path, "element"), more))
         case T.MapType():
-            value: Any = msgspec.Raw if _passes(kind.valueType) else _type(kind.valueType) | None
+            value: Any = _inner(kind.valueType, (*path, "value"), more)
             return dict[str, value]
         case T.BooleanType():
             return bool
         case T.LongType():
-            return _within(*_LONG)
+            return _LONG
         case T.IntegerType():
-            return _within(*_INT)
+            return _INT
         case T.DoubleType() | T.FloatType():
-            return float
+            return _DOUBLE
+        case T.DecimalType():
+            return int
         case _:
             raise TypeError(f"no JSON type for {kind}")
 
 
+def _inner(kind: Any, path: Path, more: Mapping[Path, Any]) -> Any:
+    return msgspec.Raw if _passes(kind) else _type(kind, path, more) | None
+
+
 def _list_of(kind: Any) -> Any:
     return list[kind]
-
-
-def _within(low: int, high: int) -> Any:
-    from typing import Annotated
-
-    return Annotated[int, msgspec.Meta(ge=low, le=high)]
 
 
 def _passes(kind: Any) -> bool:
@@ -109,5 +256,6 @@ def _passes(kind: Any) -> bool:
         T.IntegerType,
         T.DoubleType,
         T.FloatType,
+        T.DecimalType,
     )
     return not isinstance(kind, checked)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from autoloader_sdk.discovery.escape import spark_path
 from autoloader_server.engine.errors import DATA_MALFORMED, MISSING, SCHEMA_MISMATCH, FileFailure
-from autoloader_server.engine.formats.base import CORRUPT_COLUMN, Look, Looks, by_name
+from autoloader_server.engine.formats.base import CORRUPT_COLUMN, PATH_COLUMN, Look, Looks, by_name, shown_path, unopened
 from autoloader_server.engine.schema import merge, storable, widens
 from autoloader_server.engine.sql import identifier
 
@@ -92,7 +92,7 @@ class Parquet:
             for field in data.fields
         ]
         corrupt = [F.lit(None).cast("string").alias(CORRUPT_COLUMN)] if keep_malformed else []
-        return frame.select(*columns, F.col("_metadata.file_path").alias("_path"), *corrupt)
+        return frame.select(*columns, shown_path(frame, schema).alias(PATH_COLUMN), *corrupt)
 
     def _schema(self, spark: SparkSession, shape: str, path: str) -> StructType:
         if shape not in self._schemas:

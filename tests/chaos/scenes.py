@@ -1,0 +1,40 @@
+"""What a world needs so that the next worker gets to a kill point."""
+
+from __future__ import annotations
+
+from autoloader_server.db.tables import runs
+from autoloader_server.engine.killpoints import POINTS
+from tests.chaos.world import World
+
+BURNING = frozenset(
+    {"stage_failed", "burning", "burn_branch_created", "burn_staged", "burned", "burn_recorded"}
+)
+SETTLING = frozenset({"settle_waited", "taken_over", "settle_found"})
+# Between the claim and the record, and in the burning: here a batch is unfinished.
+UNFINISHED = frozenset(POINTS[POINTS.index("claimed") : POINTS.index("recorded")]) | BURNING
+
+
+def set_scene(world: World, point: str) -> int:
+    """Add files, and bring about what makes a worker reach `point`; how many workers were killed for it.
+
+    A world's first load is what reaches `table_made`; every other point is reached in old worlds too.
+    """
+    killed = 0
+    if point in BURNING | {"columns_added"} and not world.source.rows:
+        world.source.add(2)
+        world.finish()
+    if point == "columns_added":
+        world.source.add_column()
+    world.source.add(3)
+    if point in BURNING:
+        world.source.add_bad()
+        world.source.add(2)
+    if point == "settle_waited":
+        world.stop_at("stage_recorded")
+        # As in the moment when a worker's run has expired, and its batch, which it claimed later, has not.
+        world.end_leases(runs)
+    elif point in SETTLING:
+        world.kill_at("staged")
+        killed += 1
+    return killed
+

@@ -1,0 +1,115 @@
+"""A worker sleeps past its lease and wakes up when another one has done its work: it must do no harm."""
+
+from __future__ import annotations
+
+import pytest
+
+from autoloader_server.engine.killpoints import POINTS
+from autoloader_server.services.clear import clear_processed_files
+from tests.chaos.conftest import MakeWorld
+from tests.chaos.scenes import set_scene
+
+_POINTS = (
+    "claimed",
+    "branch_created",
+    "staged",
+    "publishing",
+    "published",
+    "recorded",
+    "burning",
+    "burn_staged",
+    "burned",
+)
+
+
+@pytest.mark.parametrize("point", _POINTS)
+def test_a_worker_that_wakes_up_after_its_lease_does_no_harm(point: str, make_world: MakeWorld) -> None:
+    world = make_world(seed=POINTS.index(point))
+    with world.reader():
+        set_scene(world, point)
+        sleeper = world.stop_at(point)
+        world.end_leases()
+        run = world.finish()
+        world.check()
+        sleeper.wake()
+        assert sleeper.wait() > 0
+    assert sleeper.run()["id"] != run["id"]
+    assert sleeper.run()["status"] == "failed"
+    assert "a fault" not in sleeper.said()
+    world.check()
+
+
+def test_two_workers_that_publish_the_same_snapshot_publish_it_once(make_world: MakeWorld) -> None:
+    world = make_world()
+    world.source.add(3)
+    with world.reader():
+        first = world.stop_at("publishing")
+        world.end_leases()
+        second = world.stop_at("publishing")
+        # It looked whether the batch is still its own before it fell asleep; only the table can refuse now.
+        first.wake()
+        assert first.wait() > 0
+        second.wake()
+        assert second.wait() == 0, second.said()
+        world.finish()
+    world.check()
+
+
+@pytest.mark.parametrize("point", ["claimed", "publishing", "published"])
+def test_a_worker_that_sleeps_while_the_ingestion_is_cleared_does_no_harm(
+    point: str, make_world: MakeWorld
+) -> None:
+    world = make_world()
+    world.source.add(3)
+    with world.reader():
+        sleeper = world.stop_at(point)
+        world.end_leases()
+        with world.service() as service:
+            clear_processed_files(service, world.ingestion_id)
+        world.finish()
+        sleeper.wake()
+        assert sleeper.wait() > 0
+        world.finish()
+    world.check()
+
+
+def test_a_worker_that_wakes_up_in_the_middle_of_another_ones_work_does_no_harm(
+    make_world: MakeWorld,
+) -> None:
+    world = make_world()
+    world.source.add(3)
+    with world.reader():
+        first = world.stop_at("branch_created")
+        world.end_leases()
+        second = world.stop_at("stage_recorded")
+        first.wake()
+        assert first.wait() > 0
+        second.wake()
+        assert second.wait() == 0, second.said()
+        world.finish()
+    world.check()
+
+
+def test_a_lease_ends_by_itself_when_its_worker_sleeps(make_world: MakeWorld) -> None:
+    world = make_world()
+    world.source.add(3)
+    world.finish()
+    world.source.add(20)
+    with world.reader():
+        sleeper = world.start()
+        world.wait_for_a_batch()
+        world.stop_somewhere(sleeper)
+        world.finish()
+        sleeper.wake()
+        sleeper.wait()
+        world.finish()
+    world.check()
+
+
+def test_two_workers_started_at_once_load_every_row_once(make_world: MakeWorld) -> None:
+    world = make_world()
+    world.source.add(20)
+    with world.reader():
+        workers = [world.start(), world.start(), world.start()]
+        assert [worker.wait() for worker in workers] == [0, 0, 0]
+    world.check()

@@ -1,0 +1,510 @@
+"""Workers of the real engine over the real ledger and a model of the table, each held at every step it takes.
+
+A worker is a thread that waits for leave before each transaction of the ledger, each call of the table and each of the
+engine's kill points; only one of them moves at a time, so what happens is decided by whoever holds the `World`.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, TypeVar
+
+import pytest
+from pyspark.sql.types import StringType, StructField, StructType
+from sqlalchemy import ColumnElement, Connection, Float, delete, event, insert, literal, select, update
+
+from autoloader_sdk.models import IngestionCreate
+from autoloader_server.db.engine import Database, sqlite_url
+from autoloader_server.db.migrate import migrate
+from autoloader_server.db.tables import batches, ingestions, metadata, processed_files, runs
+from autoloader_server.engine import killpoints, lease, ledger, load, run, settle, work
+from autoloader_server.engine.errors import DATA_MALFORMED, MISSING, FileFailure
+from autoloader_server.engine.formats.base import Look, Looks
+from autoloader_server.services.clear import clear_processed_files
+from autoloader_server.spark.errors import SparkUnavailable
+from tests.unit.model_table import Iceberg, IcebergError, ModelTable, Row
+
+T = TypeVar("T")
+
+INGESTION = "ing-1"
+LEDGER = "ledger-1"
+LEASE_SECONDS = 60
+# A worker that needs longer than this for one step hangs.
+PATIENCE = 30.0
+GOOD, EMPTY, BAD_LOOK, BAD_READ = "good", "empty", "bad_look", "bad_read"
+BAD = (BAD_LOOK, BAD_READ)
+
+_here = threading.local()
+
+
+class Killed(BaseException):
+    """Raised where a worker stands when it is killed: nothing of the engine catches it."""
+
+
+class ModelDatabase(Database):
+    """The real database, with a clock that stands still until somebody moves it."""
+
+    def __init__(self, file: Path) -> None:
+        super().__init__(sqlite_url(file))
+        self.time = 1_000_000.0
+        event.listen(self.engine, "connect", _hurry)
+
+    @property
+    def clock(self) -> ColumnElement[float]:
+        return literal(self.time, Float)
+
+    @contextmanager
+    def write(self) -> Iterator[Connection]:
+        with _transaction("write"), super().write() as connection:
+            yield connection
+
+    @contextmanager
+    def read(self) -> Iterator[Connection]:
+        with _transaction("read"), super().read() as connection:
+            yield connection
+
+
+def _hurry(connection: Any, _record: Any) -> None:
+    connection.execute("PRAGMA synchronous=OFF")
+
+
+@contextmanager
+def _transaction(kind: str) -> Iterator[None]:
+    worker: Worker | None = getattr(_here, "worker", None)
+    if worker is None:
+        yield
+        return
+    worker.pause(kind)
+    worker.in_transaction = True
+    try:
+        yield
+    finally:
+        worker.in_transaction = False
+
+
+class Worker:
+    """One run by the engine's own code, in a thread that moves only when it is told to."""
+
+    def __init__(self, world: World, name: str, run_id: str, *, local: bool) -> None:
+        self.name = name
+        self.run_id = run_id
+        self.local = local
+        self.at = "start"
+        self.ended = False
+        self.killed = False
+        self.in_transaction = False
+        self.pending: Callable[[], Any] | None = None
+        self.lease: lease.Lease | None = None
+        self._world = world
+        self._order = "go"
+        self._go = threading.Semaphore(0)
+        self._news = threading.Semaphore(0)
+        self._thread = threading.Thread(target=self._carry_out, name=name, daemon=True)
+        self._thread.start()
+
+    @property
+    def alive(self) -> bool:
+        return not self.ended
+
+    def pause(self, point: str) -> str:
+        """Wait for leave, in the worker's own thread. Returns what to do, unless it is killed there."""
+        if self.killed:
+            self._world.faults.append(f"{self.name} went on to {point} after it was killed")
+        if self.in_transaction:
+            self._world.faults.append(f"{self.name} came to {point} in the middle of a transaction")
+        self.at = point
+        self._news.release()
+        self._go.acquire()
+        if self._order == "kill":
+            self.killed = True
+            raise Killed
+        return self._order
+
+    def call(self, point: str, effect: Callable[[], T], *, changes: bool) -> T:
+        """A call of the table: done, or lost with the Spark server."""
+        self.pending = effect if changes else None
+        order = self.pause(f"table.{point}")
+        self.pending = None
+        if order == "spark_dies":
+            raise SparkUnavailable("the Spark server died")
+        return effect()
+
+    def move(self, order: str = "go") -> None:
+        """Let the worker take one step; back when it waits for the next, or has ended."""
+        assert self.alive
+        self._order = order
+        self._go.release()
+        if not self._news.acquire(timeout=PATIENCE):
+            raise AssertionError(f"{self.name} hangs after {self.at}")
+
+    def _carry_out(self) -> None:
+        _here.worker = self
+        self._go.acquire()
+        try:
+            if self._order == "kill":
+                self.killed = True
+                return
+            self._world.carry_out(self)
+        except Killed:
+            pass
+        except BaseException as error:  # noqa: BLE001
+            self._world.faults.append(f"{self.name}: {type(error).__name__}: {error}")
+        finally:
+            self.at = "end"
+            self.ended = True
+            self._news.release()
+
+
+@dataclass(frozen=True, slots=True)
+class Content:
+    """What one version of a file holds."""
+
+    kind: str
+    text: str
+
+
+@dataclass(slots=True)
+class Frame:
+    """The fake format's reader: it looks at the real files, and believes their first word."""
+
+    def look(self, files: Sequence[tuple[str, int]], known: StructType | None) -> Looks:
+        looks = Looks()
+        for path, size in files:
+            kind = _kind(path)
+            if kind is None:
+                looks.failures.append(FileFailure(path, MISSING, "it vanished"))
+            elif kind == BAD_LOOK:
+                looks.failures.append(FileFailure(path, DATA_MALFORMED, "one sees that it is bad"))
+            else:
+                looks.good.append(Look(path, size, group=0))
+        return looks
+
+    def infer(self, spark: object, looks: Sequence[Look]) -> StructType:
+        return StructType([StructField("text", StringType())])
+
+    def misfits(self, spark: object, looks: Sequence[Look], data: StructType) -> list[FileFailure]:
+        return []
+
+
+def _kind(path: str) -> str | None:
+    try:
+        return Path(path).read_text().split()[0]
+    except FileNotFoundError:
+        return None
+
+
+def read_rows(path: str) -> Sequence[Row]:
+    """What Spark would read of a file."""
+    kind = _kind(path)
+    if kind is None:
+        raise IcebergError(f"[FAILED_READ_FILE.FILE_NOT_EXIST] {path}")
+    if kind in BAD:
+        raise IcebergError(f"[FAILED_READ_FILE] MALFORMED_RECORD in {path}")
+    return [] if kind == EMPTY else [(path, Path(path).read_text())]
+
+
+def _culprits(spark: object, fmt: Frame, looks: Sequence[Look], data: StructType) -> list[FileFailure]:
+    failures = []
+    for look in looks:
+        try:
+            read_rows(look.path)
+        except IcebergError as error:
+            category = MISSING if "FILE_NOT_EXIST" in str(error) else DATA_MALFORMED
+            failures.append(FileFailure(look.path, category, str(error)))
+    return failures
+
+
+@dataclass
+class World:
+    """One source folder, one ingestion, one table, and who works on them."""
+
+    database: ModelDatabase
+    folder: Path
+    batch_size: int
+    lineage: bool
+    foreign: bool
+    workers: dict[str, Worker] = field(default_factory=dict)
+    in_flight: list[Callable[[], Any]] = field(default_factory=list)
+    faults: list[str] = field(default_factory=list)
+    contents: dict[tuple[str, str], Content] = field(default_factory=dict)
+    cleared: Counter[Row] = field(default_factory=Counter)
+    owners: dict[str, Worker] = field(default_factory=dict)
+    closing: threading.Event = field(default_factory=threading.Event)
+    _serial: int = 0
+
+    def __post_init__(self) -> None:
+        self.iceberg = Iceberg(on_commit=self._look_at_rows)
+        if self.foreign:
+            self.iceberg.create(
+                StructType([StructField("text", StringType())]), {"owner": "somebody else"}
+            )
+            self.iceberg.append([(None, "theirs")])
+        self.spec = IngestionCreate.model_validate(
+            {
+                "name": "model",
+                "source": {"type": "local", "path": str(self.folder)},
+                "format": {"type": "csv"},
+                "destination": {
+                    "catalog": "lake",
+                    "database": "bronze",
+                    "table": "model",
+                    "lineage_columns": ["_source_file"] if self.lineage else [],
+                },
+                "limits": {"max_files_per_batch": self.batch_size},
+            }
+        )
+        with self.database.write() as connection:
+            for table in metadata.sorted_tables:
+                connection.execute(delete(table))
+            connection.execute(
+                insert(ingestions).values(
+                    id=INGESTION,
+                    name="model",
+                    status="active",
+                    spec=self.spec.model_dump(mode="json", by_alias=True, exclude_none=True),
+                    created_at=datetime.now(UTC),
+                    updated_at=datetime.now(UTC),
+                )
+            )
+
+    # What the engine takes for its Service.
+
+    @property
+    def settings(self) -> Any:
+        return SimpleNamespace(home=self.folder, max_attempts=5)
+
+    @property
+    def ledger_id(self) -> str:
+        return LEDGER
+
+    def spark_of(self, cluster_id: str) -> Any:
+        return SimpleNamespace(started=True)
+
+    def carry_out(self, worker: Worker) -> None:
+        """`run.execute` without the renewal's thread: `renew` does what it does."""
+        worker.lease = lease.Lease(
+            self.database, worker.run_id, seconds=LEASE_SECONDS, renew_seconds=LEASE_SECONDS // 4
+        )
+        job = run._begin(self, worker.run_id, worker.lease)  # type: ignore[arg-type]
+        if job is None:
+            return
+        vars(job).update(
+            spark=None, table=ModelTable(self.iceberg, worker, read_rows), format=Frame()
+        )
+        run._attempt(job, self)  # type: ignore[arg-type]
+        run._after(job)
+
+    # What happens at the source.
+
+    def put(self, name: str, kind: str) -> None:
+        """A new file, or another content of one that is there."""
+        self._serial += 1
+        path = self.folder / f"{name}.csv"
+        path.write_text(f"{kind} {self._serial}")
+        moment = 1_600_000_000 + self._serial
+        os.utime(path, (moment, moment))
+        found = os.stat(path)
+        identity = f"{found.st_size}-{found.st_mtime_ns}"
+        self.contents[str(path), identity] = Content(kind, f"{kind} {self._serial}")
+
+    def vanish(self, name: str) -> None:
+        (self.folder / f"{name}.csv").unlink(missing_ok=True)
+
+    # What happens to the workers.
+
+    def start(self, name: str, *, local: bool) -> None:
+        """A worker takes the ingestion's queued run, as the sweep of its process would."""
+        with self.database.write() as connection:
+            run_id = connection.execute(select(runs.c.id).where(runs.c.status == "queued")).scalar()
+            if run_id is None:
+                run_id = f"run-{len(self.owners) + 1}"
+                connection.execute(
+                    insert(runs).values(
+                        id=run_id,
+                        ingestion_id=INGESTION,
+                        status="queued",
+                        trigger="manual",
+                        created_at=datetime.now(UTC),
+                    )
+                )
+        key = f"{name}{len(self.owners) + 1}"
+        worker = Worker(self, key, run_id, local=local)
+        self.owners[key] = self.workers[name] = worker
+
+    def step(self, name: str, count: int) -> None:
+        """Up to so many steps, until the worker ends or only waits."""
+        worker = self.workers[name]
+        for _ in range(count):
+            worker.move()
+            if worker.ended or worker.at == "settle_waited":
+                return
+
+    def finish(self, name: str) -> None:
+        self.step(name, 10_000)
+
+    def kill(self, name: str, *, sent: bool) -> None:
+        """The worker ends for good where it stands. What it had sent to Spark may still be done later."""
+        worker = self.workers[name]
+        if sent and worker.pending is not None:
+            self.in_flight.append(worker.pending)
+        worker.move("kill")
+        assert worker.ended
+
+    def lose_spark(self, name: str, *, sent: bool) -> None:
+        """The worker hears that Spark died; what it had sent may still be done later."""
+        worker = self.workers[name]
+        if sent and worker.pending is not None:
+            self.in_flight.append(worker.pending)
+        worker.move("spark_dies")
+
+    def renew(self, name: str) -> None:
+        """What the lease's thread does every 15 s."""
+        held = self.workers[name].lease
+        if held is not None and not held._renew_once():
+            held._lost.set()
+
+    def cancel(self, name: str) -> None:
+        held = self.workers[name].lease
+        if held is not None:
+            held.cancelled.set()
+
+    def expire_leases(self) -> None:
+        self.database.time += LEASE_SECONDS + 1
+
+    def deliver(self, number: int) -> None:
+        """Something that a dead worker had sent is done now; nobody hears the answer."""
+        effect = self.in_flight.pop(number % len(self.in_flight))
+        try:
+            effect()
+        except (IcebergError, load.DuplicatePublish):
+            return
+
+    def clear(self) -> None:
+        """Forget what was loaded: it may be loaded once more."""
+        for path, identity in self.loaded():
+            if self.contents[path, identity].kind == GOOD:
+                self.cleared[path, self.contents[path, identity].text] += 1
+        clear_processed_files(self, INGESTION)  # type: ignore[arg-type]
+
+    # What must hold.
+
+    def loaded(self) -> list[tuple[str, str]]:
+        """Path and identity of each version that the ledger has as SUCCESS."""
+        files = processed_files.c
+        with self.database.read() as connection:
+            return [
+                (row.path, row.identity)
+                for row in connection.execute(
+                    select(files.path, files.identity).where(files.status == ledger.SUCCESS)
+                )
+            ]
+
+    def _look_at_rows(self, rows: tuple[Row, ...]) -> None:
+        for row, count in Counter(rows).items():
+            if row[0] is not None and count > 1 + self.cleared[row]:
+                self.faults.append(f"{row} is in the table {count} times")
+
+    def check(self) -> None:
+        assert not self.faults, self.faults
+
+    def settle_everything(self) -> str:
+        """Time passes, everything that was sent is done, and one more run goes to its end. Its status."""
+        for name, worker in self.workers.items():
+            if worker.alive:
+                self.kill(name, sent=False)
+        while self.in_flight:
+            self.deliver(0)
+        self.expire_leases()
+        self.start("last", local=True)
+        if self.workers["last"].run_id.startswith("run-") and self.workers["last"].alive:
+            self.finish("last")
+        with self.database.read() as connection:
+            row = connection.execute(
+                select(runs.c.status, runs.c.message).where(runs.c.id == self.workers["last"].run_id)
+            ).one()
+        self.check()
+        return f"{row.status}: {row.message}"
+
+    def check_end(self, ended: str) -> None:
+        """The promise: every record of every file that is there, once; and the ledger tells just that."""
+        if self.iceberg.expired and "nobody can tell whether" in ended:
+            return
+        assert ended.split(":")[0] in ("success", "partial", "failed"), ended
+        assert "fault in autoloader" not in ended
+        files = processed_files.c
+        with self.database.read() as connection:
+            rows = connection.execute(
+                select(files.path, files.identity, files.status, files.current, files.reason)
+            ).all()
+            left = connection.execute(
+                select(batches.c.id, batches.c.status).where(batches.c.status.in_(ledger.UNFINISHED))
+            ).all()
+            texts = connection.execute(select(runs.c.message)).scalars().all()
+        assert not left, f"unfinished batches: {left}"
+        assert not self.iceberg.branches, f"branches left: {self.iceberg.branches}"
+        assert not [text for text in texts if text and "fault in autoloader" in text], texts
+        current = {row.path: row for row in rows if row.current}
+        loaded = {(row.path, row.identity) for row in rows if row.status == ledger.SUCCESS}
+        stuck = [row for row in rows if row.status in (ledger.PROCESSING, ledger.DISCOVERED)]
+        assert not stuck, f"neither loaded nor refused: {stuck}"
+        expected = Counter(self.cleared)
+        expected.update(
+            (path, self.contents[path, identity].text)
+            for path, identity in loaded
+            if self.contents[path, identity].kind == GOOD
+        )
+        ours = Counter(row for row in self.iceberg.rows if row[0] is not None)
+        assert ours == expected, f"the table holds {ours}, by the ledger it should be {expected}"
+        for file in self.folder.iterdir():
+            found = os.stat(file)
+            identity = f"{found.st_size}-{found.st_mtime_ns}"
+            row = current[str(file)]
+            assert row.identity == identity, f"{file.name}: its newest version is unknown: {row}"
+            kind = self.contents[str(file), identity].kind
+            earlier = any(path == str(file) and other != identity for path, other in loaded)
+            if earlier:
+                assert row.status == ledger.HELD, f"{file.name} ({kind}) changed after it was loaded: {row}"
+            else:
+                wanted = ledger.FAILED if kind in BAD else ledger.SUCCESS
+                assert row.status == wanted, f"{file.name} ({kind}): {row}"
+
+
+def model_engine(monkeypatch: pytest.MonkeyPatch, owners: Callable[[], dict[str, Worker]]) -> None:
+    """Put the model in the place of Spark, of processes, and of waiting."""
+
+    def this_owner() -> dict[str, Any]:
+        return {"worker": _here.worker.name, "pid": 1, "host": "model"}
+
+    def owner_is_dead(owner: dict[str, Any] | None) -> bool:
+        if not owner:
+            return True
+        worker = owners()[owner["worker"]]
+        return worker.local and worker.killed
+
+    def reach(point: str, home: Path) -> None:
+        _here.worker.pause(point)
+
+    monkeypatch.setattr(lease, "this_owner", this_owner)
+    for module in (run, settle):
+        monkeypatch.setattr(module, "owner_is_dead", owner_is_dead)
+    for module in (work, killpoints):
+        monkeypatch.setattr(module, "reach", reach)
+    monkeypatch.setattr(settle, "_POLL_SECONDS", 0)
+    monkeypatch.setattr(load, "culprits", _culprits)
+    monkeypatch.setattr(load, "frame_of", lambda spark, fmt, looks, *rest: [look.path for look in looks])
+    # Only says what a run is doing.
+    monkeypatch.setattr(work.Work, "step", lambda self, name, **counts: None)
+
+
+def model_database(file: Path) -> ModelDatabase:
+    database = ModelDatabase(file)
+    migrate(database)
+    return database
