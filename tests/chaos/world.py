@@ -40,6 +40,14 @@ class Verdict:
     partial_reads: int = 0
     faults: list[str] = field(default_factory=list)
 
+    def __add__(self, other: Verdict) -> Verdict:
+        return Verdict(
+            self.lost + other.lost,
+            self.doubled + other.doubled,
+            self.partial_reads + other.partial_reads,
+            self.faults + other.faults,
+        )
+
     @property
     def good(self) -> bool:
         return self == Verdict()

@@ -22,6 +22,8 @@ from autoloader_server.engine.iceberg import (
 
 T = TypeVar("T")
 
+# 2100: no snapshot of a model is older than its ingestion.
+_AFTER_ALL_INGESTIONS_US = 4_102_444_800_000_000
 # A row names the file it came from and the content that the file had; None: somebody else's row.
 Row = tuple[str | None, str]
 
@@ -46,14 +48,14 @@ class Commit:
     branch: str | None = None
 
     def shown(self) -> Snapshot:
-        files = len({path for path, _ in self.added})
         return Snapshot(
-            self.id,
-            self.parent,
-            self.wap_id or self.published_wap_id,
-            files,
-            len(self.added),
-            10 * len(self.added),
+            id=self.id,
+            parent_id=self.parent,
+            wap_id=self.wap_id or self.published_wap_id,
+            committed_us=_AFTER_ALL_INGESTIONS_US + self.id,
+            data_files=len({path for path, _ in self.added}),
+            records=len(self.added),
+            bytes=10 * len(self.added),
         )
 
 

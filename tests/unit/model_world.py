@@ -101,8 +101,10 @@ class Worker:
         self.ended = False
         self.killed = False
         self.in_transaction = False
+        self.asked: list[str] = []
         self.pending: Callable[[], Any] | None = None
         self.lease: lease.Lease | None = None
+        self.job: work.Work | None = None
         self._world = world
         self._order = "go"
         self._go = threading.Semaphore(0)
@@ -130,6 +132,9 @@ class Worker:
 
     def call(self, point: str, effect: Callable[[], T], *, changes: bool) -> T:
         """A call of the table: done, or lost with the Spark server."""
+        assert self.job is not None
+        assert self.job.spark  # as the real table does: the session is opened by its first call
+        self.asked.append(point)
         self.pending = effect if changes else None
         order = self.pause(f"table.{point}")
         self.pending = None
@@ -286,7 +291,8 @@ class World:
         return LEDGER
 
     def spark_of(self, cluster_id: str) -> Any:
-        return SimpleNamespace(started=True)
+        spark = SimpleNamespace(addTag=lambda tag: None)
+        return SimpleNamespace(started=True, session=lambda: spark)
 
     def carry_out(self, worker: Worker) -> None:
         """`run.execute` without the renewal's thread: `renew` does what it does."""
@@ -296,9 +302,8 @@ class World:
         job = run._begin(self, worker.run_id, worker.lease)  # type: ignore[arg-type]
         if job is None:
             return
-        vars(job).update(
-            spark=None, table=ModelTable(self.iceberg, worker, read_rows), format=Frame()
-        )
+        worker.job = job
+        vars(job).update(table=ModelTable(self.iceberg, worker, read_rows), format=Frame())
         run._attempt(job, self)  # type: ignore[arg-type]
         run._after(job)
 
@@ -346,6 +351,14 @@ class World:
             worker.move()
             if worker.ended or worker.at == "settle_waited":
                 return
+
+    def step_to(self, name: str, point: str) -> bool:
+        """Up to the next `point`; False where the worker ended, or only waits, before it came there."""
+        worker = self.workers[name]
+        while True:
+            self.step(name, 1)
+            if worker.ended or worker.at in (point, "settle_waited"):
+                return worker.at == point
 
     def finish(self, name: str) -> None:
         self.step(name, 10_000)
@@ -424,13 +437,16 @@ class World:
             self.deliver(0)
         self.expire_leases()
         self.start("last", local=True)
-        if self.workers["last"].run_id.startswith("run-") and self.workers["last"].alive:
-            self.finish("last")
+        self.finish("last")
+        self.check()
+        return self.outcome("last")
+
+    def outcome(self, name: str) -> str:
+        """How a worker's run ended."""
         with self.database.read() as connection:
             row = connection.execute(
-                select(runs.c.status, runs.c.message).where(runs.c.id == self.workers["last"].run_id)
+                select(runs.c.status, runs.c.message).where(runs.c.id == self.workers[name].run_id)
             ).one()
-        self.check()
         return f"{row.status}: {row.message}"
 
     def check_end(self, ended: str) -> None:
@@ -495,8 +511,9 @@ def model_engine(monkeypatch: pytest.MonkeyPatch, owners: Callable[[], dict[str,
     monkeypatch.setattr(lease, "this_owner", this_owner)
     for module in (run, settle):
         monkeypatch.setattr(module, "owner_is_dead", owner_is_dead)
-    for module in (work, killpoints):
-        monkeypatch.setattr(module, "reach", reach)
+    for module in (load, run, settle, work, killpoints):
+        if getattr(module, "reach", None) is killpoints.reach:
+            monkeypatch.setattr(module, "reach", reach)
     monkeypatch.setattr(settle, "_POLL_SECONDS", 0)
     monkeypatch.setattr(load, "culprits", _culprits)
     monkeypatch.setattr(load, "frame_of", lambda spark, fmt, looks, *rest: [look.path for look in looks])

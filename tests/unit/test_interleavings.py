@@ -19,7 +19,13 @@ from hypothesis.stateful import (
     rule,
     run_state_machine_as_test,
 )
+from sqlalchemy import Connection, update
 
+from autoloader_server.db.tables import batches
+from autoloader_server.engine import ledger, load, run, settle
+from autoloader_server.engine.lease import Lease
+from autoloader_server.engine.work import Work
+from tests.unit.model_table import Iceberg
 from tests.unit.model_world import (
     BAD_LOOK,
     BAD_READ,
@@ -98,12 +104,7 @@ class Interleavings(RuleBasedStateMachine):
     @precondition(lambda self: self.alive())
     @rule(who=workers, point=st.sampled_from(["append", "publish", "append_nothing", "create_branch"]))
     def go_on_to(self, who: str, point: str) -> None:
-        name = self.pick(who)
-        worker = self.world.workers[name]
-        for _ in range(100):
-            self.world.step(name, 1)
-            if worker.ended or worker.at in (f"table.{point}", "settle_waited"):
-                return
+        self.world.step_to(self.pick(who), f"table.{point}")
 
     @precondition(lambda self: self.alive())
     @rule(who=workers, sent=st.booleans())
@@ -185,6 +186,164 @@ def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[type[In
     database.close()
 
 
+@pytest.fixture
+def make_world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., World]]:
+    database = model_database(tmp_path / "ledger.db")
+    source = tmp_path / "source"
+    source.mkdir()
+    worlds: list[World] = []
+
+    def make(*, batch_size: int = 3, lineage: bool = False) -> World:
+        worlds.append(World(database, source, batch_size, lineage, foreign=False))
+        return worlds[-1]
+
+    model_engine(monkeypatch, lambda: worlds[-1].owners)
+    yield make
+    database.close()
+
+
+MakeWorld = Callable[..., World]
+
+
+def _run(world: World, name: str) -> str:
+    world.start(name, local=True)
+    world.finish(name)
+    return world.outcome(name)
+
+
+def _expire_history(world: World) -> None:
+    """So that nothing of what was there leads back from the newest snapshot."""
+    for _ in range(2):
+        world.iceberg.append([(None, "theirs")])
+    world.iceberg.expire()
+
+
+def test_where_nothing_is_new_the_table_is_not_asked(make_world: MakeWorld) -> None:
+    world = make_world(lineage=True)
+    world.put("a", GOOD)
+    world.put("b", BAD_READ)
+    assert _run(world, "A").startswith("partial")
+    assert _run(world, "B") == "success: nothing new"
+    assert world.workers["A"].asked
+    assert not world.workers["B"].asked
+    world.check_end(world.settle_everything())
+
+
+def test_a_listing_that_is_old_by_now_is_not_written_down(make_world: MakeWorld) -> None:
+    world = make_world()
+    world.put("a", GOOD)
+    world.start("A", local=True)
+    assert world.step_to("A", "settled")
+    assert world.step_to("A", "read")  # the page is listed
+    world.put("a", GOOD)
+    world.expire_leases()
+    _run(world, "B")
+    world.finish("A")
+    world.check_end(world.settle_everything())
+
+
+def test_a_worker_that_wakes_up_does_not_fail_a_file_that_was_mended_meanwhile(make_world: MakeWorld) -> None:
+    world = make_world()
+    world.put("a", BAD_READ)
+    world.start("A", local=True)
+    assert world.step_to("A", "burn_recorded")
+    world.expire_leases()
+    world.put("a", GOOD)
+    world.start("B", local=True)
+    assert world.step_to("B", "discovered")
+    world.finish("A")
+    world.finish("B")
+    world.check_end(world.settle_everything())
+
+
+def test_a_worker_that_wakes_up_claims_nothing_for_a_run_that_was_ended(make_world: MakeWorld) -> None:
+    world = make_world()
+    world.put("a", GOOD)
+    world.start("A", local=True)
+    assert world.step_to("A", "prepared")
+    world.expire_leases()
+    world.start("B", local=True)
+    assert world.step_to("B", "discovered")
+    world.finish("A")
+    world.finish("B")
+    assert world.outcome("B").startswith("success")
+    assert len(world.iceberg.rows) == 1
+    world.check_end(world.settle_everything())
+
+
+@pytest.mark.parametrize("point", ["published", "recorded"])
+def test_a_cancellation_after_the_publish_undoes_nothing(make_world: MakeWorld, point: str) -> None:
+    world = make_world()
+    world.put("a", GOOD)
+    world.start("A", local=True)
+    assert world.step_to("A", point)
+    world.cancel("A")
+    world.finish("A")
+    assert world.outcome("A").split(":")[0] in ("success", "cancelled")
+    assert len(world.iceberg.rows) == 1
+    world.check_end(world.settle_everything())
+
+
+def test_a_publish_that_was_sent_long_ago_is_refused_though_the_mark_of_the_burning_was_expired(
+    make_world: MakeWorld,
+) -> None:
+    world = make_world()
+    world.put("a", GOOD)
+    world.start("A", local=True)
+    assert world.step_to("A", "table.publish")
+    world.kill("A", sent=True)
+    world.put("a", GOOD)  # so the batch is burned
+    world.start("B", local=True)
+    assert world.step_to("B", "burn_recorded")
+    world.kill("B", sent=False)
+    _expire_history(world)
+    _run(world, "A")
+    world.deliver(0)
+    world.check_end(world.settle_everything())
+
+
+def test_an_expired_history_is_not_taken_for_a_rolled_back_one_where_a_branch_kept_a_snapshot(
+    make_world: MakeWorld,
+) -> None:
+    world = make_world()
+    world.put("a", GOOD)
+    world.start("A", local=True)
+    assert world.step_to("A", "recorded")
+    world.kill("A", sent=False)
+    _expire_history(world)
+    world.put("b", GOOD)
+    world.check_end(world.settle_everything())
+
+
+def test_rows_from_before_a_clear_prove_nothing(make_world: MakeWorld) -> None:
+    world = make_world(lineage=True)
+    world.put("a", GOOD)
+    assert _run(world, "A").startswith("success")
+    world.clear()
+    world.put("b", GOOD)
+    world.start("A", local=True)
+    assert world.step_to("A", "branch_created")
+    world.kill("A", sent=False)
+    _expire_history(world)
+    assert "nobody can tell whether" in _run(world, "B")
+    world.clear()
+    world.check_end(world.settle_everything())
+
+
+def test_clearing_is_a_way_out_where_nobody_can_tell(make_world: MakeWorld) -> None:
+    world = make_world()
+    world.put("a", GOOD)
+    world.start("A", local=True)
+    assert world.step_to("A", "stage_recorded")
+    world.kill("A", sent=False)
+    _expire_history(world)
+    assert "nobody can tell whether" in _run(world, "B")
+    world.clear()
+    assert world.settle_everything().startswith("success")
+    world.iceberg.expired = False
+    world.check_end("success")
+
+
 def _settings(examples: int, **more: Any) -> settings:
     return settings(
         max_examples=examples,
@@ -193,7 +352,6 @@ def _settings(examples: int, **more: Any) -> settings:
         database=None,
         deadline=None,
         report_multiple_bugs=False,
-        phases=(Phase.generate,) if os.environ.get("NOSHRINK") else tuple(Phase),
         suppress_health_check=list(HealthCheck),
         **more,
     )
@@ -201,3 +359,63 @@ def _settings(examples: int, **more: Any) -> settings:
 
 def test_two_workers_in_any_order_load_every_record_once(machine: type[Interleavings]) -> None:
     run_state_machine_as_test(machine, settings=_settings(EXAMPLES))
+
+
+def _without_an_id(monkeypatch: pytest.MonkeyPatch) -> None:
+    original = Iceberg.append
+    monkeypatch.setattr(Iceberg, "append", lambda self, rows, branch=None, wap_id=None: original(self, rows, branch))
+
+
+def _without_the_empty_commit(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(load, "_never_staged", lambda work, batch: True)
+
+
+def _whoever_holds_the_lease(monkeypatch: pytest.MonkeyPatch) -> None:
+    def hold(self: Lease, connection: Connection, batch_id: str, statuses: object, **values: Any) -> None:
+        connection.execute(update(batches).where(batches.c.id == batch_id).values(**values))
+
+    monkeypatch.setattr(Lease, "hold_batch", hold)
+
+
+def _without_a_second_look_at_the_files(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(load, "_audit", lambda files: None)
+
+
+def _taking_what_is_not_seen_for_not_landed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(settle, "_decide_by_lineage", lambda work, batch: load.burn(work, batch, "a guess"))
+
+
+def _leaving_branches(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(run, "drop_branches", lambda work: None)
+
+
+def _staging_again_under_another_id(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A dead worker's batch is given up for a new one without a word to the table."""
+
+    def give_up(work: Work, batch: ledger.Batch) -> None:
+        with work.database.write() as connection:
+            ledger.end_burning(connection, work.lease, batch.id)
+
+    monkeypatch.setattr(settle, "_settle", give_up)
+
+
+@pytest.mark.parametrize(
+    "break_it",
+    [
+        _without_an_id,
+        _without_the_empty_commit,
+        _whoever_holds_the_lease,
+        _without_a_second_look_at_the_files,
+        _taking_what_is_not_seen_for_not_landed,
+        _leaving_branches,
+        _staging_again_under_another_id,
+    ],
+)
+def test_the_machine_finds_a_broken_engine(
+    machine: type[Interleavings],
+    monkeypatch: pytest.MonkeyPatch,
+    break_it: Callable[[pytest.MonkeyPatch], None],
+) -> None:
+    break_it(monkeypatch)
+    with pytest.raises(AssertionError):
+        run_state_machine_as_test(machine, settings=_settings(EXAMPLES, phases=[Phase.generate]))

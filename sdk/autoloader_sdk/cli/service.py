@@ -32,10 +32,14 @@ def settings(context: Context) -> None:
 
 @click.command()
 def setup() -> None:
-    """Fetch what Spark needs, once, into the cache."""
-    jars = server("spark.jars")
+    """Fetch what Spark needs, and prepare it for quick starts: once, into the cache."""
+
+    def progress(line: str) -> None:
+        click.echo(line, err=True)
+
     try:
-        found = jars.ensure_jars(lambda line: click.echo(line, err=True))
+        found = server("spark.jars").ensure_jars(progress)
+        server("spark.warm").warm_archive(progress)
     except server("spark.errors").SparkError as error:
         raise click.ClickException(str(error)) from error
     click.echo(f"{len(found)} jars are in {found[0].parent}")

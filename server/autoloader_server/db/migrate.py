@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import uuid
 from datetime import UTC, datetime
 from pathlib import Path
@@ -23,6 +24,8 @@ def migrate(database: Database, revision: str = "head") -> None:
 
     Raises RuntimeError where the database was made by a newer version of this package.
     """
+    # Its steps are told at INFO, to whoever starts the service.
+    logging.getLogger("alembic").setLevel(logging.WARNING)
     from alembic import command
     from alembic.config import Config
     from alembic.runtime.migration import MigrationContext

@@ -21,11 +21,13 @@ def claim_batch(
 ) -> tuple[Batch | None, list[FileVersion]]:
     """A batch of the files that were looked into and still wait; None where another worker took them all.
 
-    Raises GenerationChanged where the ingestion was cleared or deleted since the run began.
+    Raises GenerationChanged where the ingestion was cleared or deleted since the run began, LeaseLost where the run
+    was ended.
     """
     readable = {look.path for look in looks}
     wanted = [file for file in files if file.path in readable]
     with work.database.write() as connection:
+        work.lease.hold_run(connection)
         ledger.check_generation(connection, work.ingestion_id, work.generation)
         elsewhere = _elsewhere(connection, work, wanted)
         batch_id, taken = ledger.claim(

@@ -33,25 +33,21 @@ def count_files(work: Work) -> None:
         snapshots = work.table.snapshots()
     for batch_id, snapshot_id in left:
         snapshot = snapshots.get(snapshot_id)
-        counts: dict[str, int] = {}
         if snapshot is not None:
             with spark_errors():
-                counts = work.table.count_by(SOURCE_FILE, snapshot)
-        _fill_in(work, batch_id, counts, known=snapshot is not None)
+                fill_in(work, batch_id, work.table.count_by(SOURCE_FILE, snapshot))
+        with work.database.write() as connection:
+            connection.execute(update(batches).where(batches.c.id == batch_id).values(counted=True))
 
 
-def _fill_in(work: Work, batch_id: str, counts: dict[str, int], *, known: bool) -> None:
+def fill_in(work: Work, batch_id: str, counts: dict[str, int]) -> None:
+    """Write the rows of each file of a batch; a file that no row names held none."""
     with work.database.read() as connection:
         rows = connection.execute(
             select(processed_files.c.id, processed_files.c.path).where(processed_files.c.batch_id == batch_id)
         ).all()
-    # A file of the batch that no row names held no rows.
-    values = [{"at": row.id, "n": counts.get(row.path, 0)} for row in rows] if known else []
-    statement = (
-        update(processed_files).where(processed_files.c.id == bindparam("at")).values(records=bindparam("n"))
-    )
+    values = [{"at": row.id, "n": counts.get(row.path, 0)} for row in rows]
+    statement = update(processed_files).where(processed_files.c.id == bindparam("at")).values(records=bindparam("n"))
     for start in range(0, len(values), ROWS_PER_TRANSACTION):
         with work.database.write() as connection:
             connection.execute(statement, values[start : start + ROWS_PER_TRANSACTION])
-    with work.database.write() as connection:
-        connection.execute(update(batches).where(batches.c.id == batch_id).values(counted=True))

@@ -7,6 +7,7 @@ still be compared rightly (its pages only span wider ranges).
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, NamedTuple
@@ -44,8 +45,18 @@ class _Known(NamedTuple):
     ordinal: int
 
 
-def discover(database: Database, ingestion_id: str, spec: IngestionCreate, created_at: datetime) -> Found:
-    """Write the source's new file versions into the ledger. Raises discovery's SourceError, which names the folder."""
+def discover(
+    database: Database,
+    ingestion_id: str,
+    spec: IngestionCreate,
+    created_at: datetime,
+    hold: Callable[[Connection], None],
+) -> Found:
+    """Write the source's new file versions into the ledger. Raises discovery's SourceError, which names the folder.
+
+    `hold` is asked in each transaction that writes, and raises where the run is not ours any more: a listing of before
+    would make old versions new again.
+    """
     found = Found()
     root = local_path(spec.source.path)
     for page in list_source(spec.source.path, pattern=spec.source.file_pattern):
@@ -57,6 +68,7 @@ def discover(database: Database, ingestion_id: str, spec: IngestionCreate, creat
             continue
         rules = _Rules.of(spec, root, created_at)
         with database.write() as connection:
+            hold(connection)
             # Read again under the write lock: another worker may have listed the same page.
             known = _known(connection, ingestion_id, page)
             _write(connection, ingestion_id, unknown, known, rules, found)

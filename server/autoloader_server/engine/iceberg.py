@@ -43,11 +43,12 @@ class TableState:
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """One snapshot, with what its summary says it added."""
+    """One snapshot, with what its summary says it added; committed so many microseconds after 1970."""
 
     id: int
     parent_id: int | None
     wap_id: str | None
+    committed_us: int
     data_files: int
     records: int
     bytes: int
@@ -113,7 +114,7 @@ class Table:
 
     def _snapshots(self, condition: str) -> dict[int, Snapshot]:
         rows = self.spark.sql(
-            "SELECT snapshot_id, parent_id, summary['wap.id'] AS wap, summary['published-wap-id'] AS published, "
+            "SELECT snapshot_id, parent_id, unix_micros(committed_at) AS at, summary['wap.id'] AS wap, summary['published-wap-id'] AS published, "
             "summary['added-data-files'] AS files, summary['added-records'] AS records, "
             f"summary['added-files-size'] AS bytes FROM {self.name.quoted}.snapshots {condition}"
         ).collect()
@@ -122,13 +123,7 @@ class Table:
     def ancestors(self) -> list[Snapshot]:
         """Main's history, newest first, as far back as snapshots were not expired."""
         state = self.state()
-        known = self.snapshots()
-        line: list[Snapshot] = []
-        at = known.get(state.snapshot_id) if state is not None and state.snapshot_id is not None else None
-        while at is not None:
-            line.append(at)
-            at = known.get(at.parent_id) if at.parent_id is not None else None
-        return line
+        return lineage(self.snapshots(), state.snapshot_id if state is not None else None)
 
     def published(self, batch_id: str) -> Snapshot | None:
         """The snapshot on main that carries the batch's id: with data files it landed, without it was burned."""
@@ -152,7 +147,12 @@ class Table:
         self.spark.sql(f"ALTER TABLE {self.name.quoted} CREATE BRANCH {identifier(branch)}")
 
     def drop_branch(self, branch: str) -> None:
-        self.spark.sql(f"ALTER TABLE {self.name.quoted} DROP BRANCH IF EXISTS {identifier(branch)}")
+        """Drop a branch; one that is not there, or whose table is not, is dropped already."""
+        try:
+            self.spark.sql(f"ALTER TABLE {self.name.quoted} DROP BRANCH IF EXISTS {identifier(branch)}")
+        except Exception as error:
+            if not _is_missing(error):
+                raise
 
     def append(self, frame: DataFrame, branch: str, batch_id: str) -> None:
         """Write to a branch, under the batch's id and the branch's name."""
@@ -210,10 +210,21 @@ class Table:
         return True
 
 
+def lineage(known: Mapping[int, Snapshot], head: int | None) -> list[Snapshot]:
+    """A snapshot and its ancestors, newest first, up to the first that is not known any more."""
+    line: list[Snapshot] = []
+    at = known.get(head) if head is not None else None
+    while at is not None:
+        line.append(at)
+        at = known.get(at.parent_id) if at.parent_id is not None else None
+    return line
+
+
 def _snapshot(row: Any) -> Snapshot:
     return Snapshot(
         id=row["snapshot_id"],
         parent_id=row["parent_id"],
+        committed_us=row["at"],
         wap_id=row["wap"] or row["published"],
         data_files=int(row["files"] or 0),
         records=int(row["records"] or 0),

@@ -9,8 +9,11 @@ from __future__ import annotations
 
 import os
 import signal
+import threading
 from collections import Counter
 from pathlib import Path
+
+import psutil
 
 POINTS = (
     "run_started",
@@ -40,6 +43,7 @@ POINTS = (
     "settle_found",
 )
 
+_DEATH_SECONDS = 30.0
 _seen: Counter[str] = Counter()
 
 
@@ -59,8 +63,11 @@ def reach(point: str, home: Path) -> None:
         case "worker":
             os.kill(os.getpid(), signal.SIGKILL)
         case "stop":
-            os.kill(os.getpid(), signal.SIGSTOP)
+            # To this very thread: one sent to the process lets it run on until another thread has taken it.
+            signal.pthread_kill(threading.get_ident(), signal.SIGSTOP)
         case "spark":
-            os.kill(int((home / "spark" / "pid").read_text()), signal.SIGKILL)
+            server = psutil.Process(int((home / "spark" / "pid").read_text()))
+            server.kill()
+            server.wait(_DEATH_SECONDS)
         case other:
             raise ValueError(f"AUTOLOADER_KILL_AT={wanted}: {other!r} is none of worker, spark, stop")

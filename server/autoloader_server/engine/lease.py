@@ -131,6 +131,12 @@ class Lease:
         if changed.rowcount != 1:
             raise LeaseLost(f"batch {batch_id}")
 
+    def hold_run(self, connection: Connection) -> None:
+        """Raises LeaseLost where the run was ended by somebody else: what this worker saw may be old by now."""
+        mine = select(runs.c.id).where(runs.c.id == self._run_id, runs.c.lease_token == self.token)
+        if connection.execute(mine).scalar() is None:
+            raise LeaseLost(self._run_id)
+
     def _renew(self) -> None:
         waited = 0.0
         while not self._stopped.wait(_CANCEL_POLL_SECONDS):

@@ -18,7 +18,6 @@ from autoloader_sdk.discovery.entries import Entry, identity
 from autoloader_server.db.engine import ROWS_PER_TRANSACTION, Database
 from autoloader_server.db.tables import batches, ingestions, processed_files, run_errors, runs
 from autoloader_server.engine.errors import FileFailure, GenerationChanged
-from autoloader_server.engine.iceberg import Snapshot
 from autoloader_server.engine.lease import Lease
 from autoloader_server.security.redact import redact
 
@@ -82,6 +81,16 @@ _BATCH_COLUMNS = (
     batches.c.lease_owner,
     batches.c.lease_expires_at,
 )
+
+
+@dataclass(frozen=True, slots=True)
+class Landed:
+    """What a batch brought into the table. `counted`: the rows per file are known already."""
+
+    snapshot_id: int
+    records: int
+    bytes: int
+    counted: bool = False
 
 
 def now() -> datetime:
@@ -226,11 +235,11 @@ def record(
     batch_id: str,
     ingestion_id: str,
     run_id: str,
-    snapshot: Snapshot | None,
+    landed: Landed | None,
 ) -> None:
-    """The batch is in the table: its files are SUCCESS, and the run counts them. Without a snapshot they held no rows."""
+    """The batch is in the table: its files are SUCCESS, and the run counts them. Those of nothing landed held no rows."""
     moment = now()
-    records = snapshot.records if snapshot else 0
+    records = landed.records if landed else 0
     totals = connection.execute(
         select(batches.c.files, batches.c.bytes).where(batches.c.id == batch_id)
     ).one()
@@ -240,9 +249,9 @@ def record(
         UNFINISHED,
         status=LANDED,
         run_id=run_id,
-        published_snapshot_id=snapshot.id if snapshot else None,
+        published_snapshot_id=landed.snapshot_id if landed else None,
         records=records,
-        counted=snapshot is None,
+        counted=landed is None or landed.counted,
         ended_at=moment,
         lease_token=None,
     )
@@ -254,7 +263,7 @@ def record(
         "category": None,
         "attempts": processed_files.c.attempts + 1,
     }
-    if snapshot is None:
+    if landed is None:
         done["records"] = 0
     connection.execute(
         update(processed_files)
@@ -268,12 +277,12 @@ def record(
             files_processed=runs.c.files_processed + totals.files,
             bytes_read=runs.c.bytes_read + totals.bytes,
             records_ingested=runs.c.records_ingested + records,
-            bytes_written=runs.c.bytes_written + (snapshot.bytes if snapshot else 0),
+            bytes_written=runs.c.bytes_written + (landed.bytes if landed else 0),
         )
     )
-    if snapshot is not None:
+    if landed is not None:
         connection.execute(
-            update(ingestions).where(ingestions.c.id == ingestion_id).values(last_snapshot_id=snapshot.id)
+            update(ingestions).where(ingestions.c.id == ingestion_id).values(last_snapshot_id=landed.snapshot_id)
         )
 
 
@@ -329,13 +338,23 @@ def fail_files(
         report(connection, run_id, failure.category, failure.message, file=failure.path)
 
 
+def wait_again(connection: Connection, ingestion_id: str, run_id: str) -> None:
+    """The files that failed in a run, and are still current, wait to be tried once more, whatever their category."""
+    files = processed_files.c
+    connection.execute(
+        update(processed_files)
+        .where(files.ingestion_id == ingestion_id, files.run_id == run_id, files.status == FAILED, files.current)
+        .values(status=DISCOVERED)
+    )
+
+
 def report(
     connection: Connection, run_id: str, category: str, message: str, *, file: str | None = None
 ) -> None:
     """One entry of a run's `errors`; one for a file counts in `error_count`."""
     connection.execute(
         insert(run_errors).values(
-            run_id=run_id, file=file, error_type=category, message=message, timestamp=now()
+            run_id=run_id, file=file, error_type=category, message=redact(message), timestamp=now()
         )
     )
     if file is not None:

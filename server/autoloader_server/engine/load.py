@@ -23,11 +23,12 @@ from autoloader_server.engine.errors import (
     GenerationChanged,
     LeaseLost,
     RunCancelled,
+    RunStopped,
     TableChanged,
 )
 from autoloader_server.engine.formats.base import Look
 from autoloader_server.engine.iceberg import BRANCH_PREFIX, DuplicatePublish, Snapshot, TableState
-from autoloader_server.engine.ledger import Batch, FileVersion
+from autoloader_server.engine.ledger import Batch, FileVersion, Landed
 from autoloader_server.engine.read import about_files, culprits, frame_of, run_error
 from autoloader_server.engine.schema import without
 from autoloader_server.engine.work import Work
@@ -135,7 +136,7 @@ def _changed(files: Sequence[FileVersion]) -> tuple[list[FileFailure], list[str]
 def _publish(work: Work, batch: Batch, staged: Snapshot) -> None:
     if staged.data_files == 0:
         # No rows: nothing to publish, and publishing it would look like a burned id.
-        _record(work, batch, None)
+        record(work, batch, None)
         return
     with work.database.read() as connection:
         ledger.check_generation(connection, work.ingestion_id, batch.generation)
@@ -149,20 +150,27 @@ def _publish(work: Work, batch: Batch, staged: Snapshot) -> None:
         try:
             published = work.table.publish(staged.id)
         except DuplicatePublish:
-            found = work.table.published(batch.id)
-            if found is None or found.data_files == 0:
+            found = _seen(work, batch)
+            if found.data_files == 0:
                 raise BatchRefused([]) from None
             work.reach("published")
-            _record(work, batch, found)
+            record(work, batch, landed_as(found))
             return
     work.reach("published")
-    _record(work, batch, Snapshot(published, None, batch.id, staged.data_files, staged.records, staged.bytes))
+    record(work, batch, Landed(published, staged.records, staged.bytes))
 
 
-def _record(work: Work, batch: Batch, snapshot: Snapshot | None) -> None:
+def record(work: Work, batch: Batch, landed: Landed | None) -> None:
+    """Write down that the batch is in the table, or that its files held no rows."""
     with work.database.write() as connection:
-        ledger.record(connection, work.lease, batch.id, work.ingestion_id, work.run_id, snapshot)
-    work.reach("recorded")
+        ledger.record(connection, work.lease, batch.id, work.ingestion_id, work.run_id, landed)
+    # Not `work.reach`: what is recorded can not be cancelled any more.
+    killpoints.reach("recorded", work.home)
+
+
+def landed_as(snapshot: Snapshot) -> Landed:
+    """A published snapshot, as the ledger records it."""
+    return Landed(snapshot.id, snapshot.records, snapshot.bytes)
 
 
 def burn(work: Work, batch: Batch, reason: str) -> bool:
@@ -191,18 +199,34 @@ def burn(work: Work, batch: Batch, reason: str) -> bool:
             try:
                 work.table.publish(work.table.staged(branch).id)
             except DuplicatePublish:
-                found = work.table.published(batch.id)
-                if found is not None and found.data_files > 0:
+                found = _seen(work, batch)
+                if found.data_files > 0:
                     with work.database.write() as connection:
-                        ledger.record(connection, work.lease, batch.id, work.ingestion_id, work.run_id, found)
-                    drop_branches(work, [batch.id])
+                        ledger.record(
+                            connection, work.lease, batch.id, work.ingestion_id, work.run_id, landed_as(found)
+                        )
                     return False
     reach("burned")
+    # Now, not off the clock: a branch would keep what was staged past the expiry of the burned id that forbids it.
+    with spark_errors():
+        if state is not None:
+            for each in range(1, attempt + 1):
+                work.table.drop_branch(branch_name(batch.id, each))
     with work.database.write() as connection:
         ledger.end_burning(connection, work.lease, batch.id)
     reach("burn_recorded")
-    drop_branches(work, [batch.id])
     return True
+
+
+def _seen(work: Work, batch: Batch) -> Snapshot:
+    """The snapshot for whose sake Iceberg refused a second one of this id."""
+    found = work.table.published(batch.id)
+    if found is None:
+        # Expired since, this very moment. The next settling lets the rows themselves tell.
+        raise RunStopped(
+            f"the table {work.table_name} lost its history while a batch was being published: run again; nothing is lost"
+        )
+    return found
 
 
 def _never_staged(work: Work, batch: Batch) -> bool:
@@ -223,6 +247,7 @@ def settle_refused(work: Work, refused: BatchRefused) -> None:
         for path in restless
     ]
     with work.database.write() as connection:
+        work.lease.hold_run(connection)
         ledger.fail_files(connection, work.run_id, work.ingestion_id, failures)
         for path in set(refused.stale) - set(restless):
             with suppress(FileNotFoundError):
@@ -233,25 +258,6 @@ def settle_refused(work: Work, refused: BatchRefused) -> None:
 
 def branch_name(batch_id: str, attempt: int) -> str:
     return f"{BRANCH_PREFIX}{batch_id}_{attempt}"
-
-
-def drop_branches(work: Work, batch_ids: Sequence[str]) -> None:
-    """Drop the branches of these ended batches, one for each attempt, and remember that it was done."""
-    with work.database.read() as connection:
-        ended = connection.execute(
-            select(batches.c.id, batches.c.attempt).where(
-                batches.c.id.in_(batch_ids), batches.c.status.in_((ledger.LANDED, ledger.BURNED))
-            )
-        ).all()
-    with spark_errors():
-        for batch_id, attempts in ended:
-            for attempt in range(1, attempts + 1):
-                work.table.drop_branch(branch_name(batch_id, attempt))
-    killpoints.reach("branch_dropped", work.home)
-    with work.database.write() as connection:
-        connection.execute(
-            update(batches).where(batches.c.id.in_([row.id for row in ended])).values(branches_dropped=True)
-        )
 
 
 def check_table(work: Work, table_id: str | None, state: TableState | None) -> None:

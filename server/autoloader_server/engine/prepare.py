@@ -9,13 +9,20 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import func, insert, select, update
 
-from autoloader_server.db.tables import ingestions, schema_versions
+from autoloader_server.db.tables import batches, ingestions, schema_versions
 from autoloader_server.engine import ledger
-from autoloader_server.engine.errors import DATA_MALFORMED, SCHEMA_MISMATCH, RunStopped, TableChanged
-from autoloader_server.engine.formats.base import Look
-from autoloader_server.engine.iceberg import LEDGER_PROPERTY, TABLE_PROPERTY, TableState
+from autoloader_server.engine.errors import (
+    DATA_MALFORMED,
+    SCHEMA_MISMATCH,
+    FileFailure,
+    RunStopped,
+    TableChanged,
+)
+from autoloader_server.engine.formats.base import Look, by_name
+from autoloader_server.engine.iceberg import LEDGER_PROPERTY, TABLE_PROPERTY, TableState, lineage
 from autoloader_server.engine.ledger import FileVersion
 from autoloader_server.engine.load import check_table
+from autoloader_server.engine.read import infer
 from autoloader_server.engine.schema import NewField, new_fields, storable, without
 from autoloader_server.engine.work import Work
 from autoloader_server.spark.sessions import spark_errors
@@ -42,27 +49,29 @@ def check_history(work: Work) -> TableState | None:
     """
     with work.database.read() as connection:
         row = connection.execute(
-            select(ingestions.c.table_uuid, ingestions.c.last_snapshot_id).where(
-                ingestions.c.id == work.ingestion_id
-            )
-        ).one()
+            select(ingestions.c.table_uuid, ingestions.c.last_snapshot_id, batches.c.created_at)
+            .outerjoin(batches, batches.c.published_snapshot_id == ingestions.c.last_snapshot_id)
+            .where(ingestions.c.id == work.ingestion_id)
+        ).first()
+    assert row is not None
     with spark_errors():
         state = work.table.state()
-        if row.table_uuid is not None:
+        if row.table_uuid is not None or state is not None:
             check_table(work, row.table_uuid, state)
-        elif state is not None:
-            check_table(work, None, state)
         if row.last_snapshot_id is None or state is None or state.snapshot_id == row.last_snapshot_id:
             return state
-        line = work.table.ancestors()
-    # A line that ends before its beginning was expired there: then the snapshot may have been expired too.
-    complete = bool(line) and line[-1].parent_id is None
-    if complete and all(snapshot.id != row.last_snapshot_id for snapshot in line):
-        raise TableChanged(
-            f"the table {work.table_name} was rolled back behind our back: snapshot {row.last_snapshot_id}, which this "
-            "ingestion published last, is no longer in its history. Roll it forward again, or clear the ingestion's "
-            "processed files to load everything anew."
-        )
+        known = work.table.snapshots()
+        line = lineage(known, state.snapshot_id)
+    if all(snapshot.id != row.last_snapshot_id for snapshot in line):
+        # Not in main's history: either that is over (expired) before it gets so far back, or the snapshot was undone.
+        began_us = int(row.created_at.timestamp() * 1e6) if row.created_at is not None else 0
+        reaches_past = not line or line[-1].parent_id is None or line[-1].committed_us < began_us
+        if reaches_past:
+            raise TableChanged(
+                f"the table {work.table_name} was rolled back or replaced behind our back: snapshot "
+                f"{row.last_snapshot_id}, which this ingestion published last, is no longer in its history. Bring it "
+                "back, or clear the ingestion's processed files to load everything anew."
+            )
     return state
 
 
@@ -81,14 +90,14 @@ def make_table(work: Work, looks: Sequence[Look]) -> StructType:
     from pyspark.sql.types import StringType, StructField, StructType
 
     schema = given_schema(work)
+    if schema is None:
+        work.step("inferring the schema")
+        schema = _infer(work, looks)
     with spark_errors():
-        if schema is None:
-            work.step("inferring the schema")
-            schema = work.format.infer(work.spark, looks)
         if not schema.fields:
             raise RunStopped(
-                f"no column can be made out in the {len(looks)} files that wait, so there is no table to make: give "
-                "format.schema with inference manual, or wait for files with values",
+                f"no column can be made out in the {len(looks)} files that are to be loaded, so there is no table to "
+                "make: give format.schema with inference manual, or wait for files with values",
                 DATA_MALFORMED,
             )
         taken = {field.name.casefold() for field in schema.fields}
@@ -99,8 +108,8 @@ def make_table(work: Work, looks: Sequence[Look]) -> StructType:
                 "destination.lineage_columns",
                 SCHEMA_MISMATCH,
             )
-        lineage = [StructField(name, StringType()) for name in work.lineage]
-        full = storable(StructType([*schema.fields, *lineage]))
+        ours = [StructField(name, StringType()) for name in work.lineage]
+        full = storable(StructType([*schema.fields, *ours]))
         work.table.create(full, _partitions(work, full), _identity(work))
         work.reach("table_made")
         work.table.append_nothing()
@@ -138,19 +147,18 @@ def own_table(work: Work, state: TableState) -> Ready:
 
 def follow_schema(work: Work, ready: Ready, looks: Sequence[Look]) -> Ready:
     """Do what the ingestion's rule says about columns that the table does not have yet."""
-    strange = [look for look in looks if look.unfamiliar]
+    data = without(work.schema, work.lineage)
+    have = by_name(data)
+    strange = [look for look in looks if look.unfamiliar and (not look.seen or look.new_columns(have))]
     if not strange:
         return ready
-    with spark_errors():
-        seen = storable(work.format.infer(work.spark, strange))
-        fresh = list(new_fields(without(work.schema, work.lineage), seen))
+    if work.spec.effective_on_schema_change != _APPEND:
+        _note_ignored(work, strange, data)
+        return ready
+    fresh = list(new_fields(data, storable(_infer(work, strange))))
     if not fresh:
         return ready
     names = [column.name for column in fresh]
-    if work.spec.effective_on_schema_change != _APPEND:
-        shown = ", ".join(names[:_MOST_NAMED]) + (", …" if len(names) > _MOST_NAMED else "")
-        work.note(f"{len(names)} columns were ignored, since on_schema_change is ignore: {shown}")
-        return ready
     with spark_errors():
         work.table.add_columns({column.path: column.type for column in fresh})
         # A new branch has the schema of the newest snapshot (Iceberg 1.4): so there must be one with the new columns.
@@ -168,22 +176,63 @@ def follow_schema(work: Work, ready: Ready, looks: Sequence[Look]) -> Ready:
 def look_into(work: Work, files: Sequence[FileVersion], known: StructType | None) -> list[Look]:
     """What the worker sees in these files; those that cannot be loaded fail here, before anything is claimed."""
     work.step("looking into the files")
-    looks = work.format.look([(file.path, file.size) for file in files], known)
-    if looks.failures:
-        with work.database.write() as connection:
-            ledger.fail_files(connection, work.run_id, work.ingestion_id, looks.failures)
-    return looks.good
+    return _look(work, [(file.path, file.size) for file in files], known)
 
 
 def drop_misfits(work: Work, looks: Sequence[Look]) -> list[Look]:
-    """Fail the files whose columns cannot go into the table's; the others."""
+    """Fail the files whose columns cannot go into the table's; the others, as they look beside its columns."""
     with spark_errors():
-        failures = work.format.misfits(work.spark, looks, without(work.schema, work.lineage))
-    if failures:
-        with work.database.write() as connection:
-            ledger.fail_files(connection, work.run_id, work.ingestion_id, failures)
+        data = without(work.schema, work.lineage)
+    again = [(look.path, look.size) for look in looks if not look.checked]
+    if again:
+        # They were looked into before there was a table.
+        looks = [*(look for look in looks if look.checked), *_look(work, again, data)]
+    clash = {name.casefold() for name in work.lineage}
+    failures = [
+        FileFailure(look.path, SCHEMA_MISMATCH, f"its column {name!r} is called like a lineage column")
+        for look in looks
+        if (name := next((name for name in look.new_columns(()) if name.casefold() in clash), None)) is not None
+    ]
+    bad = {failure.path for failure in failures}
+    looks = [look for look in looks if look.path not in bad]
+    with spark_errors():
+        failures += work.format.misfits(work.spark, looks, data)
+    _fail(work, failures)
     bad = {failure.path for failure in failures}
     return [look for look in looks if look.path not in bad]
+
+
+def _look(work: Work, files: Sequence[tuple[str, int]], known: StructType | None) -> list[Look]:
+    looks = work.format.look(files, known)
+    _fail(work, looks.failures)
+    return looks.good
+
+
+def _infer(work: Work, looks: Sequence[Look]) -> StructType:
+    """The columns of these files. One that Spark cannot read fails, and is then no longer there to be claimed."""
+    schema, failures = infer(work.spark, work.format, looks)
+    _fail(work, failures)
+    return schema
+
+
+def _fail(work: Work, failures: Sequence[FileFailure]) -> None:
+    if failures:
+        with work.database.write() as connection:
+            work.lease.hold_run(connection)
+            ledger.fail_files(connection, work.run_id, work.ingestion_id, failures)
+
+
+def _note_ignored(work: Work, strange: Sequence[Look], data: StructType) -> None:
+    """Tell how many columns are left out, and which."""
+    have = by_name(data)
+    names = {name: None for look in strange for name in look.new_columns(have)}
+    unseen = [look for look in strange if not look.seen]
+    if unseen:
+        names |= {column.name: None for column in new_fields(data, storable(_infer(work, unseen)))}
+    if names:
+        shown = ", ".join(list(names)[:_MOST_NAMED]) + (", …" if len(names) > _MOST_NAMED else "")
+        columns = "1 column was" if len(names) == 1 else f"{len(names)} columns were"
+        work.note(f"{columns} ignored, since on_schema_change is ignore: {shown}")
 
 
 def _identity(work: Work) -> dict[str, str]:
@@ -206,8 +255,10 @@ def _partitions(work: Work, schema: StructType) -> list[str]:
 
 
 def _has_any(look: Look, fresh: Sequence[NewField]) -> bool:
-    have = {name.casefold() for name in look.columns}
-    return not have or any(column.path[0].casefold() in have for column in fresh)
+    have = {name.casefold() for name in look.new_columns(())}
+    return not look.seen or any(
+        column.name.casefold() in have or column.path[0].casefold() in have for column in fresh
+    )
 
 
 def _write_version(work: Work, fresh: Sequence[NewField], files: list[str]) -> None:

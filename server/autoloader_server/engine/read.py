@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
-from urllib.parse import unquote
+from urllib.parse import quote, unquote
 
 from autoloader_sdk.models import IngestionCreate
 from autoloader_server.engine.errors import (
@@ -23,7 +23,7 @@ from autoloader_server.engine.formats.base import CORRUPT_COLUMN, PATH_COLUMN, F
 from autoloader_server.engine.formats.csv_files import Csv
 from autoloader_server.engine.formats.json_files import Json
 from autoloader_server.engine.formats.parquet_files import Parquet
-from autoloader_server.engine.schema import without
+from autoloader_server.engine.schema import merge, without
 from autoloader_server.engine.sql import identifier
 from autoloader_server.spark.sessions import spark_errors
 
@@ -65,7 +65,7 @@ def frame_of(
     encoded = any(_ENCODED.search(look.path) for look in looks)
     return union.select(
         *[
-            source_path("_path", encoded=encoded).alias(name) if name in lineage else _column(name)
+            source_path(PATH_COLUMN, encoded=encoded).alias(name) if name in lineage else _column(name)
             for name in (field.name for field in schema.fields)
         ]
     )
@@ -121,6 +121,29 @@ def culprits(spark: SparkSession, fmt: Format, looks: Sequence[Look], data: Stru
     return failures
 
 
+def infer(
+    spark: SparkSession, fmt: Format, looks: Sequence[Look]
+) -> tuple[StructType, list[FileFailure]]:
+    """The columns of these files, and those of which none can be made out: Spark cannot read them.
+
+    Raises RunStopped or SparkUnavailable where Spark is the fault.
+    """
+    from pyspark.sql.types import StructType
+
+    try:
+        with spark_errors():
+            return fmt.infer(spark, looks), []
+    except Exception as error:
+        if not about_files(error):
+            raise run_error(error) from error
+        if len(looks) == 1:
+            return StructType([]), [explain(error, looks[0].path)]
+    half = len(looks) // 2
+    left, bad = infer(spark, fmt, looks[:half])
+    right, worse = infer(spark, fmt, looks[half:])
+    return merge(left, right), bad + worse
+
+
 def _malformed(
     spark: SparkSession, fmt: Format, looks: Sequence[Look], data: StructType
 ) -> list[FileFailure]:
@@ -130,8 +153,14 @@ def _malformed(
     failures = []
     for members in Looks(list(looks)).groups().values():
         frame = fmt.read(spark, members, data, keep_malformed=True)
-        # The hash has every column parsed; without it Spark would skip what nobody asks for.
-        everything = F.hash(*[_column(field.name) for field in data.fields if not _holds_map(field.dataType)])
+        # The hash has every column parsed; without it Spark would skip what nobody asks for. It takes no maps.
+        everything = F.hash(
+            *[
+                F.to_json(F.struct(column)) if _holds_map(field.dataType) else column
+                for field in data.fields
+                for column in [_column(field.name)]
+            ]
+        )
         rows = (
             frame.groupBy(PATH_COLUMN)
             .agg(
@@ -140,10 +169,12 @@ def _malformed(
                 F.first(CORRUPT_COLUMN, ignorenulls=True).alias("first"),
                 F.max(everything).alias("parsed"),
             )
-            .where("bad > 0")
             .collect()
         )
+        # Not in Spark: it would see that a format without malformed records has none, and read nothing.
         for row in rows:
+            if row["bad"] == 0:
+                continue
             record = (
                 row["first"]
                 if len(row["first"]) <= _MOST_OF_A_RECORD
@@ -155,17 +186,39 @@ def _malformed(
 
 
 def named_paths(message: str, looks: Sequence[Look]) -> set[str]:
-    """Those of the batch's files that an error of Spark's names."""
-    known = {look.path for look in looks}
-    shown = re.findall(r"file:/[^\s]*(?:[^\n]*?)(?=\. |\.\n|\.$| does not exist|$|\n)", message)
-    candidates = {plain_path(text.rstrip(".")) for text in shown} | {plain_path(text) for text in shown}
-    return candidates & known
+    """Those of the batch's files that an error of Spark's names, as a URL or as they are."""
+    shown: dict[str, str] = {}
+    for look in looks:
+        for form in (look.path, quote(look.path, safe=_LEGAL_IN_A_URL), _url(look.path)):
+            if form in message:
+                shown[form] = look.path
+    # A path that only begins another one which is named is not itself named.
+    return {
+        path
+        for form, path in shown.items()
+        if not all(_part_of_longer(message, start.start(), form, shown) for start in re.finditer(re.escape(form), message))
+    }
+
+
+# RFC 2396, as java.net.URI has it; what is no ASCII it leaves as it is.
+_LEGAL_IN_A_URL = "/-_.!~'()*,;:$&+=@"
+
+
+def _url(path: str) -> str:
+    return "".join(
+        letter if not letter.isascii() else quote(letter, safe=_LEGAL_IN_A_URL) for letter in path
+    )
+
+
+def _part_of_longer(message: str, start: int, form: str, shown: Mapping[str, str]) -> bool:
+    return any(len(other) > len(form) and message.startswith(other, start) for other in shown)
 
 
 _ABOUT_FILES = re.compile(
     r"FAILED_READ_FILE|MALFORMED_|BadRecordException|FILE_NOT_EXIST|PATH_NOT_FOUND|FileNotFoundException|"
     r"EOFException|ZipException|ZlibException|BZip2|not in GZIP|incorrect header check|CAST_OVERFLOW|CAST_INVALID|"
-    r"CorruptStatistics|is not a Parquet file|Could not read footer|Permission denied"
+    r"CorruptStatistics|is not a Parquet file|CANNOT_READ_FILE_FOOTER|Could not read footer|Permission denied|"
+    r"COLUMN_ALREADY_EXISTS|PARQUET_TYPE_|PARQUET_COLUMN_DATA_TYPE_MISMATCH|UNABLE_TO_INFER_SCHEMA"
 )
 
 
@@ -185,6 +238,10 @@ def explain(error: Exception, path: str) -> FileFailure:
         r"EOFException|Unexpected end of|ZipException|ZlibException|incorrect header check|not in GZIP", text
     ):
         return FileFailure(path, DATA_MALFORMED, "its compressed content is cut off or damaged")
+    if "COLUMN_ALREADY_EXISTS" in text:
+        return FileFailure(
+            path, SCHEMA_MISMATCH, f"it has a field twice, or two that differ only in case: {_first_line(text)}"
+        )
     if re.search(r"MALFORMED_RECORD|BadRecordException|MALFORMED_CSV_RECORD", text):
         return FileFailure(path, DATA_MALFORMED, "its records do not fit the table's columns")
     if re.search(r"PARQUET_COLUMN_DATA_TYPE_MISMATCH|CAST_OVERFLOW|CAST_INVALID_INPUT", text):
@@ -221,7 +278,6 @@ def _column(name: str) -> Column:
 
 
 def _holds_map(kind: object) -> bool:
-    """Spark hashes no maps."""
     from pyspark.sql import types as T
 
     match kind:

@@ -8,7 +8,7 @@ from sqlalchemy import Connection, func, select, update
 from sqlalchemy.exc import OperationalError
 
 from autoloader_sdk.discovery.errors import SourceError, SourceForbidden, SourceMissing
-from autoloader_sdk.models import IngestionCreate
+from autoloader_sdk.models import IngestionCreate, Limits
 from autoloader_server.db.tables import batches, ingestions, processed_files, runs
 from autoloader_server.engine import ledger
 from autoloader_server.engine.claim import claim_batch
@@ -40,7 +40,7 @@ from autoloader_server.engine.prepare import (
 )
 from autoloader_server.engine.read import run_error
 from autoloader_server.engine.schema import new_fields, without
-from autoloader_server.engine.settle import clean_up, drop_strays, settle
+from autoloader_server.engine.settle import clean_up, drop_branches, settle
 from autoloader_server.engine.work import Work
 from autoloader_server.security.redact import logger, redact
 from autoloader_server.spark.errors import SparkError
@@ -183,32 +183,31 @@ def _load_everything(work: Work, service: Service) -> None:
     if work.deleted:
         raise RunCancelled("the ingestion was deleted; what it had left unfinished was taken back")
     work.step("discovering")
-    found = discover(work.database, work.ingestion_id, work.spec, work.created_at)
+    found = discover(work.database, work.ingestion_id, work.spec, work.created_at, work.lease.hold_run)
+    limits = work.spec.limits or Limits(
+        max_files_per_batch=service.settings.max_files_per_batch,
+        max_bytes_per_batch=service.settings.max_bytes_per_batch,
+        max_attempts=service.settings.max_attempts,
+    )
     with work.database.write() as connection:
-        limits = work.spec.limits
-        take_up_failed(
-            connection, work.ingestion_id, limits.max_attempts if limits else service.settings.max_attempts
-        )
+        if work.retry_of is not None:
+            ledger.wait_again(connection, work.ingestion_id, work.retry_of)
+        take_up_failed(connection, work.ingestion_id, limits.max_attempts)
         for path, why in found.unreadable:
             ledger.report(connection, work.run_id, DATA_MALFORMED, why, file=path)
         counted = {"files_found": found.listed, "files_held": found.held, "files_skipped": found.skipped}
         planned = ledger.count_waiting(connection, work.ingestion_id)
         ledger.progress(connection, work.run_id, "discovered", files_planned=planned, **counted)
     work.reach("discovered")
-    most_files = (
-        work.spec.limits.max_files_per_batch if work.spec.limits else service.settings.max_files_per_batch
-    )
-    most_bytes = (
-        work.spec.limits.max_bytes_per_batch if work.spec.limits else service.settings.max_bytes_per_batch
-    )
-    while _load_next(work, most_files, most_bytes):
+    while _load_next(work, limits):
         pass
 
 
-def _load_next(work: Work, most_files: int, most_bytes: int) -> bool:
+def _load_next(work: Work, limits: Limits) -> bool:
     """Load the next batch of waiting files. False when none is waiting."""
     with work.database.read() as connection:
-        files = ledger.first_bytes(ledger.waiting(connection, work.ingestion_id, most_files), most_bytes)
+        waiting = ledger.waiting(connection, work.ingestion_id, limits.max_files_per_batch)
+    files = ledger.first_bytes(waiting, limits.max_bytes_per_batch)
     if not files:
         return False
     state = check_history(work)
@@ -331,9 +330,9 @@ def _after(work: Work) -> None:
         return
     if "spark" in vars(work):  # this run had to do with the table
         try:
-            drop_strays(work)
+            drop_branches(work)
         except Exception as error:
-            _log.warning("stray branches of run %s are left: %s", work.run_id, str(error).splitlines()[0])
+            _log.warning("the branches of run %s are not dropped yet: %s", work.run_id, str(error).splitlines()[0])
     try:
         count_files(work)
     except Exception as error:

@@ -9,12 +9,14 @@ from sqlalchemy import Connection, select, update
 
 from autoloader_server.db.tables import batches, ingestions, processed_files, runs
 from autoloader_server.engine import ledger
+from autoloader_server.engine.counts import fill_in
 from autoloader_server.engine.errors import BatchRefused, GenerationChanged, NeedsRepair
 from autoloader_server.engine.formats.base import Look
 from autoloader_server.engine.iceberg import BRANCH_PREFIX, Snapshot
-from autoloader_server.engine.ledger import Batch, FileVersion
+from autoloader_server.engine.ledger import Batch, FileVersion, Landed
+from autoloader_server.engine.killpoints import reach
 from autoloader_server.engine.lease import owner_is_dead
-from autoloader_server.engine.load import burn, drop_branches, load
+from autoloader_server.engine.load import burn, landed_as, load, record
 from autoloader_server.engine.read import SOURCE_FILE
 from autoloader_server.engine.schema import without
 from autoloader_server.engine.work import Work
@@ -40,46 +42,50 @@ def settle(work: Work) -> int:
 
 
 def clean_up(work: Work) -> None:
-    """Drop branches that a worker had no time to drop. Starts no Spark where there are none."""
+    """Drop branches that a dead worker had no time to drop. Starts no Spark where the ledger knows of none."""
+    if _undropped(work):
+        drop_branches(work)
+
+
+def drop_branches(work: Work) -> None:
+    """Drop the branches of all ended batches, whatever the ledger believes of them, and remember that it was done.
+
+    The table itself tells which there are: a worker that slept, or a write that went on in Spark after its worker had
+    died, may have made one after somebody else had ended its batch. Branches of unfinished batches are left alone.
+    """
+    done = _undropped(work)
+    with spark_errors():
+        names = work.table.branches() if work.table.state() is not None else []
+    owners = {name: name.removeprefix(BRANCH_PREFIX).rpartition("_")[0] for name in names}
     with work.database.read() as connection:
         ended = connection.execute(
+            select(batches.c.id).where(
+                batches.c.id.in_(set(owners.values())),
+                batches.c.status.in_((ledger.LANDED, ledger.BURNED)),
+            )
+        ).scalars()
+        stray = set(ended)
+    with spark_errors():
+        for name, batch_id in owners.items():
+            if batch_id in stray:
+                work.table.drop_branch(name)
+    reach("branch_dropped", work.home)
+    if done:
+        with work.database.write() as connection:
+            connection.execute(update(batches).where(batches.c.id.in_(done)).values(branches_dropped=True))
+
+
+def _undropped(work: Work) -> list[str]:
+    """Ended batches whose branches nobody is known to have dropped."""
+    with work.database.read() as connection:
+        found = connection.execute(
             select(batches.c.id).where(
                 batches.c.ingestion_id == work.ingestion_id,
                 batches.c.status.in_((ledger.LANDED, ledger.BURNED)),
                 batches.c.branches_dropped.is_(False),
             )
-        ).scalars()
-        ids = list(ended)
-    if ids:
-        drop_branches(work, ids)
-
-
-def drop_strays(work: Work) -> None:
-    """Drop branches of ended batches, whatever the ledger believes of them.
-
-    A worker that slept, or a write that went on in Spark after its worker had died, may make one after its batch was
-    ended by somebody else and its branches were dropped.
-    """
-    with spark_errors():
-        if work.table.state() is None:
-            return
-        names = work.table.branches()
-    owners = {name: name.removeprefix(BRANCH_PREFIX).rpartition("_")[0] for name in names}
-    if not owners:
-        return
-    with work.database.read() as connection:
-        ended = set(
-            connection.execute(
-                select(batches.c.id).where(
-                    batches.c.id.in_(set(owners.values())),
-                    batches.c.status.in_((ledger.LANDED, ledger.BURNED)),
-                )
-            ).scalars()
         )
-    with spark_errors():
-        for name, batch_id in owners.items():
-            if batch_id in ended:
-                work.table.drop_branch(name)
+        return list(found.scalars())
 
 
 def _take(work: Work, found: Batch) -> bool:
@@ -114,14 +120,22 @@ def _settle(work: Work, batch: Batch) -> None:
     landed = next((snapshot for snapshot in line if snapshot.wap_id == batch.id), None)
     work.reach("settle_found")
     if landed is not None and landed.data_files > 0:
-        _record(work, batch, landed)
-        return
-    if landed is not None or batch.status == ledger.BURNING or not ours:
-        burn(work, batch, "its burning was not finished" if ours else "its table is gone")
-        return
-    if not any(snapshot.id == batch.base_snapshot_id for snapshot in line):
+        record(work, batch, landed_as(landed))
+    elif landed is not None or not ours:
+        burn(work, batch, "its id was burned before" if ours else "its table is gone")
+    elif batch.generation != work.generation:
+        burn(work, batch, "the ingestion was cleared meanwhile")
+        work.note("a batch from before the ingestion was cleared was taken back")
+    elif not any(snapshot.id == batch.base_snapshot_id for snapshot in line):
         _decide_by_lineage(work, batch)
-        return
+    elif batch.status == ledger.BURNING:
+        burn(work, batch, "its burning was not finished")
+    else:
+        _go_on(work, batch)
+
+
+def _go_on(work: Work, batch: Batch) -> None:
+    """Load a batch that is known not to have landed."""
     with work.database.read() as connection:
         files = ledger.files_of(connection, batch.id)
     if not files:
@@ -143,12 +157,6 @@ def _look(work: Work, files: Sequence[FileVersion]) -> list[Look]:
     return looks.good
 
 
-def _record(work: Work, batch: Batch, landed: Snapshot) -> None:
-    with work.database.write() as connection:
-        ledger.record(connection, work.lease, batch.id, work.ingestion_id, work.run_id, landed)
-    work.reach("recorded")
-
-
 def _decide_by_lineage(work: Work, batch: Batch) -> None:
     """The snapshots since the claim were expired: only the rows themselves can tell, by the file that they name."""
     with work.database.read() as connection:
@@ -156,12 +164,21 @@ def _decide_by_lineage(work: Work, batch: Batch) -> None:
         doubtful = _doubtful(connection, files)
     if SOURCE_FILE not in work.lineage:
         _needs_repair(work, f"its table has no {SOURCE_FILE} column that could tell which files are in it")
+    if batch.generation > 0:
+        _needs_repair(work, "rows of its files may be from before the ingestion was cleared")
     if doubtful:
         _needs_repair(work, f"{doubtful!r} was loaded in another version or by another ingestion as well")
     with spark_errors():
         present = work.table.rows_of(SOURCE_FILE, [file.path for file in files])
+        state = work.table.state()
+    assert state is not None
+    assert state.snapshot_id is not None
+    # A batch lands whole: where rows of some files only are there, they may be from another time.
+    if present and len(present) < len(files):
+        _needs_repair(work, f"it has rows of {len(present)} of the {len(files)} files")
     if present:
-        _record(work, batch, Snapshot(batch.base_snapshot_id, None, batch.id, 1, sum(present.values()), 0))
+        record(work, batch, Landed(state.snapshot_id, sum(present.values()), 0, counted=True))
+        fill_in(work, batch.id, present)
     else:
         burn(work, batch, "its snapshots were expired, and none of its files is in the table")
 

@@ -2,15 +2,36 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
-from autoloader_sdk.discovery.csvfiles import CsvOptions, read_csv_head
+from autoloader_sdk.discovery.csvfiles import MAX_RECORD_BYTES, CsvHead, CsvOptions, csv_head
 from autoloader_sdk.discovery.escape import spark_path
-from autoloader_server.engine.errors import DATA_MALFORMED, MISSING, SCHEMA_MISMATCH, FileFailure
-from autoloader_server.engine.formats.base import CORRUPT_COLUMN, Look, Looks, by_name, spark_options, spread
-from autoloader_server.engine.schema import merge
+from autoloader_sdk.discovery.heads import HEAD_BYTES, Head
+from autoloader_server.engine.errors import SCHEMA_MISMATCH, FileFailure
+from autoloader_server.engine.formats.base import (
+    CORRUPT_COLUMN,
+    PATH_COLUMN,
+    Look,
+    Looks,
+    by_name,
+    shown_path,
+    spark_options,
+    spread,
+    unopened,
+)
+from autoloader_server.engine.formats.text import (
+    QuoteCheck,
+    StrictDecoder,
+    Unreadable,
+    is_wide,
+    java_name,
+    pieces,
+)
+from autoloader_server.engine.schema import as_text, merge
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
@@ -39,10 +60,19 @@ _SPARK_NAMES = {
 _INFER_ALL_BYTES = 256 * 2**20
 
 
+# What Java takes for a double and a person does not (`1D`, ` 5`), and integers that a double would round.
+_NUMBER = r"^(?:[+-]?(?!0*[1-9]\d{18,}$)(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?|NaN|[+-]?Inf(?:inity)?)$"
+_BLANKS_FIRST = re.compile(rb"(?:\r?\n)*[ \t]+\r?\n")
+_MARK = b"\xef\xbb\xbf"
+
+
 @dataclass(frozen=True, slots=True)
 class _Group:
+    """How files are read: `multiline` where a line may end within quotes."""
+
     columns: tuple[str, ...]
     encoding: str
+    multiline: bool
 
 
 class Csv:
@@ -51,15 +81,17 @@ class Csv:
     def __init__(self, options: dict[str, Any]) -> None:
         self._header = bool(options.get("header", True))
         self._head_options = CsvOptions.from_mapping(options)
+        self._comments = "comment" in options
+        self._own_lines = options.get("line_separator") not in (None, "\n", "\r\n", "\r")
         # Quotes are doubled within quotes; Spark's own default is a backslash.
         quote = str(options.get("quote", '"'))
         self._options = {
             "escape": quote,
-            "multiLine": str(options.get("multiline") is not False).lower(),
             # With pruning, a record with too few or too many fields is not noticed.
             "columnPruning": "false",
             "columnNameOfCorruptRecord": CORRUPT_COLUMN,
             "maxCharsPerColumn": "-1",
+            "maxColumns": "100000",
             **spark_options(options, _SPARK_NAMES),
         }
 
@@ -68,47 +100,31 @@ class Csv:
         looks = Looks()
         for path, size in files:
             try:
-                head = read_csv_head(path, self._head_options)
-            except FileNotFoundError:
-                looks.failures.append(FileFailure(path, MISSING, "it vanished after it was listed"))
+                group, duplicates = self._look(path)
+            except (OSError, Unreadable) as error:
+                looks.failures.append(unopened(path, error))
                 continue
-            except OSError as error:
-                looks.failures.append(FileFailure(path, MISSING, f"it cannot be opened: {error.strerror}"))
-                continue
-            if head.problem:
-                looks.failures.append(FileFailure(path, DATA_MALFORMED, head.problem))
-                continue
-            columns = self._names(head.columns)
-            if self._header and head.duplicates:
-                names = ", ".join(repr(name) for name in head.duplicates)
+            if duplicates:
+                names = ", ".join(repr(name) for name in duplicates)
                 message = f"its header has columns that are the same but for case: {names}"
                 looks.failures.append(FileFailure(path, SCHEMA_MISMATCH, message))
                 continue
-            unfamiliar = any(column.casefold() not in have for column in columns)
-            looks.good.append(Look(path, size, _Group(columns, head.encoding), columns, unfamiliar))
+            unfamiliar = any(column.casefold() not in have for column in group.columns)
+            looks.good.append(
+                Look(path, size, group, group.columns, checked=known is not None, unfamiliar=unfamiliar)
+            )
         return looks
 
     def infer(self, spark: SparkSession, looks: Sequence[Look]) -> StructType:
-        from pyspark.sql.types import StructField, StructType
+        from pyspark.sql.types import StructType
 
         if sum(look.size for look in looks) > _INFER_ALL_BYTES:
             looks = spread(looks)
         found = StructType([])
         for group, members in Looks(list(looks)).groups().items():
             assert isinstance(group, _Group)
-            if not group.columns:
-                continue
-            reader = spark.read.options(**self._reader(group)).option("inferSchema", "true")
-            inferred = reader.csv([spark_path(look.path) for look in members]).schema
-            found = merge(
-                found,
-                StructType(
-                    [
-                        StructField(name, field.dataType)
-                        for name, field in zip(group.columns, inferred.fields, strict=False)
-                    ]
-                ),
-            )
+            if group.columns:
+                found = merge(found, self._infer(spark, group, [spark_path(look.path) for look in members]))
         return found
 
     def misfits(self, spark: SparkSession, looks: Sequence[Look], data: StructType) -> list[FileFailure]:
@@ -130,7 +146,8 @@ class Csv:
         ]
         if keep_malformed:
             fields.append(StructField(CORRUPT_COLUMN, StringType()))
-        reader = spark.read.schema(StructType(fields)).options(**self._reader(group))
+        schema = StructType(fields)
+        reader = spark.read.schema(schema).options(**self._reader(group))
         frame = reader.option("mode", "PERMISSIVE" if keep_malformed else "FAILFAST").csv(
             [spark_path(look.path) for look in looks]
         )
@@ -143,9 +160,83 @@ class Csv:
         ]
         return frame.select(
             *columns,
-            F.col("_metadata.file_path").alias("_path"),
+            shown_path(frame, schema).alias(PATH_COLUMN),
             *([CORRUPT_COLUMN] if keep_malformed else []),
         )
+
+    def _look(self, path: str) -> tuple[_Group, tuple[str, ...]]:
+        """How to read one file, and the names that its header has more than once. Reads all of it."""
+        stream = pieces(path)
+        data = next(stream, b"")
+        after = next(stream, None)
+        head = self._head(data, whole=after is None)
+        columns = tuple(head.columns)
+        decoder = StrictDecoder(head.encoding, declared=self._head_options.encoding is not None, start=data[:4])
+        options = self._head_options
+        quotes = QuoteCheck(options.quote, options.escape, options.delimiter)
+        wide = is_wide(head.encoding)
+        rest = chain([data] if after is None else [data, after], stream)
+        if after is None and len(data) <= HEAD_BYTES and not wide:
+            quotes.check(data.removeprefix(_MARK), final=True)
+        else:
+            first = True
+            for piece in rest:
+                if wide:
+                    piece = decoder.decode(piece).encode("utf-8", "surrogatepass")
+                else:
+                    decoder.check(piece)
+                quotes.check(piece.removeprefix(_MARK) if first else piece)
+                first = False
+            decoder.decode(b"", final=True)
+            quotes.check(b"", final=True)
+        multiline = quotes.broken_lines or wide or len(columns) == 1 or self._comments or self._own_lines
+        if not self._comments:
+            if quotes.broken_lines and quotes.stray:
+                raise Unreadable("a quote in it is never closed, or stands within a field without being doubled")
+            if multiline and len(quotes.ends) > 1:
+                raise Unreadable(
+                    f"its lines end in different ways ({', '.join(sorted(quotes.ends))}): write them all alike"
+                )
+        if multiline and _BLANKS_FIRST.match(data.removeprefix(_MARK)):
+            raise Unreadable("its first line holds nothing but blanks: take it away")
+        duplicates = head.duplicates if self._header else ()
+        return _Group(self._names(columns), java_name(head.encoding), multiline), duplicates
+
+    def _head(self, data: bytes, *, whole: bool) -> CsvHead:
+        for most in (HEAD_BYTES, MAX_RECORD_BYTES):
+            part = data[:most]
+            head = csv_head(Head(part, whole=whole and len(part) == len(data)), self._head_options)
+            if head is not None:
+                if head.problem:
+                    raise Unreadable(head.problem)
+                return head
+        raise Unreadable("its first record is longer than 1 MiB: a quote is not closed, or the delimiter is another")
+
+    def _infer(self, spark: SparkSession, group: _Group, paths: list[str]) -> StructType:
+        from pyspark.sql.connect import functions as F
+        from pyspark.sql.types import DoubleType, StringType, StructField, StructType
+
+        options = self._reader(group)
+        inferred = spark.read.options(**options).option("inferSchema", "true").csv(paths).schema
+        kinds = [field.dataType for field in inferred.fields][: len(group.columns)]
+        # Spark leaves out what it saw no value of, as in a file with a header alone.
+        kinds += [StringType() for _ in range(len(group.columns) - len(kinds))]
+        found = StructType([StructField(name, kind) for name, kind in zip(group.columns, kinds, strict=True)])
+        doubles = [at for at, kind in enumerate(kinds) if isinstance(kind, DoubleType)]
+        if not doubles:
+            return found
+        texts = StructType([StructField(f"c{at}", StringType()) for at in range(len(kinds))])
+        frame = spark.read.schema(texts).options(**options).csv(paths)
+        special = [options[name] for name in ("nanValue", "positiveInf", "negativeInf") if name in options]
+        wrong = [
+            F.max(~(F.col(f"c{at}").rlike(_NUMBER) | F.col(f"c{at}").isin(special))).alias(f"c{at}")
+            for at in doubles
+        ]
+        row = frame.agg(*wrong).collect()[0]
+        for at in doubles:
+            if row[f"c{at}"]:
+                found = as_text(found, (group.columns[at],))
+        return found
 
     def _names(self, columns: tuple[str, ...]) -> tuple[str, ...]:
         """What Spark would call the columns."""
@@ -154,4 +245,9 @@ class Csv:
         return tuple(name if name.strip() else f"_c{at}" for at, name in enumerate(columns))
 
     def _reader(self, group: _Group) -> dict[str, str]:
-        return {**self._options, "header": str(self._header).lower(), "encoding": group.encoding}
+        return {
+            **self._options,
+            "header": str(self._header).lower(),
+            "encoding": group.encoding,
+            "multiLine": str(group.multiline).lower(),
+        }

@@ -27,6 +27,7 @@ from autoloader_server.engine.formats.base import (
 from autoloader_server.engine.formats.json_scan import Scanner, is_one
 from autoloader_server.engine.formats.json_shape import LINES, WHOLE, Shape, begins_lines, check_lines, shape_of
 from autoloader_server.engine.formats.text import (
+    PIECE_BYTES,
     StrictDecoder,
     Unreadable,
     check_head,
@@ -215,6 +216,7 @@ class _Scan:
     def __init__(self, scanner: Scanner | None) -> None:
         self._scanner = scanner
         self._at = 0
+        self._lines = 0
         self.fits = scanner is not None
         self.strict = True
         self.strange: dict[Strange, None] = {}
@@ -230,8 +232,9 @@ class _Scan:
         whole = shape == WHOLE
         if shape == LINES and self.passes(data):
             return
+        before = self._lines
         self._check_text(data)
-        strict = is_one(data) if whole else check_lines(data)
+        strict = is_one(data) if whole else check_lines(data, before)
         self.strict = self.strict and strict
         if self._scanner is None or (whole and self._scanner.fits(data, whole=True)):
             return
@@ -257,13 +260,15 @@ class _Scan:
             if lone is not None:
                 raise Unreadable(f"byte {self._at + lone.start()}: {lone[0].decode()} is half a character")
         self._at += len(data)
+        if len(data) >= PIECE_BYTES:
+            self._lines += data.count(b"\n")
 
 
 def _at_lines(stream: Iterator[bytes]) -> Iterator[bytes]:
-    """The same bytes, cut behind the last line's end of each piece."""
+    """The same bytes, cut behind the last line's end of each piece but the last."""
     held: list[bytes] = []
     for piece in stream:
-        end = piece.rfind(b"\n") + 1
+        end = piece.rfind(b"\n") + 1 if len(piece) >= PIECE_BYTES else len(piece)
         if not end:
             held.append(piece)
         elif not held and end == len(piece):

@@ -45,6 +45,7 @@ class Scanner:
         # Unknown fields that files have had so far: those with values, and those without any.
         self._valued: set[Path] = set()
         self._empty: set[Path] = set()
+        self._fresh_empty: set[Path] = set()
         self._build()
 
     def fits(self, data: bytes, *, whole: bool) -> bool:
@@ -101,7 +102,6 @@ class Scanner:
             self._build()
 
     def _build(self) -> None:
-        self._fresh_empty: set[Path] = set()
         empty = dict.fromkeys(self._empty, _EMPTY)
         row: Any = _record(self._schema, (), empty)
         known: Any = _record(self._schema, (), empty | dict.fromkeys(self._valued, msgspec.Raw))

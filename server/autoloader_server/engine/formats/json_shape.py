@@ -45,13 +45,13 @@ def shape_of(data: bytes) -> Shape:
     return LINES
 
 
-def check_lines(data: bytes) -> bool:
-    """Whether all lines are strict JSON.
+def check_lines(data: bytes, before: int = 0) -> bool:
+    """Whether all lines are strict JSON; `before` lines of the file stand before them.
 
     Raises Unreadable where one holds more, or less, than one value: Spark reads the first and drops the rest.
     """
     strict = True
-    for number, line in enumerate(data.splitlines(), start=1):
+    for number, line in enumerate(data.splitlines(), start=before + 1):
         text = line.strip()
         if not text or is_one(text):
             continue

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from autoloader_sdk.discovery.escape import spark_path
-from autoloader_server.engine.errors import DATA_MALFORMED, MISSING, SCHEMA_MISMATCH, FileFailure
+from autoloader_server.engine.errors import DATA_MALFORMED, SCHEMA_MISMATCH, FileFailure
 from autoloader_server.engine.formats.base import CORRUPT_COLUMN, PATH_COLUMN, Look, Looks, by_name, shown_path, unopened
 from autoloader_server.engine.schema import merge, storable, widens
 from autoloader_server.engine.sql import identifier
@@ -33,10 +33,10 @@ class Parquet:
         for path, size in files:
             try:
                 schema = pq.read_schema(path)
-            except FileNotFoundError:
-                looks.failures.append(FileFailure(path, MISSING, "it vanished after it was listed"))
-                continue
-            except (pa.ArrowInvalid, OSError) as error:
+            except (pa.ArrowException, OSError) as error:
+                if isinstance(error, OSError) and error.errno is not None:
+                    looks.failures.append(unopened(path, error))
+                    continue
                 message = f"it is not a whole Parquet file: {str(error).splitlines()[0]}"
                 looks.failures.append(FileFailure(path, DATA_MALFORMED, message))
                 continue
@@ -51,7 +51,9 @@ class Parquet:
             shape = schema.remove_metadata().to_string()
             nested = any(pa.types.is_nested(kind) for kind in schema.types)
             unfamiliar = nested or any(column.casefold() not in have for column in columns)
-            looks.good.append(Look(path, size, shape, columns, unfamiliar))
+            looks.good.append(
+                Look(path, size, shape, columns, checked=True, unfamiliar=unfamiliar, seen=not nested)
+            )
         return looks
 
     def infer(self, spark: SparkSession, looks: Sequence[Look]) -> StructType:

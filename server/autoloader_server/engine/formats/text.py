@@ -137,6 +137,8 @@ class StrictDecoder:
 
     def check(self, piece: bytes, *, final: bool = False) -> None:
         """As `decode`; what is ASCII in an encoding that keeps ASCII is not decoded."""
+        if self._plain and b"\0" in piece:
+            raise Unreadable(f"byte {self._at + piece.index(0)} is NUL: it is a binary file, not text")
         if self._plain and not self._decoder.getstate()[0] and piece.isascii():
             self._at += len(piece)
             return

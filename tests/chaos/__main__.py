@@ -1,0 +1,105 @@
+"""`python -m tests.chaos --kills 50 --seed 7`: kill loads at every step and at random moments, and count the rows.
+
+The last line on stdout is the result, such as `kills 50, lost 0, doubled 0, partial reads 0`; progress is on stderr.
+"""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from random import Random
+
+import click
+
+from autoloader_server.engine.killpoints import POINTS
+from autoloader_server.spark.local import LocalSpark
+from autoloader_server.spark.sessions import SparkSessions
+from tests.chaos.moments import kill_at_a_moment
+from tests.chaos.scenes import UNFINISHED, set_scene
+from tests.chaos.world import Verdict, World
+
+# So many rounds of kills, and of a run that finishes, in one world; then a new table is begun.
+_ROUNDS = 4
+
+
+def _scenario(random: Random, *, new: bool) -> tuple[str, str]:
+    """What is killed (worker, spark; or is only stopped), and at which point ("" for a random moment)."""
+    victim = random.choices(["worker", "stop", "spark"], [7, 2, 1])[0]
+    if random.random() < 0.25 and victim != "stop":
+        return victim, ""
+    points = sorted(UNFINISHED) if victim == "spark" else list(POINTS)
+    while (point := random.choice(points)) == "table_made" and not new:
+        pass
+    return victim, point
+
+
+def _round(world: World, victim: str, point: str, say: Callable[[str], None]) -> int:
+    """Kill once, or as often as the point takes, and let a run finish; how often it was killed."""
+    say(f"{victim} at {point or 'a random moment'}")
+    sleeper = None
+    if not point:
+        world.source.add(6)
+        kills = int(kill_at_a_moment(world, victim))
+    else:
+        kills = set_scene(world, point) + 1
+        if victim == "spark":
+            world.kill_spark_at(point)
+        elif victim == "stop":
+            sleeper = world.stop_at(point)
+            world.end_leases()
+        else:
+            world.kill_at(point)
+    world.finish()
+    if sleeper is not None:
+        sleeper.wake()
+        sleeper.wait()
+    return kills
+
+
+@click.command()
+@click.option("--kills", default=20, show_default=True, type=click.IntRange(min=1), help="How many, at least.")
+@click.option("--seed", default=1, show_default=True, help="Another seed is another order of moments.")
+def main(kills: int, seed: int) -> None:
+    """Kill loads, and count the rows. Exit code 1 where one is lost, doubled, or was seen with a part of its file."""
+    random = Random(seed)
+    total, done, reads = Verdict(), 0, 0
+    with tempfile.TemporaryDirectory(prefix="autoloader-chaos-") as folder:
+        home = Path(folder, "home")
+        lake = SparkSessions(home)
+        try:
+            number = 0
+            while done < kills:
+                number += 1
+                world = World(
+                    lake, home, Path(folder, f"world-{number}"), f"world_{number}", random.choice(["json", "csv"]), number
+                )
+                try:
+                    with world.reader() as reader:
+                        for turn in range(_ROUNDS):
+                            if done >= kills:
+                                break
+                            victim, point = _scenario(random, new=turn == 0)
+                            done += _round(
+                                world, victim, point, lambda said: click.echo(f"{done + 1:4} {said}", err=True)
+                            )
+                finally:
+                    world.end()
+                reads += reader.reads
+                verdict = world.verify()
+                for fault in verdict.faults:
+                    click.echo(f"     {world.table_name}: {fault}", err=True)
+                total = total + verdict
+        finally:
+            lake.close()
+            LocalSpark(home).stop()
+    click.echo(f"{number} tables, {reads} reads while they were loaded, {len(total.faults)} faults", err=True)
+    click.echo(
+        f"kills {done}, lost {total.lost}, doubled {total.doubled}, partial reads {total.partial_reads}"
+    )
+    sys.exit(0 if total.good and reads else 1)
+
+
+if __name__ == "__main__":
+    main()

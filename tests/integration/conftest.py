@@ -1,0 +1,105 @@
+"""One home with one local Spark server for all integration tests; a ledger and a namespace for each test.
+
+    def test_…(ingest: Ingest) -> None:
+        orders = ingest("csv", {"a.csv": "id,n\\n1,x\\n"})      # a folder, its files, an ingestion
+        assert orders.load().status == "success"               # a run, waited for
+        assert orders.rows() == [(1, "x")]                     # the table
+        assert orders.load({"b.csv": "id,n\\n2,y\\n"}).files == 1
+
+See `Ingestion` in ingesting.py for what it answers. `service` is the embedded service behind it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from autoloader_server.service import Service
+from autoloader_server.settings import Settings
+from autoloader_server.spark.local import LocalSpark
+from autoloader_server.spark.sessions import SparkSessions
+from tests.integration.ingesting import Content, Ingestion
+
+Ingest = Callable[..., Ingestion]
+
+
+@pytest.fixture(scope="session")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """The state folder of the one Spark server."""
+    folder = tmp_path_factory.mktemp("home")
+    yield folder
+    LocalSpark(folder).stop()
+
+
+@pytest.fixture(scope="session")
+def lake(home: Path) -> Iterator[SparkSessions]:
+    """The one session that all tests share."""
+    sessions = SparkSessions(home, idle_seconds=600)
+    yield sessions
+    sessions.close()
+
+
+@pytest.fixture
+def service(home: Path, lake: SparkSessions, tmp_path: Path) -> Iterator[Service]:
+    """A service with a ledger of its own, on the shared Spark server."""
+    opened = Service.open(Settings.load(home=home, database_url=f"sqlite:///{tmp_path}/autoloader.db"))
+    opened.spark.close()
+    opened.spark = lake
+    yield opened
+    assert opened.queue.wait_idle(60)
+    opened.queue.close()
+    opened.database.close()
+
+
+@pytest.fixture
+def namespace(tmp_path: Path) -> str:
+    """A namespace of the lake for this test alone."""
+    return "".join(c if c.isalnum() else "_" for c in f"{tmp_path.parent.name}_{tmp_path.name}")
+
+
+@pytest.fixture
+def ingest(service: Service, namespace: str, tmp_path: Path) -> Ingest:
+    """Makes an ingestion over a new folder with these files. Further fields of IngestionCreate by keyword.
+
+    Columns are appended and `_source_file` is asked for, unless the test says otherwise (`destination={…}` is merged).
+    """
+    made: list[Ingestion] = []
+
+    def make(
+        kind: str,
+        files: Mapping[str, Content] | None = None,
+        *,
+        options: Mapping[str, Any] | None = None,
+        schema: Mapping[str, Any] | None = None,
+        folder: Path | None = None,
+        destination: Mapping[str, Any] | None = None,
+        **fields: Any,
+    ) -> Ingestion:
+        if folder is None:
+            folder = tmp_path / f"source{len(made)}"
+            folder.mkdir()
+        given = Ingestion(
+            service,
+            {
+                "name": f"test {len(made)}",
+                "source": {"type": "local", "path": str(folder)},
+                "format": {"type": kind, "options": dict(options or {})} | ({"schema": schema} if schema else {}),
+                "destination": {
+                    "catalog": "lake",
+                    "database": namespace,
+                    "table": f"t{len(made)}",
+                    "lineage_columns": ["_source_file"],
+                }
+                | dict(destination or {}),
+                "on_schema_change": "append_new_columns",
+            }
+            | fields,
+        )
+        made.append(given)
+        given.write(files or {})
+        return given
+
+    return make

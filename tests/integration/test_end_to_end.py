@@ -1,0 +1,199 @@
+"""What a user does, by the SDK alone: embedded, and over HTTP against `autoloader serve`, on the same Spark."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+from autoloader_sdk import Client, RunFailed
+from autoloader_sdk.errors import Conflict
+
+DEADLINE = 60.0
+
+
+@pytest.fixture(params=["embedded", "served"])
+def client(request: pytest.FixtureRequest, home: Path, tmp_path: Path) -> Iterator[Client]:
+    """A client of a service with a ledger of its own."""
+    database = f"sqlite:///{tmp_path}/autoloader.db"
+    if request.param == "embedded":
+        with Client.local(home, database_url=database) as embedded:
+            yield embedded
+        return
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    environment = {**os.environ, "AUTOLOADER_HOME": str(home), "AUTOLOADER_DATABASE_URL": database}
+    command = [Path(sys.executable).with_name("autoloader"), "serve", "--port", str(port)]
+    process = subprocess.Popen(command, env=environment)
+    try:
+        base = f"http://127.0.0.1:{port}"
+        deadline = time.monotonic() + DEADLINE
+        while not _answers(base):
+            assert process.poll() is None, "the service ended by itself"
+            assert time.monotonic() < deadline, "the service does not answer"
+        with Client(base) as remote:
+            yield remote
+    finally:
+        process.terminate()
+        # Uvicorn shuts down in good order, and then ends by the signal that it was given.
+        assert process.wait(DEADLINE) in {0, -signal.SIGTERM}
+
+
+def _answers(base: str) -> bool:
+    try:
+        return httpx.get(f"{base}/health", timeout=1).status_code == 200
+    except httpx.TransportError:
+        time.sleep(0.05)
+        return False
+
+
+@pytest.fixture
+def orders(tmp_path: Path) -> Path:
+    folder = tmp_path / "orders"
+    folder.mkdir()
+    for day in range(3):
+        (folder / f"2026-01-0{day + 1}.csv").write_text(f"id,amount\n{day}1,1.5\n{day}2,2.5\n")
+    return folder
+
+
+def test_files_become_a_table_and_only_new_ones_are_loaded_again(
+    client: Client, orders: Path, namespace: str
+) -> None:
+    ingestion = client.ingestions.create(
+        name="orders", source=orders, format="csv", destination=f"lake.{namespace}.orders"
+    )
+    assert ingestion.status == "draft"
+    run = ingestion.run()
+    run.wait()
+    assert (run.status, run.metrics.files_processed, run.metrics.records_ingested) == ("success", 3, 6)
+    assert run.started_at is not None
+    assert run.ended_at is not None
+    assert ingestion.reload().status == "active"
+    nothing = ingestion.run()
+    nothing.wait()
+    assert (nothing.status, nothing.metrics.files_processed) == ("success", 0)
+    assert "nothing new" in str(nothing)
+    (orders / "late.csv").write_text("id,amount\n99,9\n")
+    late = ingestion.run()
+    late.wait()
+    assert (late.metrics.files_processed, late.metrics.records_ingested) == (1, 1)
+    assert {file.path: file.status for file in ingestion.files()} == {
+        str(path): "SUCCESS" for path in orders.iterdir()
+    }
+    assert [each.id for each in ingestion.runs()] == [late.id, nothing.id, run.id]
+
+
+def test_a_bad_file_fails_alone_and_is_named_and_retry_tries_it_again(
+    client: Client, orders: Path, namespace: str
+) -> None:
+    bad = orders / "bad.csv"
+    bad.write_text("id,amount\n7,1,too,many\n")
+    ingestion = client.ingestions.create(
+        name="orders", source=orders, format="csv", destination=f"lake.{namespace}.orders"
+    )
+    run = ingestion.run()
+    run.wait()
+    assert run.status == "partial"
+    assert [error.file for error in run.errors] == [str(bad)]
+    assert str(bad) in str(run)
+    [failed] = ingestion.files(status="FAILED")
+    assert failed.reason
+    again = run.retry()
+    with pytest.raises(RunFailed) as raised:
+        again.wait()
+    assert raised.value.run.metrics.records_ingested == 0
+    assert str(bad) in str(raised.value)
+
+
+def test_two_runs_asked_for_at_once_load_each_file_once(client: Client, orders: Path, namespace: str) -> None:
+    ingestion = client.ingestions.create(
+        name="orders", source=orders, format="csv", destination=f"lake.{namespace}.orders"
+    )
+    asked = [ingestion.run() for _ in range(3)]
+    for run in asked:
+        run.wait()
+    assert len({run.id for run in asked}) <= 2, "at most one waits behind the one that is going"
+    assert sum(run.metrics.records_ingested for run in {run.id: run for run in asked}.values()) == 6
+
+
+def test_a_cancelled_run_says_so_and_the_next_one_does_its_work(
+    client: Client, orders: Path, namespace: str
+) -> None:
+    for number in range(300):
+        (orders / f"more-{number}.csv").write_text("id,amount\n1,1\n")
+    ingestion = client.ingestions.create(
+        name="orders", source=orders, format="csv", destination=f"lake.{namespace}.orders"
+    )
+    run = ingestion.run()
+    run.cancel()
+    run.wait(check=False)
+    assert run.status in {"cancelled", "success"}, "it may have ended before"
+    rest = ingestion.run()
+    rest.wait()
+    assert run.metrics.records_ingested + rest.metrics.records_ingested == 306
+
+
+def test_the_same_name_twice_is_a_conflict_that_says_what_to_do(
+    client: Client, orders: Path, namespace: str
+) -> None:
+    wanted = {"source": orders, "format": "csv", "destination": f"lake.{namespace}.orders"}
+    first = client.ingestions.create(name="orders", **wanted)
+    with pytest.raises(Conflict, match="orders"):
+        client.ingestions.create(name="orders", **wanted)
+    assert client.ingestions.create(name="orders", exist_ok=True, **wanted).id == first.id
+
+
+def test_deleting_with_the_table_drops_it_and_keeps_the_history(
+    client: Client, orders: Path, namespace: str, lake: object
+) -> None:
+    ingestion = client.ingestions.create(
+        name="orders", source=orders, format="csv", destination=f"lake.{namespace}.orders"
+    )
+    run = ingestion.run()
+    run.wait()
+    ingestion.delete(delete_table=True)
+    assert [each.name for each in client.ingestions] == []
+    assert client.runs.get(ingestion.id, run.id).status == "success"
+    tables = lake.session().sql(f"SHOW TABLES IN lake.`{namespace}`").collect()  # type: ignore[attr-defined]
+    assert tables == []
+
+
+def test_clearing_loads_everything_once_more(client: Client, orders: Path, namespace: str) -> None:
+    ingestion = client.ingestions.create(
+        name="orders", source=orders, format="csv", destination=f"lake.{namespace}.orders"
+    )
+    ingestion.run().wait()
+    assert ingestion.clear().files_cleared == 3
+    again = ingestion.run()
+    again.wait()
+    assert again.metrics.files_processed == 3
+
+
+def test_testing_a_cluster_really_connects(client: Client) -> None:
+    [local] = [cluster for cluster in client.clusters.list() if cluster.id == "local"]
+    answer = local.test_connection()
+    assert re.match(r"4\.1\.", str(answer.spark_version))
+
+
+def test_the_table_comes_as_a_frame_that_answers_questions(home: Path, orders: Path, tmp_path: Path, namespace: str) -> None:
+    from pyspark.sql import functions as F
+
+    with Client.local(home, database_url=f"sqlite:///{tmp_path}/frames.db") as client:
+        ingestion = client.ingestions.create(
+            name="orders", source=orders, format="csv", destination=f"lake.{namespace}.orders"
+        )
+        ingestion.run().wait()
+        frame = ingestion.table()
+        assert frame.columns == ["id", "amount", "_source_file"]
+        assert frame.agg(F.sum(F.col("amount"))).collect()[0][0] == 12.0
+        assert len(frame.limit(5).toPandas()) == 5

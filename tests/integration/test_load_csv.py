@@ -1,0 +1,295 @@
+"""CSV: what RFC 4180 says is what stands in the table; anything else fails its file with a sentence."""
+
+from __future__ import annotations
+
+import bz2
+import datetime as dt
+import gzip
+from decimal import Decimal
+
+import pytest
+
+from tests.integration.conftest import Ingest
+
+GOOD = "a,b\n1,x\n2,y\n"
+
+
+def test_quotes_line_breaks_backslashes_and_blanks_are_kept_as_they_are(ingest: Ingest) -> None:
+    rows = '1,"say ""hi"", twice"\n2,"two\nlines, ""one"" field"\n3, C:\\dir\\new  \n4,"\\"\n5,"crlf\r\nwithin"\n6,#no\n'
+    loaded = ingest("csv", {"a.csv": "id,text\n" + rows})
+    assert loaded.load().records == 6
+    assert loaded.rows() == [
+        (1, 'say "hi", twice'),
+        (2, 'two\nlines, "one" field'),
+        (3, " C:\\dir\\new  "),
+        (4, "\\"),
+        (5, "crlf\r\nwithin"),
+        (6, "#no"),
+    ]
+
+
+@pytest.mark.parametrize("multiline", [None, False, True])
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+def test_each_line_end_is_stripped(ingest: Ingest, end: str, multiline: bool | None) -> None:
+    options = {} if multiline is None else {"multiline": multiline}
+    loaded = ingest("csv", {"a.csv": end.join(["a,b", "1,x", "2,y", ""])}, options=options)
+    assert loaded.load().status == "success"
+    assert loaded.rows() == [(1, "x"), (2, "y")]
+
+
+def test_line_ends_may_differ_within_a_file_unless_quotes_hold_some(ingest: Ingest) -> None:
+    loaded = ingest("csv", {"a.csv": "a,b\n1,x\r\n2,y\n3,z\r\n", "b.csv": 'a,b\r\n4,"x\ny"\n5,z\r\n'})
+    ran = loaded.load()
+    assert ran.status == "partial"
+    assert "lines end in different ways (CRLF, LF)" in ran.failed()["b.csv"].message
+    assert loaded.rows() == [(1, "x"), (2, "y"), (3, "z")]
+
+
+def test_empty_lines_are_no_rows_and_an_empty_field_is_null(ingest: Ingest) -> None:
+    loaded = ingest("csv", {"a.csv": '\n\na,b\n\n1,\n"",y\n\n,\n\n'})
+    assert loaded.load().records == 3
+    assert loaded.rows() == sorted([(1, None), (None, "y"), (None, None)], key=repr)
+
+
+def test_columns_land_under_their_names_whatever_their_order(ingest: Ingest) -> None:
+    loaded = ingest("csv", {"a.csv": "a,b,c\n1,x,true\n", "b.csv": "c,a,b\nfalse,2,y\n", "c.csv": "B,C\nz,true\n"})
+    assert loaded.load().status == "success"
+    assert loaded.rows("a", "b", "c") == sorted([(1, "x", True), (2, "y", False), (None, "z", True)], key=repr)
+
+
+def test_without_a_header_columns_are_numbered(ingest: Ingest) -> None:
+    loaded = ingest(
+        "csv", {"a.csv": b"\xef\xbb\xbf1,x\n2,y\n", "b.csv": '"3","z, z"\n'}, options={"header": False}
+    )
+    assert loaded.load().status == "success"
+    assert loaded.types() == {"_c0": "int", "_c1": "string"}
+    assert loaded.rows() == [(1, "x"), (2, "y"), (3, "z, z")]
+
+
+def test_an_empty_header_name_gets_the_name_of_its_place(ingest: Ingest) -> None:
+    loaded = ingest("csv", {"a.csv": "a,,c\n1,2,3\n"})
+    assert loaded.load().status == "success"
+    assert loaded.types() == {"a": "int", "_c1": "int", "c": "int"}
+
+
+def test_delimiter_and_quote_are_options(ingest: Ingest) -> None:
+    loaded = ingest("csv", {"a.csv": "a;b\n1;'x;''y''\nz'\n2;\"\n"}, options={"delimiter": ";", "quote": "'"})
+    assert loaded.load().status == "success"
+    assert loaded.rows() == [(1, "x;'y'\nz"), (2, '"')]
+
+
+def test_an_empty_quote_turns_quoting_off(ingest: Ingest) -> None:
+    loaded = ingest("csv", {"a.csv": 'a\tb\n1\t"x\n2\ty"\n'}, options={"delimiter": "\t", "quote": ""})
+    assert loaded.load().status == "success"
+    assert loaded.rows() == [(1, '"x'), (2, 'y"')]
+
+
+def test_values_lose_nothing(ingest: Ingest) -> None:
+    header = "yes,big,huge,old,zone,code,mixed,padded"
+    first = "yes,12345678901234567890,1234567890123456789012345678901234567890,1582-10-10,"
+    first += "2024-01-01T00:00:00+02:00,1D,1.5, 5"
+    second = "no,9223372036854775808,7,0001-01-01,1899-12-31T23:59:59-05:00,2F,12345678901234567890,6 "
+    loaded = ingest("csv", {"a.csv": f"{header}\n{first}\n{second}\n"})
+    assert loaded.load().status == "success"
+    assert loaded.types() == {
+        "yes": "string",
+        "big": "decimal(20,0)",
+        "huge": "string",
+        "old": "date",
+        "zone": "timestamp",
+        "code": "string",
+        "mixed": "string",
+        "padded": "string",
+    }
+    got = {name: loaded.values(name) for name in loaded.types()}
+    assert got["yes"] == ["no", "yes"]
+    assert set(got["big"]) == {Decimal("12345678901234567890"), Decimal("9223372036854775808")}
+    assert set(got["huge"]) == {"1234567890123456789012345678901234567890", "7"}
+    assert set(got["old"]) == {dt.date(1582, 10, 10), dt.date(1, 1, 1)}
+    assert set(got["code"]) == {"1D", "2F"}
+    assert set(got["mixed"]) == {"1.5", "12345678901234567890"}
+    assert set(got["padded"]) == {" 5", "6 "}
+    instants = loaded.sql("SELECT unix_micros(zone) FROM {table} ORDER BY 1")
+    expected = [dt.datetime(1900, 1, 1, 4, 59, 59, tzinfo=dt.UTC), dt.datetime(2023, 12, 31, 22, tzinfo=dt.UTC)]
+    assert [row[0] for row in instants] == [round(moment.timestamp() * 1e6) for moment in expected]
+
+
+def test_a_bad_file_fails_alone_and_its_error_shows_the_first_bad_record(ingest: Ingest) -> None:
+    loaded = ingest("csv", {f"good{at}.csv": GOOD for at in range(3)})
+    assert loaded.load().status == "success"
+    bad = {
+        "few.csv": "a,b\n1,x\n2\n",
+        "many.csv": "a,b\n1,x\n2,y,z\n3,4,5\n",
+        "typed.csv": "a,b\n1,x\nseven,y\n",
+        "fraction.csv": "a,b\n1.5,x\n",
+        "long.csv": "a,b\n99999999999,x\n",
+    }
+    ran = loaded.load(bad | {"more.csv": "a,b\n3,z\n"})
+    assert ran.status == "partial"
+    assert (ran.files, ran.records) == (1, 1)
+    failed = ran.failed()
+    assert set(failed) == set(bad)
+    assert {error.category for error in failed.values()} == {"data_malformed"}
+    assert failed["few.csv"].message == "1 of its 2 records do not fit the table's columns; the first: '2'"
+    assert failed["many.csv"].message == "2 of its 3 records do not fit the table's columns; the first: '2,y,z'"
+    assert "'seven,y'" in failed["typed.csv"].message
+    assert "'1.5,x'" in failed["fraction.csv"].message
+    assert "'99999999999,x'" in failed["long.csv"].message
+    assert loaded.counts() == {"good0.csv": 2, "good1.csv": 2, "good2.csv": 2, "more.csv": 1}
+    assert loaded.load().message == "nothing new"
+
+
+def test_files_that_are_not_what_they_seem_fail_with_a_sentence(ingest: Ingest) -> None:
+    long = "a,b\n" + "1,x\n" * 40_000
+    bad: dict[str, str | bytes] = {
+        "binary.csv": bytes(range(256)) * 8,
+        "nul.csv": long.encode() + b"2,\0\n",
+        "gzipped.csv": gzip.compress(GOOD.encode()),
+        "upper.csv.GZ": gzip.compress(GOOD.encode()),
+        "short.csv.gz": gzip.compress(long.encode())[:-20],
+        "short.csv.bz2": bz2.compress(long.encode())[:-20],
+        "damaged.csv.gz": gzip.compress(long.encode())[:200] + b"garbage" * 50,
+        "packed.csv.zst": b"\x28\xb5\x2f\xfd1234",
+        "latin.csv": "a,b\n1,ü\n".encode("latin-1"),
+        "latin_late.csv": long.encode() + "2,ü\n".encode("latin-1"),
+        "latin_late.csv.gz": gzip.compress(long.encode() + "2,ü\n".encode("latin-1")),
+        "utf16_no_mark.csv": GOOD.encode("utf-16-le"),
+        "open.csv": 'a,b\n1,"x\n2,y\n3,z\n',
+        "open_late.csv": long + '2,"y\n3,z\n',
+        "open_twice.csv": 'a,b\n1,"x\n2,y\n3,"z\n4,w\n',
+        "inch.csv": 'a,b\n1,5" disk\n2,y\n',
+        "twice.csv": "a,b,A\n1,2,3\n",
+        "blanks_first.csv": '   \na,b\n1,"x\ny"\n',
+    }
+    loaded = ingest("csv", bad | {"good.csv": GOOD, "good.csv.gz": gzip.compress(GOOD.encode())})
+    ran = loaded.load()
+    assert {name: error.message for name, error in ran.failed().items()} == {
+        "binary.csv": "byte 0 is NUL: it is a binary file, not text",
+        "nul.csv": "byte 160006 is NUL: it is a binary file, not text",
+        "gzipped.csv": "it is gzip-compressed, which neither its name nor the format says",
+        "upper.csv.GZ": "its name ends in .GZ, which Spark does not take for gzip: name it .gz",
+        "short.csv.gz": "its gzip data ends in the middle: it was cut short",
+        "short.csv.bz2": "its bzip2 data ends in the middle: it was cut short",
+        "damaged.csv.gz": ran.failed()["damaged.csv.gz"].message,
+        "packed.csv.zst": "it is zstd-compressed; of compressed text only gzip (.gz) and bzip2 (.bz2) is read",
+        "latin.csv": "byte 6 (0xfc) is not UTF-8: set format.options.encoding, for example to windows-1252",
+        "latin_late.csv": "byte 160006 (0xfc) is not UTF-8: set format.options.encoding, for example to windows-1252",
+        "latin_late.csv.gz": "byte 160006 (0xfc) is not UTF-8: set format.options.encoding, for example to windows-1252",
+        "utf16_no_mark.csv": "it looks like UTF-16 without a byte order mark: set format.options.encoding "
+        "(UTF-16LE, UTF-16BE)",
+        "open.csv": ran.failed()["open.csv"].message,
+        "open_late.csv": "a quote in it is never closed, or stands within a field without being doubled",
+        "open_twice.csv": "a quote in it is never closed, or stands within a field without being doubled",
+        "inch.csv": "a quote in it is never closed, or stands within a field without being doubled",
+        "twice.csv": "its header has columns that are the same but for case: 'a', 'A'",
+        "blanks_first.csv": "its first line holds nothing but blanks: take it away",
+    }
+    assert ran.failed()["damaged.csv.gz"].message.startswith("its gzip data is damaged: ")
+    assert "quote" in ran.failed()["open.csv"].message
+    assert (ran.status, ran.message) == ("partial", "2 files were loaded, 18 could not be")
+    assert {error.category for error in ran.errors} == {"data_malformed", "schema_mismatch"}
+    assert loaded.counts() == {"good.csv": 2, "good.csv.gz": 2}
+    assert loaded.load().message == "nothing new"
+
+    mended = loaded.load({"latin.csv": "a,b\n1,ü\n"})
+    assert (mended.status, mended.files) == ("success", 1)
+    assert "ü" in loaded.values("b")
+
+
+@pytest.mark.parametrize(
+    ("declared", "codec"),
+    [
+        ("latin-1", "latin-1"),
+        ("windows-1252", "cp1252"),
+        ("Shift_JIS", "shift_jis"),
+        ("UTF-16LE", "utf-16-le"),
+        ("UTF-16", "utf-16"),
+        ("utf8", "utf-8"),
+    ],
+)
+def test_a_declared_encoding_is_read_right(ingest: Ingest, declared: str, codec: str) -> None:
+    word = "表ソ" if codec == "shift_jis" else "Grüße"
+    text = f'a,{word}\n1,{word}\n2,"{word}\n{word}"\n'
+    loaded = ingest(
+        "csv",
+        {"a.csv": text.encode(codec), "b.csv": f"a,{word}\n3,{word}\n".encode(codec)},
+        options={"encoding": declared},
+    )
+    assert loaded.load().errors == []
+    assert loaded.rows("a", word) == [(1, word), (2, f"{word}\n{word}"), (3, word)]
+
+
+def test_bytes_that_are_not_of_the_declared_encoding_fail_the_file(ingest: Ingest) -> None:
+    loaded = ingest("csv", {"a.csv": b"a,b\n1,\x81\n", "b.csv": b"a,b\n2,\xe4\n"}, options={"encoding": "cp1252"})
+    ran = loaded.load()
+    assert "byte 6 (0x81) is not cp1252" in ran.failed()["a.csv"].message
+    assert loaded.rows() == [(2, "ä")]
+
+
+@pytest.mark.parametrize("codec", ["utf-8-sig", "utf-16"])
+def test_an_undeclared_encoding_with_a_mark_is_read_right(ingest: Ingest, codec: str) -> None:
+    loaded = ingest("csv", {"a.csv": 'a,b\n1,ü\n2,"ß\nx"\n'.encode(codec)})
+    assert loaded.load().errors == []
+    assert loaded.rows("a", "b") == [(1, "ü"), (2, "ß\nx")]
+
+
+def test_a_replacement_character_that_is_really_there_is_loaded(ingest: Ingest) -> None:
+    loaded = ingest("csv", {"a.csv": "a\n\ufffd\n"})
+    assert loaded.load().status == "success"
+    assert loaded.rows() == [("\ufffd",)]
+
+
+def test_three_hundred_columns_are_loaded_and_one_too_few_is_noticed(ingest: Ingest) -> None:
+    header = ",".join(f"c{at}" for at in range(300))
+    row = ",".join(str(at) for at in range(300))
+    loaded = ingest("csv", {"a.csv": f"{header}\n{row}\n", "b.csv": f"{header}\n{row}\n{row[:-4]}\n"})
+    ran = loaded.load()
+    assert set(ran.failed()) == {"b.csv"}
+    assert loaded.rows() == [tuple(range(300))]
+
+
+def test_a_header_alone_is_loaded_as_no_rows(ingest: Ingest) -> None:
+    loaded = ingest("csv", {"a.csv": "a,b\n", "b.csv": "a,b"})
+    ran = loaded.load()
+    assert (ran.status, ran.files, ran.records) == ("success", 2, 0)
+    assert {name: known.status for name, known in loaded.files().items()} == {"a.csv": "SUCCESS", "b.csv": "SUCCESS"}
+    assert loaded.load({"c.csv": GOOD}).records == 2
+
+
+def test_new_and_missing_columns_are_ignored_if_told_so_and_the_run_says_which(ingest: Ingest) -> None:
+    loaded = ingest("csv", {"a.csv": GOOD}, on_schema_change="ignore")
+    loaded.load()
+    ran = loaded.load({"b.csv": "d,a,c\nq,3,7\n"})
+    assert ran.status == "success"
+    assert ran.notes == ["2 columns were ignored, since on_schema_change is ignore: d, c"]
+    assert loaded.rows() == [(1, "x"), (2, "y"), (3, None)]
+    assert loaded.versions() == []
+
+
+def test_new_columns_are_added_and_their_version_names_the_files(ingest: Ingest) -> None:
+    loaded = ingest("csv", {"a.csv": GOOD})
+    loaded.load()
+    ran = loaded.load({"b.csv": "a,b,c\n3,z,7\n", "c.csv": "a,b\n4,w\n"})
+    assert ran.status == "success"
+    assert loaded.rows("a", "b", "c") == [(1, "x", None), (2, "y", None), (3, "z", 7), (4, "w", None)]
+    (version,) = loaded.versions()
+    assert version.version == 2
+    assert version.affected_files == [str(loaded.folder / "b.csv")]
+    assert version.changes_json == [
+        {"change_type": "NEW_COLUMN", "column_name": "c", "old_type": None, "new_type": "int"}
+    ]
+
+
+def test_a_column_called_like_our_lineage_column_fails_its_file(ingest: Ingest) -> None:
+    loaded = ingest("csv", {"a.csv": GOOD})
+    loaded.load()
+    ran = loaded.load({"b.csv": "a,_Source_File\n1,x\n", "c.csv": "a,b\n3,z\n"})
+    assert ran.failed()["b.csv"].message == "its column '_Source_File' is called like a lineage column"
+    assert ran.files == 1
+
+
+def test_columns_may_be_called_like_what_spark_hides(ingest: Ingest) -> None:
+    names = ["_corrupt_record", "_metadata", "_path", "a.b", "c`d", "e f", "c0", "C1"]
+    loaded = ingest("csv", {"a.csv": ",".join(names) + "\n" + ",".join("12345678") + "\n"})
+    assert loaded.load().errors == []
+    assert loaded.rows(*names) == [(1, 2, 3, 4, 5, 6, 7, 8)]

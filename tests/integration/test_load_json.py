@@ -1,0 +1,270 @@
+"""JSON: each file is read in the way it is written, whole, or fails with a sentence; no field and no digit is lost."""
+
+from __future__ import annotations
+
+import bz2
+import datetime as dt
+import gzip
+import json
+from decimal import Decimal
+
+import pytest
+
+from tests.integration.conftest import Ingest
+
+
+def lines(*records: object) -> str:
+    return "".join(json.dumps(record) + "\n" for record in records)
+
+
+@pytest.mark.parametrize("multiline", [None, True, False])
+def test_each_layout_is_read_right_whatever_the_option_says(ingest: Ingest, multiline: bool | None) -> None:
+    options = {} if multiline is None else {"multiline": multiline}
+    loaded = ingest(
+        "json",
+        {
+            "lines.json": '\n{"a": 1}\n\n   \n{"a": 2}',
+            "crlf.json": '{"a": 3}\r\n{"a": 4}\r\n',
+            "array.json": '[{"a": 5}, {"a": 6}]',
+            "pretty_array.json": json.dumps([{"a": 7}, {"a": 8}], indent=2),
+            "pretty.json": json.dumps({"a": 9}, indent=2) + "\n",
+            "one.json": '{"a": 10}',
+            "array_a_line.json": '[{"a": 11}]\n[{"a": 12}]\n',
+            "lines.json.gz": gzip.compress(b'{"a": 13}\n{"a": 14}\n'),
+            "pretty.json.bz2": bz2.compress(b'[\n{"a": 15},\n{"a": 16}\n]\n'),
+            "marked.json": b'\xef\xbb\xbf{"a": 17}\n{"a": 18}\n',
+            "marked_array.json": b'\xef\xbb\xbf[\n{"a": 19}]',
+            "wide_array.json": '[{"a": 20},\n{"a": 21}]'.encode("utf-16"),
+            "blank.json": "\n  \n",
+            "cr.json": '{"a": 22}\r{"a": 23}\r',
+        },
+        options=options,
+    )
+    ran = loaded.load()
+    assert ran.errors == []
+    assert loaded.types() == {"a": "bigint"}
+    assert sorted(loaded.values("a")) == list(range(1, 24))
+    assert loaded.files()["blank.json"].records == 0
+
+
+def test_what_spark_would_read_in_part_or_garble_fails_with_a_sentence(ingest: Ingest) -> None:
+    good = lines({"a": 1, "b": "x"})
+    much = good * 10_000
+    at = len(much)
+    bad: dict[str, tuple[str | bytes, str]] = {
+        "several_pretty.json": (
+            json.dumps({"a": 1, "b": "x"}, indent=1) + "\n" + json.dumps({"a": 2}, indent=1),
+            "it holds several JSON values that run over lines: write one value a line, or one array a file",
+        ),
+        "two_a_line.json": (
+            '{"a": 1} {"a": 2}\n\n{"a": 3}\n',
+            "line 1 holds something after its JSON value: '{\"a\": 1} {\"a\": 2}'",
+        ),
+        "after.json": ('{"a": 1}\n{"a": 2}}\n', "line 2 holds something after its JSON value: '{\"a\": 2}}'"),
+        "after_array.json": ('[{"a": 1},\n{"a": 2}]x', "it holds several JSON values that run over lines: write one "
+         "value a line, or one array a file"),
+        "cut.json": ('{"a": 1}\n{"a": 2, "b"', "line 2 is not a whole JSON value: '{\"a\": 2, \"b\"'"),
+        "cut_array.json": ('[{"a": 1},\n{"a": 2}', "its JSON is not whole: what begins with '[{\"a\": 1},' is never closed"),
+        "scalar.json": ('{"a": 1}\n5\n', "1 of its 2 records do not fit the table's columns; the first: '5'"),
+        "text.json": ("not JSON at all\n", "1 of its 1 records do not fit the table's columns; the first: 'not JSON at all'"),
+        "null.json": ('{"a": 1}\nnull\n', "1 of its 2 records do not fit the table's columns; the first: 'null'"),
+        "typed.json": ('{"a": 1}\n{"a": "one"}\n', "1 of its 2 records do not fit the table's columns; the first: "
+         "'{\"a\": \"one\"}'"),
+        "latin.json": (
+            b'{"b": "\xfc"}\n',
+            "byte 7 (0xfc) is not UTF-8: set format.options.encoding, for example to windows-1252",
+        ),
+        "latin_late.json": (
+            much.encode() + b'{"b": "\xfc"}\n',
+            f"byte {at + 7} (0xfc) is not UTF-8: set format.options.encoding, for example to windows-1252",
+        ),
+        "half.json": ('{"b": "\\ud800"}\n', "byte 7: \\ud800 is half a character"),
+        "wide_lines.json": (
+            good.encode("utf-16"),
+            "it is UTF-16 with a record a line, which Spark cannot cut into lines: write it in UTF-8, or set "
+            "format.options.encoding to UTF-16LE or UTF-16BE and leave the byte order mark out",
+        ),
+        "binary.json": (bytes(range(256)) * 4, "byte 0 is NUL: it is a binary file, not text"),
+        "gzipped.json": (gzip.compress(good.encode()), "it is gzip-compressed, which neither its name nor the format says"),
+        "short.json.gz": (gzip.compress(much.encode())[:-9], "its gzip data ends in the middle: it was cut short"),
+        "packed.json.zst": (b"\x28\xb5\x2f\xfd12", "it is zstd-compressed; of compressed text only gzip (.gz) and bzip2 "
+         "(.bz2) is read"),
+        "case.json": (lines({"A": 1}), "its field 'A' differs from a column only in case"),
+        "case_within.json": (lines({"s": {"X": 1}}), "its field 's.X' differs from a column only in case"),
+        "case_lenient.json": ("{'B': 'y'}\n", "its field 'B' differs from a column only in case"),
+        "digits.json": (
+            '{"d": 12345678901234567890}\n',
+            "its field 'd' has a number that its column, a double, cannot hold without losing digits",
+        ),
+        "infinite.json": (
+            '{"d": 1e400}\n',
+            "its field 'd' has a number that its column, a double, cannot hold without losing digits",
+        ),
+    }
+    loaded = ingest("json", {"good.json": lines({"a": 1, "b": "x", "d": 1.5, "s": {"x": 1}})})
+    assert loaded.load().status == "success"
+    ran = loaded.load({name: content for name, (content, _) in bad.items()} | {"more.json": good})
+    assert {name: error.message for name, error in ran.failed().items()} == {
+        name: message for name, (_, message) in bad.items()
+    }
+    assert (ran.status, ran.files, ran.records) == ("partial", 1, 1)
+    assert loaded.counts() == {"good.json": 1, "more.json": 1}
+    assert loaded.load().message == "nothing new"
+
+
+def test_the_same_fails_when_the_table_is_still_to_be_made(ingest: Ingest) -> None:
+    loaded = ingest(
+        "json",
+        {
+            "a.json": lines({"a": 1}),
+            "b.json": lines({"A": 2}),
+            "c.json": '{"a": 1} {"a": 2}\n',
+            "d.json": '{"a": 1, "a": 2}\n{"a": 3, "A": 4}\n',
+        },
+    )
+    ran = loaded.load()
+    assert set(ran.failed()) == {"b.json", "c.json", "d.json"}
+    assert loaded.counts() == {"a.json": 1}
+
+
+def test_lenient_json_is_loaded_whole(ingest: Ingest) -> None:
+    loaded = ingest("json", {"a.json": "{'a': NaN, 'b': 'it''s'}\n".replace("''", "\\'"), "b.json": "[{'a': 1.5},\n{'a': Infinity}]"})
+    assert loaded.load().errors == []
+    assert sorted(map(str, loaded.values("a"))) == ["1.5", "inf", "nan"]
+    loaded.load({"c.json": "{'a': 2.5, 'c': 7}\n"})
+    assert 7 in loaded.values("c")
+
+
+def test_no_digit_is_lost_beyond_64_bits(ingest: Ingest) -> None:
+    forty = 1234567890123456789012345678901234567890
+    loaded = ingest(
+        "json",
+        {
+            "a.json": '{"twenty": 12345678901234567890, "forty": %d, "mixed": 12345678901234567890}\n' % forty,
+            "b.json": '{"twenty": 1, "forty": 2, "mixed": 1.5, "s": {"forty": [%d]}}\n' % forty,
+        },
+    )
+    assert loaded.load().errors == []
+    assert loaded.types() == {
+        "twenty": "decimal(20,0)",
+        "forty": "string",
+        "mixed": "string",
+        "s": "struct<forty:array<string>>",
+    }
+    assert set(loaded.values("twenty")) == {Decimal("12345678901234567890"), Decimal(1)}
+    assert set(loaded.values("forty")) == {str(forty), "2"}
+    assert set(loaded.values("mixed")) == {"12345678901234567890", "1.5"}
+    ran = loaded.load({"c.json": '{"twenty": 1.5}\n', "d.json": '{"twenty": 123456789012345678901234}\n'})
+    assert ran.failed()["c.json"].message == "its field 'twenty' has more digits after the point than its column"
+    assert "do not fit the table's columns" in ran.failed()["d.json"].message
+
+
+def test_integers_and_fractions_in_different_files_make_a_double(ingest: Ingest) -> None:
+    loaded = ingest("json", {f"{at:02}.json": lines({"a": at}) for at in range(40)} | {"17.json": lines({"a": 1.5})})
+    assert loaded.load().errors == []
+    assert loaded.types() == {"a": "double"}
+
+
+def test_a_column_in_one_file_of_sixty_is_not_lost(ingest: Ingest) -> None:
+    files = {f"{at:02}.json": lines({"a": at}) for at in range(60)}
+    loaded = ingest("json", files | {"33.json": lines({"a": 33, "rare": "here", "s": {"t": 1}})})
+    assert loaded.load().errors == []
+    assert [row for row in loaded.rows("a", "rare", "s") if row[1]] == [(33, "here", (1,))]
+
+
+def test_new_fields_also_within_others_are_added_and_their_version_names_the_files(ingest: Ingest) -> None:
+    loaded = ingest("json", {"a.json": lines({"s": {"x": 1}, "l": [{"x": 1}]})})
+    loaded.load()
+    ran = loaded.load({"b.json": lines({"s": {"x": 2, "y": "new"}, "l": [{"z": 3}]}), "c.json": lines({"s": {"x": 3}})})
+    assert ran.errors == []
+    assert loaded.types() == {"l": "array<struct<x:bigint,z:bigint>>", "s": "struct<x:bigint,y:string>"}
+    assert sorted(loaded.values("s"), key=repr) == [(1, None), (2, "new"), (3, None)]
+    (version,) = loaded.versions()
+    assert {change["column_name"] for change in version.changes_json} == {"s.y", "l.element.z"}
+    assert version.affected_files == [str(loaded.folder / "b.json")]
+
+
+def test_ignored_fields_are_told_of(ingest: Ingest) -> None:
+    loaded = ingest("json", {"a.json": lines({"a": 1, "s": {"x": 1}})}, on_schema_change="ignore")
+    loaded.load()
+    new = lines({"a": 2, "s": {"x": 1, "y": 2}, "c": 3})
+    ran = loaded.load({"b.json": new, "c.json": new, "d.json": "{'a': 4, 'd': 5}\n", "e.json": lines({"c": 1})})
+    assert ran.errors == []
+    (note,) = ran.notes
+    assert note.startswith("3 columns were ignored, since on_schema_change is ignore: ")
+    assert set(note.partition(": ")[2].split(", ")) == {"c", "s.y", "d"}
+    assert loaded.types() == {"a": "bigint", "s": "struct<x:bigint>"}
+
+
+@pytest.mark.parametrize("nothing", [None, {}, []])
+def test_a_column_takes_the_type_of_its_first_value(ingest: Ingest, nothing: object) -> None:
+    loaded = ingest("json", {"a.json": lines({"a": 1, "later": nothing, "s": {"x": 1, "y": nothing}})})
+    assert loaded.load().errors == []
+    assert loaded.types() == {"a": "bigint", "s": "struct<x:bigint>"}
+    assert loaded.load({"b.json": lines({"a": 2, "later": nothing, "s": {"x": 1, "y": nothing}})}).errors == []
+    ran = loaded.load({"c.json": lines({"a": 3, "later": [1], "s": {"x": 1, "y": {"z": True}}})})
+    assert ran.errors == []
+    assert loaded.types()["later"] == "array<bigint>"
+    assert loaded.types()["s"] == "struct<x:bigint,y:struct<z:boolean>>"
+
+
+def test_a_record_of_nothing_is_a_row_of_nulls(ingest: Ingest) -> None:
+    loaded = ingest("json", {"a.json": '{"a": 1}\n{}\n{"a": null}\n'})
+    assert loaded.load().records == 3
+    assert sorted(loaded.values("a"), key=repr) == [1, None, None]
+
+
+def test_fields_may_be_called_like_what_spark_hides(ingest: Ingest) -> None:
+    record = {"_corrupt_record": "a", "_metadata": "b", "_path": "c", "a.b": "d", "e`f": "g", "h i": "j", "": "k"}
+    del record[""]
+    loaded = ingest("json", {"ü x.json": lines(record)})
+    assert loaded.load().errors == []
+    assert loaded.rows(*record) == [tuple(record.values())]
+    assert loaded.counts() == {"ü x.json": 1}
+    ran = loaded.load({"bad.json": lines({"_corrupt_record": "x"}) + "5\n"})
+    assert "do not fit the table's columns; the first: '5'" in ran.failed()["bad.json"].message
+
+
+def test_a_given_schema_is_kept_to(ingest: Ingest) -> None:
+    fields = [("at", "timestamp"), ("day", "date"), ("price", "decimal(10,2)"), ("n", "integer"), ("s", "string")]
+    schema = {
+        "type": "struct",
+        "fields": [{"name": n, "type": t, "nullable": True, "metadata": {}} for n, t in fields],
+    }
+    given = {"at": "1899-12-31T23:59:59.5-05:00", "day": "1582-10-10", "price": 12.25, "n": 7, "s": 1.50}
+    loaded = ingest(
+        "json",
+        {
+            "a.json": lines(given),
+            "cents.json": '{"price": 1.239}\n',
+            "big.json": '{"n": 3000000000}\n',
+            "day.json": '{"day": "not a day"}\n',
+        },
+        schema={"inference": "manual", "schema_json": schema},
+    )
+    ran = loaded.load()
+    assert set(ran.failed()) == {"cents.json", "big.json", "day.json"}
+    assert ran.failed()["cents.json"].message == "its field 'price' has more digits after the point than its column"
+    assert loaded.rows("day", "price", "n", "s") == [(dt.date(1582, 10, 10), Decimal("12.25"), 7, "1.5")]
+    moment = dt.datetime(1900, 1, 1, 4, 59, 59, 500_000, tzinfo=dt.UTC)
+    assert loaded.sql("SELECT unix_micros(at) FROM {table}") == [(round(moment.timestamp() * 1e6),)]
+
+
+@pytest.mark.parametrize(("declared", "codec"), [("windows-1252", "cp1252"), ("UTF-16LE", "utf-16-le")])
+def test_a_declared_encoding_is_read_right(ingest: Ingest, declared: str, codec: str) -> None:
+    text = '{"a": "Grüße"}\n{"a": "ß"}\n'
+    array = '[{"a": "é"},\n{"a": "è"}]'
+    loaded = ingest(
+        "json", {"a.json": text.encode(codec), "b.json": array.encode(codec)}, options={"encoding": declared}
+    )
+    assert loaded.load().errors == []
+    assert loaded.values("a") == ["Grüße", "ß", "è", "é"]
+
+
+def test_lines_longer_than_what_is_read_at_once_are_scanned_whole(ingest: Ingest) -> None:
+    wide = {"a": 1, "text": "x" * 5_000_000}
+    loaded = ingest("json", {"a.json": lines(wide, wide, wide | {"late": 1}) + lines({"a": 2}) * 1000})
+    ran = loaded.load()
+    assert ran.errors == []
+    assert ran.records == 1003
+    assert [value for value in loaded.values("late") if value is not None] == [1]

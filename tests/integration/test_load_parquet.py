@@ -1,0 +1,105 @@
+"""Parquet: the footers tell the columns; what does not go into the table's without loss fails its file."""
+
+from __future__ import annotations
+
+import datetime as dt
+import io
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from tests.integration.conftest import Ingest
+
+
+def parquet(columns: dict[str, Any], **options: Any) -> bytes:
+    sink = io.BytesIO()
+    pq.write_table(pa.table(columns), sink, **options)
+    return sink.getvalue()
+
+
+def test_columns_land_under_their_names_and_narrower_numbers_are_widened(ingest: Ingest) -> None:
+    loaded = ingest(
+        "parquet",
+        {
+            "a.parquet": parquet({"a": pa.array([1], pa.int64()), "b": ["x"]}),
+            "b.parquet": parquet({"b": ["y"], "a": pa.array([2], pa.int32())}),
+            "c.parquet": parquet({"a": pa.array([3], pa.int16())}),
+            "d.parquet": parquet({"B": ["z"], "c": [True]}),
+        },
+    )
+    assert loaded.load().errors == []
+    assert loaded.types() == {"a": "bigint", "b": "string", "c": "boolean"}
+    expected = [(1, "x", None), (2, "y", None), (3, None, None), (None, "z", True)]
+    assert loaded.rows("a", "b", "c") == sorted(expected, key=repr)
+
+
+def test_new_fields_within_others_are_added(ingest: Ingest) -> None:
+    loaded = ingest("parquet", {"a.parquet": parquet({"s": [{"x": 1}], "l": [[{"x": 1}]]})})
+    loaded.load()
+    ran = loaded.load({"b.parquet": parquet({"s": [{"y": "new", "x": 2}], "l": [[{"x": 2, "z": 3}]]})})
+    assert ran.errors == []
+    assert loaded.rows("l", "s") == [([(1, None)], (1, None)), ([(2, 3)], (2, "new"))]
+    assert {change["column_name"] for change in loaded.versions()[0].changes_json} == {"s.y", "l.element.z"}
+
+
+def test_another_type_fails_the_file_with_the_column_and_both_types(ingest: Ingest) -> None:
+    good = {"a": pa.array([1], pa.int32()), "b": ["x"], "at": pa.array([dt.datetime(2024, 1, 1)], pa.timestamp("us", "UTC"))}
+    loaded = ingest("parquet", {"good.parquet": parquet(good)})
+    loaded.load()
+    ran = loaded.load(
+        {
+            "text.parquet": parquet({"a": ["one"]}),
+            "wide.parquet": parquet({"a": pa.array([2**40], pa.int64())}),
+            "number.parquet": parquet({"b": [1]}),
+            "local.parquet": parquet({"at": pa.array([dt.datetime(2024, 1, 1)], pa.timestamp("us"))}),
+            "more.parquet": parquet(good),
+        }
+    )
+    assert {name: (error.category, error.message) for name, error in ran.failed().items()} == {
+        "text.parquet": ("schema_mismatch", "its column 'a' is string, the table's is int"),
+        "wide.parquet": ("schema_mismatch", "its column 'a' is bigint, the table's is int"),
+        "number.parquet": ("schema_mismatch", "its column 'b' is bigint, the table's is string"),
+        "local.parquet": ("schema_mismatch", "its column 'at' is timestamp_ntz, the table's is timestamp"),
+    }
+    assert (ran.status, ran.files) == ("partial", 1)
+
+
+def test_files_that_are_not_whole_fail_alone(ingest: Ingest) -> None:
+    whole = parquet({"a": list(range(10_000))}, compression="none", use_dictionary=False)
+    torn = whole[:1000] + b"\xff" * 4000 + whole[5000:]
+    no_sum = parquet({"a": list(range(10_000))}, compression="gzip", use_dictionary=False)
+    no_sum = no_sum[:200] + b"\xff" * 500 + no_sum[700:]
+    loaded = ingest(
+        "parquet",
+        {
+            "good.parquet": parquet({"a": [1]}),
+            "cut.parquet": whole[:-100],
+            "half.parquet": whole[: len(whole) // 2],
+            "text.parquet": "a,b\n1,2\n",
+            "damaged.parquet": no_sum,
+            "twice.parquet": parquet({"a": [1], "A": [2]}),
+        },
+    )
+    assert torn != whole
+    ran = loaded.load()
+    failed = ran.failed()
+    assert set(failed) == {"cut.parquet", "half.parquet", "text.parquet", "damaged.parquet", "twice.parquet"}
+    assert all(failed[name].message.startswith("it is not a whole Parquet file: ") for name in ("cut.parquet", "half.parquet", "text.parquet"))
+    assert failed["twice.parquet"].message == "it has columns that are the same but for case: 'A', 'a'"
+    assert {error.category for error in ran.errors} == {"data_malformed", "schema_mismatch"}
+    assert loaded.counts() == {"good.parquet": 1}
+
+
+def test_dates_before_1900_and_columns_called_like_what_spark_hides_are_kept(ingest: Ingest) -> None:
+    columns = {"day": [dt.date(1, 1, 1), dt.date(1582, 10, 10)], "_metadata": ["a", "b"], "x.y": [1, 2]}
+    loaded = ingest("parquet", {"ü.parquet": parquet(columns)})
+    assert loaded.load().errors == []
+    assert loaded.rows("day", "_metadata", "x.y") == [(dt.date(1, 1, 1), "a", 1), (dt.date(1582, 10, 10), "b", 2)]
+    assert loaded.counts() == {"ü.parquet": 2}
+
+
+def test_no_rows_are_loaded_as_no_rows(ingest: Ingest) -> None:
+    loaded = ingest("parquet", {"a.parquet": parquet({"a": pa.array([], pa.int64())})})
+    ran = loaded.load()
+    assert (ran.status, ran.files, ran.records) == ("success", 1, 0)

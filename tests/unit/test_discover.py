@@ -1,0 +1,340 @@
+"""What is in the source against what the ledger knows: right in any order of pages, and only for the run that owns it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from sqlalchemy import Connection, delete, event, func, insert, select, update
+
+from autoloader_sdk.discovery.entries import Entry, identity
+from autoloader_sdk.models import IngestionCreate
+from autoloader_server.db.engine import Database, sqlite_url
+from autoloader_server.db.migrate import migrate
+from autoloader_server.db.tables import processed_files
+from autoloader_server.engine import discover as module
+from autoloader_server.engine import ledger
+from autoloader_server.engine.discover import Found, discover, take_up_failed
+from autoloader_server.engine.errors import LeaseLost
+
+ING = "ing-1"
+ROOT = "/source"
+MADE = datetime(2026, 1, 1, tzinfo=UTC)
+SPEC = IngestionCreate.model_validate(
+    {
+        "name": "n",
+        "source": {"type": "local", "path": ROOT},
+        "format": {"type": "csv"},
+        "destination": {"catalog": "lake", "database": "b", "table": "t"},
+    }
+)
+NOT_LOADED = (ledger.DISCOVERED, ledger.FAILED, ledger.SKIPPED)
+STATUSES = (*NOT_LOADED, ledger.PROCESSING, ledger.SUCCESS, ledger.HELD)
+
+Compare = Callable[..., Found]
+
+
+@pytest.fixture(scope="module")
+def migrated(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Database]:
+    database = Database(sqlite_url(tmp_path_factory.mktemp("ledger") / "ledger.db"))
+    # Nothing here has to survive a power cut.
+    event.listen(database.engine, "connect", lambda raw, _: raw.execute("PRAGMA synchronous=OFF"))
+    migrate(database)
+    yield database
+    database.close()
+
+
+@pytest.fixture
+def database(migrated: Database) -> Database:
+    empty(migrated)
+    return migrated
+
+
+def empty(database: Database) -> None:
+    with database.write() as connection:
+        connection.execute(delete(processed_files))
+
+
+def ours(connection: Connection) -> None:
+    """The run is still ours."""
+
+
+@pytest.fixture
+def compare(database: Database, monkeypatch: pytest.MonkeyPatch) -> Compare:
+    """Compare with pages instead of a store."""
+
+    def run(*pages: Sequence[Entry], spec: IngestionCreate = SPEC, ingestion_id: str = ING) -> Found:
+        monkeypatch.setattr(module, "list_source", lambda path, pattern: iter([list(p) for p in pages if p]))
+        return discover(database, ingestion_id, spec, MADE, ours)
+
+    return run
+
+
+def entry(name: str, version: int = 1, *, size: int = 10, problem: str | None = None) -> Entry:
+    return Entry(f"{ROOT}/{name}", size, 1_800_000_000 * 10**9 + version, None, problem)
+
+
+def add(database: Database, listed: Entry, status: str, *, ordinal: int = 1, **more: Any) -> None:
+    with database.write() as connection:
+        values = {"ingestion_id": ING, "ordinal": ordinal, "status": status, **ledger.listed(listed), **more}
+        connection.execute(insert(processed_files).values(values))
+
+
+def rows(database: Database, name: str | None = None) -> list[tuple[int, str, str, bool]]:
+    """Ordinal, identity, status and whether it is current, by path and ordinal."""
+    files = processed_files.c
+    query = select(files.ordinal, files.identity, files.status, files.current).order_by(files.path, files.ordinal)
+    if name is not None:
+        query = query.where(files.path == f"{ROOT}/{name}")
+    with database.read() as connection:
+        return [tuple(row) for row in connection.execute(query)]  # type: ignore[misc]
+
+
+def reason(database: Database, name: str) -> str | None:
+    with database.read() as connection:
+        return connection.execute(
+            select(processed_files.c.reason).where(
+                processed_files.c.path == f"{ROOT}/{name}", processed_files.c.current
+            )
+        ).scalar_one()
+
+
+def test_a_new_file_waits(database: Database, compare: Compare) -> None:
+    found = compare([entry("a.csv")])
+    assert (found.listed, found.new, found.held, found.skipped, found.unreadable) == (1, 1, 0, 0, [])
+    assert rows(database) == [(1, identity(entry("a.csv")), ledger.DISCOVERED, True)]
+
+
+def test_a_file_that_is_known_is_not_written_again(database: Database, compare: Compare) -> None:
+    compare([entry("a.csv")])
+    before = rows(database)
+    assert compare([entry("a.csv")]).new == 0
+    assert rows(database) == before
+
+
+@pytest.mark.parametrize("status", STATUSES)
+def test_nothing_is_done_about_the_same_version_whatever_became_of_it(
+    database: Database, compare: Compare, status: str
+) -> None:
+    add(database, entry("a.csv"), status)
+    found = compare([entry("a.csv")])
+    assert (found.new, found.held, found.skipped) == (0, 0, 0)
+    assert rows(database) == [(1, identity(entry("a.csv")), status, True)]
+
+
+@pytest.mark.parametrize("status", NOT_LOADED)
+def test_a_changed_file_that_was_never_loaded_is_superseded(
+    database: Database, compare: Compare, status: str
+) -> None:
+    add(database, entry("a.csv", 1), status)
+    assert compare([entry("a.csv", 2)]).new == 1
+    assert rows(database) == [
+        (1, identity(entry("a.csv", 1)), ledger.SKIPPED, False),
+        (2, identity(entry("a.csv", 2)), ledger.DISCOVERED, True),
+    ]
+
+
+def test_a_changed_file_whose_rows_are_in_the_table_is_held(database: Database, compare: Compare) -> None:
+    add(database, entry("a.csv", 1), ledger.SUCCESS)
+    assert compare([entry("a.csv", 2)]).held == 1
+    assert rows(database) == [
+        (1, identity(entry("a.csv", 1)), ledger.SUCCESS, False),
+        (2, identity(entry("a.csv", 2)), ledger.HELD, True),
+    ]
+    told = reason(database, "a.csv") or ""
+    assert identity(entry("a.csv", 1)) in told
+    assert identity(entry("a.csv", 2)) in told
+
+
+def test_a_held_file_that_changes_again_is_held_still(database: Database, compare: Compare) -> None:
+    add(database, entry("a.csv", 1), ledger.SUCCESS)
+    compare([entry("a.csv", 2)])
+    compare([entry("a.csv", 3)])
+    assert rows(database) == [
+        (1, identity(entry("a.csv", 1)), ledger.SUCCESS, False),
+        (2, identity(entry("a.csv", 2)), ledger.SKIPPED, False),
+        (3, identity(entry("a.csv", 3)), ledger.HELD, True),
+    ]
+
+
+def test_a_file_that_is_being_loaded_is_left_to_whoever_loads_it(
+    database: Database, compare: Compare
+) -> None:
+    add(database, entry("a.csv", 1), ledger.PROCESSING)
+    found = compare([entry("a.csv", 2)])
+    assert (found.new, found.held) == (0, 0)
+    assert rows(database) == [(1, identity(entry("a.csv", 1)), ledger.PROCESSING, True)]
+
+
+def test_a_file_that_was_empty_waits_when_it_has_data(database: Database, compare: Compare) -> None:
+    assert compare([entry("a.csv", 1, size=0)]).skipped == 1
+    assert reason(database, "a.csv") == "empty file"
+    assert compare([entry("a.csv", 2)]).new == 1
+    assert [row[2:] for row in rows(database)] == [(ledger.SKIPPED, False), (ledger.DISCOVERED, True)]
+
+
+def test_what_is_not_data_is_skipped_with_the_reason(database: Database, compare: Compare) -> None:
+    found = compare([entry("_SUCCESS"), entry("_temporary/part.csv"), entry("x.crc")])
+    assert (found.listed, found.new, found.skipped) == (3, 0, 3)
+    assert reason(database, "_SUCCESS") == "job marker _SUCCESS"
+    assert reason(database, "x.crc") == "checksum file"
+
+
+def test_a_name_that_the_engine_can_not_read_fails_and_is_told(database: Database, compare: Compare) -> None:
+    found = compare([entry("a.csv", problem="its name holds a newline")])
+    assert found.unreadable == [(f"{ROOT}/a.csv", "its name holds a newline")]
+    assert rows(database)[0][2] == ledger.FAILED
+
+
+def test_files_from_before_are_skipped_where_the_ingestion_says_so(
+    database: Database, compare: Compare
+) -> None:
+    spec = SPEC.model_copy(update={"source": SPEC.source.model_copy(update={"include_existing": False})})
+    old = Entry(f"{ROOT}/old.csv", 10, int(MADE.timestamp()) * 10**9)
+    new = Entry(f"{ROOT}/new.csv", 10, int(MADE.timestamp()) * 10**9 + 1)
+    found = compare([new, old], spec=spec)
+    assert (found.new, found.skipped) == (1, 1)
+    assert rows(database, "old.csv")[0][2] == ledger.SKIPPED
+
+
+def test_another_ingestions_files_are_its_own(database: Database, compare: Compare) -> None:
+    compare([entry("a.csv")], ingestion_id="another")
+    assert compare([entry("a.csv")]).new == 1
+    assert len(rows(database)) == 2
+
+
+def test_a_run_that_was_ended_by_somebody_else_writes_nothing(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def lost(connection: Connection) -> None:
+        raise LeaseLost("run-1")
+
+    monkeypatch.setattr(module, "list_source", lambda path, pattern: iter([[entry("a.csv")]]))
+    with pytest.raises(LeaseLost):
+        discover(database, ING, SPEC, MADE, lost)
+    assert rows(database) == []
+
+
+def test_what_another_worker_listed_meanwhile_is_not_written_twice(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "list_source", lambda path, pattern: iter([[entry("a.csv"), entry("b.csv")]]))
+
+    def meanwhile(connection: Connection) -> None:
+        """Between the first look and the transaction: it holds the write lock by now."""
+        connection.execute(
+            insert(processed_files).values(
+                ingestion_id=ING, ordinal=1, status=ledger.SUCCESS, **ledger.listed(entry("a.csv"))
+            )
+        )
+
+    assert discover(database, ING, SPEC, MADE, meanwhile).new == 1
+    assert [row[2] for row in rows(database)] == [ledger.SUCCESS, ledger.DISCOVERED]
+
+
+@pytest.mark.parametrize("count", [10_000, 10_001])
+def test_a_page_more_or_less_makes_no_difference(database: Database, tmp_path: Path, count: int) -> None:
+    """By the real listing: its pages are of 10,000."""
+    source = tmp_path / "source"
+    for folder in range(3):
+        (source / f"{folder}").mkdir(parents=True)
+    for number in range(count):
+        (source / f"{number % 3}" / f"{number}.csv").write_bytes(b"x")
+    spec = SPEC.model_copy(update={"source": SPEC.source.model_copy(update={"path": str(source)})})
+    first = discover(database, ING, spec, MADE, ours)
+    assert (first.listed, first.new) == (count, count)
+    second = discover(database, ING, spec, MADE, ours)
+    assert (second.listed, second.new, second.held) == (count, 0, 0)
+    with database.read() as connection:
+        assert connection.execute(select(func.count()).select_from(processed_files)).scalar() == count
+
+
+names = st.text(st.sampled_from("aAzZ_-.ü€𐍈~ 0"), min_size=1, max_size=3).map(lambda text: f"d{text}.csv")
+listings = st.dictionaries(names, st.integers(1, 3), max_size=12)
+
+
+@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60, derandomize=True)
+@given(
+    rounds=st.lists(st.tuples(listings, st.randoms(use_true_random=False)), min_size=1, max_size=4),
+    page=st.integers(1, 5),
+    data=st.data(),
+)
+def test_any_order_and_any_pages_give_what_a_naive_comparison_gives(
+    database: Database,
+    monkeypatch: pytest.MonkeyPatch,
+    rounds: list[tuple[dict[str, int], Any]],
+    page: int,
+    data: st.DataObject,
+) -> None:
+    """The model keeps, for each path, its versions with their status, and nothing of pages or ranges."""
+    empty(database)
+    model: dict[str, list[list[str]]] = {}
+    for listing, random in rounds:
+        entries = [entry(name, version) for name, version in listing.items()]
+        random.shuffle(entries)
+        pages = [entries[start : start + page] for start in range(0, len(entries), page)]
+        monkeypatch.setattr(module, "list_source", lambda path, pattern, pages=pages: iter(pages))
+        found = discover(database, ING, SPEC, MADE, ours)
+        expected = _naively(model, entries)
+        assert (found.new, found.held, found.listed) == (*expected, len(entries))
+        assert rows(database) == _as_rows(model)
+        # Between two runs anything may have become of the versions that waited.
+        for path in sorted(model):
+            if model[path][-1][1] == ledger.DISCOVERED:
+                model[path][-1][1] = data.draw(
+                    st.sampled_from([ledger.SUCCESS, ledger.FAILED, ledger.PROCESSING, ledger.DISCOVERED])
+                )
+            elif model[path][-1][1] == ledger.PROCESSING:
+                model[path][-1][1] = ledger.SUCCESS
+        _bring_about(database, model)
+
+
+def _bring_about(database: Database, model: dict[str, list[list[str]]]) -> None:
+    files = processed_files.c
+    with database.write() as connection:
+        for path, versions in model.items():
+            mine = update(processed_files).where(files.path == path, files.current)
+            connection.execute(mine.values(status=versions[-1][1]))
+
+
+def _naively(model: dict[str, list[list[str]]], entries: list[Entry]) -> tuple[int, int]:
+    new = held = 0
+    for listed in entries:
+        versions = model.setdefault(listed.path, [])
+        if versions and (versions[-1][0] == identity(listed) or versions[-1][1] == ledger.PROCESSING):
+            continue
+        loaded = any(status == ledger.SUCCESS for _, status in versions)
+        if versions and versions[-1][1] != ledger.SUCCESS:
+            versions[-1][1] = ledger.SKIPPED
+        versions.append([identity(listed), ledger.HELD if loaded else ledger.DISCOVERED])
+        new, held = new + (not loaded), held + loaded
+    return new, held
+
+
+def _as_rows(model: dict[str, list[list[str]]]) -> list[tuple[int, str, str, bool]]:
+    return [
+        (ordinal, version, status, ordinal == len(model[path]))
+        for path in sorted(model, key=str.encode)
+        for ordinal, (version, status) in enumerate(model[path], 1)
+    ]
+
+
+def test_failed_files_wait_again_when_their_time_has_come(database: Database) -> None:
+    past, future = datetime(2020, 1, 1, tzinfo=UTC), datetime(2100, 1, 1, tzinfo=UTC)
+    failed = {"retryable": True, "attempts": 1, "next_attempt_at": past}
+    add(database, entry("due.csv"), ledger.FAILED, **failed)
+    add(database, entry("later.csv"), ledger.FAILED, **{**failed, "next_attempt_at": future})
+    add(database, entry("bad.csv"), ledger.FAILED, **{**failed, "retryable": False})
+    add(database, entry("often.csv"), ledger.FAILED, **{**failed, "attempts": 5})
+    add(database, entry("old.csv"), ledger.FAILED, **{**failed, "current": False})
+    with database.write() as connection:
+        assert take_up_failed(connection, ING, max_attempts=5) == 1
+    assert rows(database, "due.csv")[0][2] == ledger.DISCOVERED
+    assert {row[2] for name in ("later", "bad", "often", "old") for row in rows(database, f"{name}.csv")} == {
+        ledger.FAILED
+    }
