@@ -216,6 +216,7 @@ def upgrade() -> None:
         sa.Column("bytes_read", sa.BigInteger(), server_default="0", nullable=False),
         sa.Column("bytes_written", sa.BigInteger(), server_default="0", nullable=False),
         sa.Column("error_count", sa.BigInteger(), server_default="0", nullable=False),
+        sa.Column("columns_ignored", sa.BigInteger(), server_default="0", nullable=False),
         sa.Column("step", sa.String(length=32), nullable=True, comment="what it is doing, for progress"),
         sa.Column("message", sa.Text(), nullable=True, comment="how it ended, in a sentence"),
         sa.Column(

@@ -1,24 +1,23 @@
-"""`python -m tests.chaos --kills 50 --seed 7`: kill loads at every step and at random moments, and count the rows.
+"""`python -m tests.chaos --kills 50 --seed 7`: kill loads at all steps and at random moments.
 
-The last line on stdout is the result, such as `kills 50, lost 0, doubled 0, partial reads 0`; progress is on stderr.
+The last line on stdout is the result, such as `kills 50, lost 0, doubled 0, partial reads 0`.
+Progress is on stderr.
 """
 
 from __future__ import annotations
 
 import sys
 import tempfile
-from collections.abc import Callable
 from pathlib import Path
 from random import Random
 
 import click
+from tests.chaos.moments import kill_at_a_moment
+from tests.chaos.scenes import UNFINISHED, set_scene
+from tests.chaos.world import Verdict, World, open_lake
 
 from autoloader_server.engine.killpoints import POINTS
 from autoloader_server.spark.local import LocalSpark
-from autoloader_server.spark.sessions import SparkSessions
-from tests.chaos.moments import kill_at_a_moment
-from tests.chaos.scenes import UNFINISHED, set_scene
-from tests.chaos.world import Verdict, World
 
 # So many rounds of kills, and of a run that finishes, in one world; then a new table is begun.
 _ROUNDS = 4
@@ -35,9 +34,8 @@ def _scenario(random: Random, *, new: bool) -> tuple[str, str]:
     return victim, point
 
 
-def _round(world: World, victim: str, point: str, say: Callable[[str], None]) -> int:
+def _round(world: World, victim: str, point: str) -> int:
     """Kill once, or as often as the point takes, and let a run finish; how often it was killed."""
-    say(f"{victim} at {point or 'a random moment'}")
     sleeper = None
     if not point:
         world.source.add(6)
@@ -59,31 +57,32 @@ def _round(world: World, victim: str, point: str, say: Callable[[str], None]) ->
 
 
 @click.command()
-@click.option("--kills", default=20, show_default=True, type=click.IntRange(min=1), help="How many, at least.")
+@click.option(
+    "--kills", default=20, show_default=True, type=click.IntRange(min=1), help="How many, at least."
+)
 @click.option("--seed", default=1, show_default=True, help="Another seed is another order of moments.")
 def main(kills: int, seed: int) -> None:
-    """Kill loads, and count the rows. Exit code 1 where one is lost, doubled, or was seen with a part of its file."""
+    """Kill loads, and count the rows. Exit code 1 where anything is wrong with them or with the ledger."""
     random = Random(seed)
     total, done, reads = Verdict(), 0, 0
     with tempfile.TemporaryDirectory(prefix="autoloader-chaos-") as folder:
         home = Path(folder, "home")
-        lake = SparkSessions(home)
+        lake = open_lake(home)
         try:
             number = 0
             while done < kills:
                 number += 1
-                world = World(
-                    lake, home, Path(folder, f"world-{number}"), f"world_{number}", random.choice(["json", "csv"]), number
-                )
+                name = f"world_{number}"
+                format_ = random.choice(["json", "csv"])
+                world = World(lake, home, Path(folder, name), name, format_=format_, seed=number)
                 try:
                     with world.reader() as reader:
                         for turn in range(_ROUNDS):
                             if done >= kills:
                                 break
                             victim, point = _scenario(random, new=turn == 0)
-                            done += _round(
-                                world, victim, point, lambda said: click.echo(f"{done + 1:4} {said}", err=True)
-                            )
+                            click.echo(f"{done + 1:4} {victim} at {point or 'a random moment'}", err=True)
+                            done += _round(world, victim, point)
                 finally:
                     world.end()
                 reads += reader.reads

@@ -6,10 +6,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from tests.chaos.world import World, open_lake
 
 from autoloader_server.spark.local import LocalSpark
 from autoloader_server.spark.sessions import SparkSessions
-from tests.chaos.world import World
 
 MakeWorld = Callable[..., World]
 
@@ -23,7 +23,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 @pytest.fixture(scope="session")
 def lake(home: Path) -> Iterator[SparkSessions]:
-    sessions = SparkSessions(home)
+    sessions = open_lake(home)
     yield sessions
     sessions.close()
 
@@ -36,7 +36,9 @@ def make_world(lake: SparkSessions, home: Path, tmp_path: Path) -> Iterator[Make
     def make(format_: str = "json", seed: int = 0) -> World:
         folder = tmp_path / f"world-{len(made)}"
         name = f"{tmp_path.parent.name}_{tmp_path.name}_{len(made)}"
-        world = World(lake, home, folder, "".join(c if c.isalnum() else "_" for c in name), format_, seed)
+        world = World(
+            lake, home, folder, "".join(c if c.isalnum() else "_" for c in name), format_=format_, seed=seed
+        )
         made.append(world)
         return world
 

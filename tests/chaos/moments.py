@@ -7,17 +7,17 @@ import subprocess
 from contextlib import suppress
 
 import psutil
-
-from autoloader_server.spark.state import SparkFolder
 from tests.chaos.waiting import until
 from tests.chaos.world import START_SECONDS, World
+
+from autoloader_server.spark.state import SparkFolder
 
 # From before the run is asked for until after its end: imports take half of it.
 _RUN_SECONDS = (0.8, 5.0)
 
 
 def kill_at_a_moment(world: World, victim: str) -> bool:
-    """Start a worker, and kill `victim` (worker, spark) at a random moment. False where the worker was done before."""
+    """Start a worker, and kill `victim` (worker, spark) at some moment. False where it was done before."""
     worker = world.start()
     folder = SparkFolder(world.home)
     if victim == "spark":

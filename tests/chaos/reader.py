@@ -45,7 +45,7 @@ class Reader:
             raise self._fault
 
     def partial(self, counts: Mapping[str, int]) -> list[str]:
-        """What should not have been seen: `counts` are each good file's rows. Asked for when the reading has ended."""
+        """What should not have been seen: `counts` are each good file's rows. For when the reading has ended."""
         found = [
             f"{path}: {seen} of {counts.get(path, 0)} rows were seen"
             for path, sizes in self._seen.items()

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from tests.chaos.world import World
+
 from autoloader_server.db.tables import runs
 from autoloader_server.engine.killpoints import POINTS
-from tests.chaos.world import World
 
 BURNING = frozenset(
     {"stage_failed", "burning", "burn_branch_created", "burn_staged", "burned", "burn_recorded"}
@@ -37,4 +38,3 @@ def set_scene(world: World, point: str) -> int:
         world.kill_at("staged")
         killed += 1
     return killed
-

@@ -1,4 +1,4 @@
-"""Files whose rows are known: each has a number of its own, so that a lost or a doubled one is seen by content."""
+"""Files whose rows are known: each has a number of its own, so that a lost or doubled one is seen."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class Source:
         self._columns.append(f"extra_{len(self._columns) + 1}")
 
     def add_bad(self) -> None:
-        """A file that nothing but the read of all its content shows to be bad; for a table that is there already."""
+        """A file that only a read of all of it shows to be bad; for a table that is there already."""
         rows = [self._row() for _ in range(60)]
         rows[-10]["id"] = "no number"
         self.bad.add(self._write(rows))

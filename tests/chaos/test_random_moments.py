@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pytest
-
 from tests.chaos.conftest import MakeWorld
 from tests.chaos.moments import kill_at_a_moment
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import pytest
+from tests.chaos.conftest import MakeWorld
+from tests.chaos.scenes import set_scene
 
 from autoloader_server.engine.killpoints import POINTS
 from autoloader_server.services.clear import clear_processed_files
-from tests.chaos.conftest import MakeWorld
-from tests.chaos.scenes import set_scene
 
 _POINTS = (
     "claimed",

@@ -17,12 +17,12 @@ from pathlib import Path
 from typing import Any
 
 import psutil
+from tests.chaos.waiting import until
 
 from autoloader_sdk.models import FINISHED
 from autoloader_server.service import Service
 from autoloader_server.services import runs
 from autoloader_server.settings import Settings
-from tests.chaos.waiting import until
 
 EXIT_CODES = {"success": 0, "partial": 3, "failed": 4, "cancelled": 5}
 _ROOT = Path(__file__).parents[2]
@@ -47,6 +47,7 @@ def settings(home: Path, database_url: str, lease_seconds: int = _LEASE_SECONDS)
 def carry_out(service: Service, ingestion_id: str) -> dict[str, Any]:
     """Ask for a run, carry it out in this process, and wait until its threads have ended too; the run as it ended."""
     run_id = runs.request(service, ingestion_id).run_id
+    assert run_id is not None
     until(
         lambda: runs.get(service, ingestion_id, run_id).status in FINISHED,
         f"the end of run {run_id}",

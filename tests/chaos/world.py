@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import signal
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Table, select, update
+from tests.chaos.reader import Reader
+from tests.chaos.source import Content, Source, content
+from tests.chaos.waiting import until
+from tests.chaos.worker import Worker, carry_out, settings
 
 from autoloader_sdk.models import IngestionCreate
 from autoloader_server.db.tables import batches, processed_files, runs
@@ -20,10 +24,6 @@ from autoloader_server.service import Service
 from autoloader_server.services import ingestions
 from autoloader_server.spark.sessions import SparkSessions
 from autoloader_server.spark.state import Server, SparkFolder
-from tests.chaos.reader import Reader
-from tests.chaos.source import Content, Source, content
-from tests.chaos.waiting import until
-from tests.chaos.worker import Worker, carry_out, settings
 
 SOURCE_FILE = "_source_file"
 START_SECONDS = 150.0
@@ -53,6 +53,13 @@ class Verdict:
         return self == Verdict()
 
 
+def open_lake(home: Path) -> SparkSessions:
+    """The session by which tests look at tables, on a catalog that is there: Iceberg makes its database at first use."""
+    lake = SparkSessions(home)
+    lake.session().sql("SHOW NAMESPACES IN lake").collect()
+    return lake
+
+
 class World:
     """One ingestion, driven by worker processes that are killed and by runs that finish their work.
 
@@ -60,7 +67,14 @@ class World:
     """
 
     def __init__(
-        self, lake: SparkSessions, home: Path, folder: Path, name: str, format_: str = "json", seed: int = 0
+        self,
+        lake: SparkSessions,
+        home: Path,
+        folder: Path,
+        name: str,
+        *,
+        format_: str = "json",
+        seed: int = 0,
     ) -> None:
         self.home = home
         self.source = Source(folder / "source", format_, seed)
@@ -91,7 +105,7 @@ class World:
 
     @contextmanager
     def service(self) -> Iterator[Service]:
-        """A service over this world's ledger in this process. It takes up queued runs: not while a worker is to do so."""
+        """A service over this world's ledger in this process. It takes up queued runs, as any other."""
         service = Service.open(settings(self.home, self._url))
         try:
             yield service
@@ -136,7 +150,7 @@ class World:
                 )
 
     def stop_somewhere(self, worker: Worker) -> None:
-        """Stop a running worker wherever it is, but not while it writes to the ledger: nobody else could then."""
+        """Stop a worker wherever it is, but not while it writes to the ledger: nobody else could then."""
         with self.service() as service, service.database.write():
             worker.stop()
 
@@ -154,22 +168,22 @@ class World:
             until(claimed, "a batch is claimed", START_SECONDS)
 
     def kill_spark_at(self, point: str) -> dict[str, Any]:
-        """A worker gets to `point`, and the Spark server is killed; the worker's run, which must end within 30 s."""
+        """A worker gets to `point`, and Spark is killed; the worker's run, which must end within 30 s."""
         worker = self.start(f"{point}=spark")
         folder = SparkFolder(self.home)
 
-        def serving() -> Server | None:
+        def serving() -> list[Server]:
             assert worker.process.poll() is None, f"the worker ended before {point}:\n{worker.said()}"
             server = folder.server()
-            return server if server is not None and server.answers() else None
+            return [server] if server is not None and server.answers() else []
 
-        server = until(serving, "a Spark server answers", START_SECONDS)
+        (server,) = until(serving, "a Spark server answers", START_SECONDS)
         until(lambda: not server.jvm.alive(), f"the Spark server is killed at {point}", START_SECONDS)
         worker.wait(SPARK_DEATH_SECONDS)
         return worker.run()
 
     def finish(self) -> dict[str, Any]:
-        """The next run, to its end, in this process; it must have told the truth, and failed only by bad files."""
+        """The next run, to its end, in this process. It may not fail, except over bad files."""
         with self.service() as service:
             run = carry_out(service, self.ingestion_id)
         assert run["status"] in ("success", "partial"), run
@@ -223,7 +237,7 @@ class World:
         verdict.faults += [f"doubled, or never there: {path} {sorted(row)}" for path, row in list(more)[:3]]
         return found
 
-    def _wrong_files(self, files: list[Any], found: Counter[tuple[str, Content]]) -> Iterator[str]:
+    def _wrong_files(self, files: Sequence[Any], found: Counter[tuple[str, Content]]) -> Iterator[str]:
         in_table: Counter[str] = Counter()
         for (path, _), count in found.items():
             in_table[path] += count
@@ -241,8 +255,10 @@ class World:
             if row.status == ledger.SUCCESS and row.records not in (None, in_table[path]):
                 yield f"{path} has {row.records} rows in the ledger, {in_table[path]} in the table"
 
-    def _wrong_batches(self, its_batches: list[Any], found: Counter[tuple[str, Content]]) -> Iterator[str]:
-        """Each landed batch is one commit on main, each commit with rows is a landed batch, and no branch is left."""
+    def _wrong_batches(
+        self, its_batches: Sequence[Any], found: Counter[tuple[str, Content]]
+    ) -> Iterator[str]:
+        """Each landed batch is one commit on main, and each commit with rows is a landed batch."""
         line = {snapshot.id: snapshot for snapshot in self.table.ancestors()}
         for row in its_batches:
             if row.status not in (ledger.LANDED, ledger.BURNED):
@@ -264,7 +280,7 @@ class World:
             yield "the ledger believes in branches that are dropped"
 
 
-def _wrong_runs(its_runs: list[Any], rows: int) -> Iterator[str]:
+def _wrong_runs(its_runs: Sequence[Any], rows: int) -> Iterator[str]:
     if ingested := sum(run.records_ingested for run in its_runs) - rows:
         yield f"the runs tell of {ingested} rows more than there are"
     for run in its_runs:

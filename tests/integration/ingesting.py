@@ -130,8 +130,8 @@ class Ingestion:
         return {f.name: f.dataType.simpleString() for f in schema.fields if f.name != "_source_file"}
 
     def counts(self) -> dict[str, int]:
-        """Rows per file, as the table tells them."""
-        frame = self.service.spark.session().table(self.table).groupBy("_source_file").count()
+        """Rows per file, as the table tells them; rows of no file of ours are left out."""
+        frame = self.service.spark.session().table(self.table).groupBy("_source_file").count().dropna()
         return {self._relative(row[0]): row[1] for row in frame.collect()}
 
     def files(self) -> dict[str, Known]:

@@ -186,7 +186,7 @@ def test_files_that_are_not_what_they_seem_fail_with_a_sentence(ingest: Ingest) 
     }
     assert ran.failed()["damaged.csv.gz"].message.startswith("its gzip data is damaged: ")
     assert "quote" in ran.failed()["open.csv"].message
-    assert (ran.status, ran.message) == ("partial", "2 files were loaded, 18 could not be")
+    assert (ran.status, ran.message) == ("partial", "2 files loaded; 18 files could not be")
     assert {error.category for error in ran.errors} == {"data_malformed", "schema_mismatch"}
     assert loaded.counts() == {"good.csv": 2, "good.csv.gz": 2}
     assert loaded.load().message == "nothing new"

@@ -15,7 +15,7 @@ from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import JSON, Boolean, Column, Integer, Numeric, Table, inspect, insert, select, text
+from sqlalchemy import JSON, Boolean, Column, Integer, Numeric, Table, insert, inspect, select, text
 from sqlalchemy.exc import IntegrityError, StatementError
 from sqlalchemy.types import BigInteger, Float, LargeBinary, String
 

@@ -19,12 +19,6 @@ from hypothesis.stateful import (
     rule,
     run_state_machine_as_test,
 )
-from sqlalchemy import Connection, update
-
-from autoloader_server.db.tables import batches
-from autoloader_server.engine import ledger, load, run, settle
-from autoloader_server.engine.lease import Lease
-from autoloader_server.engine.work import Work
 from tests.unit.model_table import Iceberg
 from tests.unit.model_world import (
     BAD_LOOK,
@@ -37,12 +31,34 @@ from tests.unit.model_world import (
     model_engine,
 )
 
+from autoloader_server.engine import ledger, load, run, settle
+from autoloader_server.engine.work import Work
+
 EXAMPLES = int(os.environ.get("AUTOLOADER_TEST_INTERLEAVINGS", "2000"))
 SEEDED = "AUTOLOADER_TEST_INTERLEAVINGS" not in os.environ
 
 names = st.sampled_from(["a", "b", "c", "d"])
 kinds = st.sampled_from([GOOD, GOOD, GOOD, EMPTY, BAD_LOOK, BAD_READ])
 workers = st.sampled_from(["A", "B"])
+points = st.sampled_from(
+    [
+        "table.create_branch",
+        "table.append",
+        "table.append_nothing",
+        "table.publish",
+        "table.drop_branch",
+        "discovered",
+        "prepared",
+        "claimed",
+        "stage_recorded",
+        "published",
+        "recorded",
+        "burning",
+        "burned",
+        "burn_recorded",
+        "write",
+    ]
+)
 
 
 class Interleavings(RuleBasedStateMachine):
@@ -85,11 +101,13 @@ class Interleavings(RuleBasedStateMachine):
         self.world.vanish(name)
 
     @precondition(lambda self: len(self.alive()) < 2)
-    @rule(local=st.booleans(), late=st.booleans())
-    def start(self, local: bool, late: bool) -> None:
+    @rule(local=st.booleans(), late=st.booleans(), point=points)
+    def start(self, local: bool, late: bool, point: str) -> None:
         if late:
             self.world.expire_leases()
-        self.world.start("B" if "A" in self.alive() else "A", local=local)
+        name = "B" if "A" in self.alive() else "A"
+        self.world.start(name, local=local)
+        self.world.step_to(name, point)
 
     @precondition(lambda self: self.alive())
     @rule(who=workers, count=st.integers(1, 3))
@@ -102,14 +120,22 @@ class Interleavings(RuleBasedStateMachine):
         self.world.step(self.pick(who), count)
 
     @precondition(lambda self: self.alive())
-    @rule(who=workers, point=st.sampled_from(["append", "publish", "append_nothing", "create_branch"]))
+    @rule(who=workers, point=points)
     def go_on_to(self, who: str, point: str) -> None:
-        self.world.step_to(self.pick(who), f"table.{point}")
+        self.world.step_to(self.pick(who), point)
 
     @precondition(lambda self: self.alive())
     @rule(who=workers, sent=st.booleans())
     def kill(self, who: str, sent: bool) -> None:
         self.world.kill(self.pick(who), sent=sent)
+
+    @precondition(lambda self: self.alive())
+    @rule(who=workers, point=points, sent=st.booleans())
+    def go_on_and_die(self, who: str, point: str, sent: bool) -> None:
+        name = self.pick(who)
+        self.world.step_to(name, point)
+        if self.world.workers[name].alive:
+            self.world.kill(name, sent=sent)
 
     @precondition(lambda self: any(self.world.workers[n].at.startswith("table.") for n in self.alive()))
     @rule(who=workers, sent=st.booleans())
@@ -128,6 +154,7 @@ class Interleavings(RuleBasedStateMachine):
     def cancel(self, who: str) -> None:
         self.world.cancel(self.pick(who))
 
+    @precondition(lambda self: self.world.owners)
     @rule()
     def expire_leases(self) -> None:
         self.world.expire_leases()
@@ -137,6 +164,7 @@ class Interleavings(RuleBasedStateMachine):
     def deliver(self, number: int) -> None:
         self.world.deliver(number)
 
+    @precondition(lambda self: self.world.owners)
     @rule()
     def clear(self) -> None:
         self.world.clear()
@@ -150,7 +178,7 @@ class Interleavings(RuleBasedStateMachine):
     @precondition(lambda self: self.world.iceberg.exists and not self.alive())
     @rule()
     def expire_history(self) -> None:
-        self.world.iceberg.expire()
+        self.world.expire_history()
 
     @invariant()
     def every_record_at_most_once(self) -> None:
@@ -211,13 +239,6 @@ def _run(world: World, name: str) -> str:
     return world.outcome(name)
 
 
-def _expire_history(world: World) -> None:
-    """So that nothing of what was there leads back from the newest snapshot."""
-    for _ in range(2):
-        world.iceberg.append([(None, "theirs")])
-    world.iceberg.expire()
-
-
 def test_where_nothing_is_new_the_table_is_not_asked(make_world: MakeWorld) -> None:
     world = make_world(lineage=True)
     world.put("a", GOOD)
@@ -271,6 +292,22 @@ def test_a_worker_that_wakes_up_claims_nothing_for_a_run_that_was_ended(make_wor
     world.check_end(world.settle_everything())
 
 
+def test_a_worker_that_wakes_up_gives_up_no_batch_that_another_one_loads(make_world: MakeWorld) -> None:
+    world = make_world()
+    world.put("a", GOOD)
+    world.start("A", local=True)
+    assert world.step_to("A", "claimed")
+    world.cancel("A")
+    assert world.step_to("A", "write")  # it has seen that nothing was staged, and is about to burn
+    world.expire_leases()
+    world.start("B", local=True)
+    assert world.step_to("B", "published")
+    world.finish("A")
+    world.finish("B")
+    world.check_end(world.settle_everything())
+    assert world.outcome("B").startswith("success")
+
+
 @pytest.mark.parametrize("point", ["published", "recorded"])
 def test_a_cancellation_after_the_publish_undoes_nothing(make_world: MakeWorld, point: str) -> None:
     world = make_world()
@@ -296,7 +333,7 @@ def test_a_publish_that_was_sent_long_ago_is_refused_though_the_mark_of_the_burn
     world.start("B", local=True)
     assert world.step_to("B", "burn_recorded")
     world.kill("B", sent=False)
-    _expire_history(world)
+    world.expire_history()
     _run(world, "A")
     world.deliver(0)
     world.check_end(world.settle_everything())
@@ -310,7 +347,7 @@ def test_an_expired_history_is_not_taken_for_a_rolled_back_one_where_a_branch_ke
     world.start("A", local=True)
     assert world.step_to("A", "recorded")
     world.kill("A", sent=False)
-    _expire_history(world)
+    world.expire_history()
     world.put("b", GOOD)
     world.check_end(world.settle_everything())
 
@@ -324,7 +361,7 @@ def test_rows_from_before_a_clear_prove_nothing(make_world: MakeWorld) -> None:
     world.start("A", local=True)
     assert world.step_to("A", "branch_created")
     world.kill("A", sent=False)
-    _expire_history(world)
+    world.expire_history()
     assert "nobody can tell whether" in _run(world, "B")
     world.clear()
     world.check_end(world.settle_everything())
@@ -336,7 +373,7 @@ def test_clearing_is_a_way_out_where_nobody_can_tell(make_world: MakeWorld) -> N
     world.start("A", local=True)
     assert world.step_to("A", "stage_recorded")
     world.kill("A", sent=False)
-    _expire_history(world)
+    world.expire_history()
     assert "nobody can tell whether" in _run(world, "B")
     world.clear()
     assert world.settle_everything().startswith("success")
@@ -370,13 +407,6 @@ def _without_the_empty_commit(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(load, "_never_staged", lambda work, batch: True)
 
 
-def _whoever_holds_the_lease(monkeypatch: pytest.MonkeyPatch) -> None:
-    def hold(self: Lease, connection: Connection, batch_id: str, statuses: object, **values: Any) -> None:
-        connection.execute(update(batches).where(batches.c.id == batch_id).values(**values))
-
-    monkeypatch.setattr(Lease, "hold_batch", hold)
-
-
 def _without_a_second_look_at_the_files(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(load, "_audit", lambda files: None)
 
@@ -404,7 +434,6 @@ def _staging_again_under_another_id(monkeypatch: pytest.MonkeyPatch) -> None:
     [
         _without_an_id,
         _without_the_empty_commit,
-        _whoever_holds_the_lease,
         _without_a_second_look_at_the_files,
         _taking_what_is_not_seen_for_not_landed,
         _leaving_branches,

@@ -18,8 +18,8 @@ from sqlalchemy import insert, select, update
 from autoloader_server.db.engine import Database, sqlite_url
 from autoloader_server.db.migrate import migrate
 from autoloader_server.db.tables import batches, runs
-from autoloader_server.engine import ledger
 from autoloader_server.engine import lease as module
+from autoloader_server.engine import ledger
 from autoloader_server.engine.errors import LeaseLost
 from autoloader_server.engine.lease import Lease, owner_is_dead, this_owner
 

@@ -106,6 +106,7 @@ runs = Table(
     Column("bytes_read", BigInteger, nullable=False, server_default="0"),
     Column("bytes_written", BigInteger, nullable=False, server_default="0"),
     Column("error_count", BigInteger, nullable=False, server_default="0"),
+    Column("columns_ignored", BigInteger, nullable=False, server_default="0"),
     Column("step", code(), comment="what it is doing, for progress"),
     Column("message", Text, comment="how it ended, in a sentence"),
     Column(

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import func, insert, select, update
 
-from autoloader_server.db.tables import batches, ingestions, schema_versions
+from autoloader_server.db.tables import batches, ingestions, run_errors, schema_versions
 from autoloader_server.engine import ledger
 from autoloader_server.engine.errors import (
     DATA_MALFORMED,
@@ -185,7 +185,11 @@ def drop_misfits(work: Work, looks: Sequence[Look]) -> list[Look]:
         data = without(work.schema, work.lineage)
     again = [(look.path, look.size) for look in looks if not look.checked]
     if again:
-        # They were looked into before there was a table.
+        # They were looked into before there was a table. Those that could not be inferred from have failed by now.
+        with work.database.read() as connection:
+            errors = select(run_errors.c.file).where(run_errors.c.run_id == work.run_id)
+            known_bad = set(connection.execute(errors).scalars())
+        again = [file for file in again if file[0] not in known_bad]
         looks = [*(look for look in looks if look.checked), *_look(work, again, data)]
     clash = {name.casefold() for name in work.lineage}
     failures = [
@@ -232,6 +236,7 @@ def _note_ignored(work: Work, strange: Sequence[Look], data: StructType) -> None
     if names:
         shown = ", ".join(list(names)[:_MOST_NAMED]) + (", …" if len(names) > _MOST_NAMED else "")
         columns = "1 column was" if len(names) == 1 else f"{len(names)} columns were"
+        work.step("preparing", columns_ignored=len(names))
         work.note(f"{columns} ignored, since on_schema_change is ignore: {shown}")
 
 

@@ -256,9 +256,13 @@ def _finish(work: Work) -> None:
         message = None if row.files_processed else _nothing(row)
         _end(work, "success", message)
     elif row.files_processed == 0:
-        _end(work, "failed", f"none of {row.error_count} files could be loaded")
+        _end(work, "failed", f"no file was loaded; {_files(row.error_count)} could not be")
     else:
-        _end(work, "partial", f"{row.files_processed} files were loaded, {row.error_count} could not be")
+        _end(work, "partial", f"{_files(row.files_processed)} loaded; {_files(row.error_count)} could not be")
+
+
+def _files(number: int) -> str:
+    return "1 file" if number == 1 else f"{number} files"
 
 
 def _nothing(row: Any) -> str:

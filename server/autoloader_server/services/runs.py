@@ -180,6 +180,7 @@ def _data(row: RowMapping, errors: list[RowMapping]) -> RunData:
                 "duration_seconds": round(max(seconds, 0.0), 3),
                 "error_count": row["error_count"],
                 "held": row["files_held"],
+                "columns_ignored": row["columns_ignored"],
                 "skipped": row["files_skipped"],
                 "files_found": row["files_found"],
                 "files_planned": row["files_planned"],

@@ -31,6 +31,7 @@ from autoloader_server.engine.formats.text import (
     StrictDecoder,
     Unreadable,
     check_head,
+    compression,
     is_utf8,
     is_wide,
     java_name,
@@ -55,6 +56,8 @@ _SPARK_NAMES = {
     "allow_non_numeric_numbers": "allowNonNumericNumbers",
     "allow_backslash_escaping_any_character": "allowBackslashEscapingAnyCharacter",
 }
+# Of a file that is looked at before there is a schema.
+_GLANCE_BYTES = 16 * 1024
 _MARK = b"\xef\xbb\xbf"
 _ESCAPE = re.compile(
     rb"\\(?:u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|(?P<lone>u[dD][89a-fA-F][0-9a-fA-F]{2})|.)",
@@ -83,6 +86,7 @@ class Json:
         self._declared = None if is_utf8(encoding) else encoding
         # Lines that end in something else are for Spark alone.
         self._own_lines = options.get("line_separator") not in (None, "\n", "\r\n", "\r")
+        self._inferred: _Inferred | None = None
         self._options = {
             "columnNameOfCorruptRecord": CORRUPT_COLUMN,
             # A column that is only null, {} or [] takes its type from its first value.
@@ -91,11 +95,14 @@ class Json:
         }
 
     def look(self, files: Sequence[tuple[str, int]], known: StructType | None) -> Looks:
+        if known is not None and self._inferred is not None and self._inferred.holds(files, known):
+            return self._inferred.looks
         looks = Looks()
         scanner = Scanner(known) if known is not None else None
         for path, size in files:
             try:
-                looks.good.append(self._look(path, size, scanner))
+                look = self._first_look(path, size) if scanner is None else None
+                looks.good.append(look or self._look(path, size, scanner))
             except (OSError, Unreadable) as error:
                 looks.failures.append(unopened(path, error))
         return looks
@@ -104,13 +111,15 @@ class Json:
         first = spread(looks)
         found = self._infer(spark, first)
         # The schema is held against every file, and those that do not fit it have their say.
-        again = self._look_again(looks, found)
+        files = [(look.path, look.size) for look in looks]
+        again = self.look(files, found)
         sampled = {look.path for look in first}
-        others = [look for look in again if look.unfamiliar and look.path not in sampled]
+        others = [look for look in again.good if look.unfamiliar and look.path not in sampled]
         if others:
             found = merge(found, self._infer(spark, others))
-            again = self._look_again(looks, found)
-        for path in {one.path for look in again for one in look.strange if one.kind == "digits"}:
+            again = self.look(files, found)
+        self._inferred = _Inferred(files, found, again)
+        for path in {one.path for look in again.good for one in look.strange if one.kind == "digits"}:
             found = as_text(found, path)
         return found
 
@@ -161,8 +170,14 @@ class Json:
                 options.setdefault("lineSep", "\n")
         return options
 
-    def _look_again(self, looks: Sequence[Look], known: StructType) -> list[Look]:
-        return self.look([(look.path, look.size) for look in looks], known).good
+    def _first_look(self, path: str, size: int) -> Look | None:
+        """Enough for Spark to infer from: that its first line is a record. None where that takes more than a glance."""
+        if self._own_lines or self._declared is not None or compression(path) is not None:
+            return None
+        data = next(pieces(path, _GLANCE_BYTES), b"")
+        if not (data.isascii() and begins_lines(data)):
+            return None
+        return Look(path, size, self._group(LINES, "UTF-8"), unfamiliar=True)
 
     def _look(self, path: str, size: int, scanner: Scanner | None) -> Look:
         cuts = _at_lines(pieces(path))
@@ -208,6 +223,18 @@ class Json:
             )
         # Jackson knows a byte order mark; of an encoding it has to be told.
         return _Group(shape, java_name(encoding) if self._declared else None)
+
+
+@dataclass(frozen=True, slots=True)
+class _Inferred:
+    """Files as they look beside the schema that was made from them: what is asked next, when the table was made."""
+
+    files: list[tuple[str, int]]
+    schema: StructType
+    looks: Looks
+
+    def holds(self, files: Sequence[tuple[str, int]], known: StructType) -> bool:
+        return known == self.schema and list(files) == self.files
 
 
 class _Scan:

@@ -42,6 +42,7 @@ class Scanner:
 
     def __init__(self, schema: StructType) -> None:
         self._schema = schema
+        self._nameable = _nameable(schema)
         # Unknown fields that files have had so far: those with values, and those without any.
         self._valued: set[Path] = set()
         self._empty: set[Path] = set()
@@ -54,6 +55,8 @@ class Scanner:
         As lines each record must have a line of its own: of a second one in a line Spark would not know.
         """
         try:
+            if not self._nameable:
+                return False
             if whole:
                 self._records.decode(data)
                 return True
@@ -91,6 +94,9 @@ class Scanner:
 
     def _learn(self, found: Mapping[Strange, None]) -> None:
         unknown = {one.path for one in found if one.kind == "unknown"}
+        self._fresh_empty = {path for path in self._fresh_empty if _is_nameable(path[-1])}
+        if not self._nameable or not all(_is_nameable(path[-1]) for path in unknown):
+            return
         before = len(self._valued) + len(self._empty)
         if len(unknown) + before > _MOST_LEARNED:
             return
@@ -102,6 +108,8 @@ class Scanner:
             self._build()
 
     def _build(self) -> None:
+        if not self._nameable:
+            return
         empty = dict.fromkeys(self._empty, _EMPTY)
         row: Any = _record(self._schema, (), empty)
         known: Any = _record(self._schema, (), empty | dict.fromkeys(self._valued, msgspec.Raw))
@@ -237,6 +245,25 @@ def _type(kind: Any, path: Path, more: Mapping[Path, Any]) -> Any:
 
 def _inner(kind: Any, path: Path, more: Mapping[Path, Any]) -> Any:
     return msgspec.Raw if _passes(kind) else _type(kind, path, more) | None
+
+
+def _nameable(kind: Any) -> bool:
+    """Whether all names in a type can be those of msgspec's fields; of others the files are walked through."""
+    from pyspark.sql import types as T
+
+    match kind:
+        case T.StructType():
+            return all(_is_nameable(field.name) and _nameable(field.dataType) for field in kind.fields)
+        case T.ArrayType():
+            return _nameable(kind.elementType)
+        case T.MapType():
+            return _nameable(kind.valueType)
+        case _:
+            return True
+
+
+def _is_nameable(name: str) -> bool:
+    return not any(letter in '\\"' or letter < " " for letter in name)
 
 
 def _list_of(kind: Any) -> Any:

@@ -1,0 +1,224 @@
+"""Files that change under a run's hands, Ctrl-C, folders that are closed, full disks: nothing is lost or doubled."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import random
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import psutil
+import pytest
+
+from autoloader_server.service import Service
+from autoloader_server.services import runs as run_service
+from autoloader_server.settings import Settings
+from autoloader_server.spark.sessions import SparkSessions
+from tests.chaos.waiting import until
+from tests.integration.conftest import Ingest
+from tests.integration.ingesting import Ingestion, Ran
+from tests.integration.test_load_parquet import parquet
+
+GOOD = "a,b\n1,x\n2,y\n"
+# A script that runs an ingestion by the embedded client and waits for it: home, ledger, ingestion.
+SCRIPT = """
+import sys
+from autoloader_sdk import Client
+client = Client.local(home=sys.argv[1], database_url=sys.argv[2])
+run = client.ingestions.get(sys.argv[3]).run()
+print(run.wait(timeout=150).status)
+"""
+def script(loaded: Ingestion, point: str) -> subprocess.Popen[str]:
+    """The script in a process group of its own, which stops itself (SIGSTOP) when its load gets to `point`."""
+    service = loaded.service
+    return subprocess.Popen(
+        [sys.executable, "-c", SCRIPT, str(service.home), str(service.database.url), loaded.id],
+        env={**os.environ, "AUTOLOADER_KILL_AT": f"{point}=stop", "AUTOLOADER_LEASE_SECONDS": "600"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+
+
+@contextmanager
+def stopped_at(loaded: Ingestion, point: str) -> Iterator[subprocess.Popen[str]]:
+    """The script, stopped at `point`; afterwards it goes on, and ends."""
+    process = script(loaded, point)
+    try:
+        until(lambda: psutil.Process(process.pid).status() == psutil.STATUS_STOPPED, f"{point} is reached", 90)
+        yield process
+        process.send_signal(signal.SIGCONT)
+        process.communicate(timeout=120)
+    finally:
+        if process.poll() is None:
+            process.kill()
+            process.wait()
+
+
+@pytest.mark.parametrize("point", ["discovered", "inspected", "claimed", "staged"])
+@pytest.mark.parametrize("kind", ["csv", "json"])
+def test_files_that_vanish_or_change_while_they_are_loaded(ingest: Ingest, point: str, kind: str) -> None:
+    def content(*values: int) -> str:
+        return "a\n" + "".join(f"{v}\n" for v in values) if kind == "csv" else "".join(f'{{"a": {v}}}\n' for v in values)
+
+    loaded = ingest(kind, {"stays": content(1, 2), "goes": content(3), "changes": content(4, 5)})
+    gone = loaded.folder / "goes"
+    with stopped_at(loaded, point):
+        loaded.write({"changes": content(6, 7, 8)})
+        kept, moment = gone.read_bytes(), gone.stat().st_mtime_ns
+        gone.unlink()
+    (last,) = run_service.find(loaded.service, loaded.id).items
+    assert last.status == "partial"
+    assert [(error.file, error.error_type) for error in last.errors or []] == [(str(gone), "missing")]
+    assert "vanished" in (last.errors or [])[0].message
+    assert loaded.counts() == {"stays": 2, "changes": 3}
+    assert sorted(loaded.values("a")) == [1, 2, 6, 7, 8]
+
+    gone.write_bytes(kept)
+    os.utime(gone, ns=(moment, moment))
+    assert loaded.wait(run_service.retry(loaded.service, loaded.id, last.id).run_id).files == 1
+    assert loaded.counts() == {"stays": 2, "changes": 3, "goes": 1}
+    assert loaded.load().message == "nothing new"
+
+
+@pytest.mark.parametrize("point", ["claimed", "stage_recorded"])
+def test_ctrl_c_in_the_middle_of_a_run_leaves_the_work_to_the_next_one(ingest: Ingest, point: str) -> None:
+    loaded = ingest("csv", {f"{at}.csv": GOOD for at in range(5)})
+    process = script(loaded, point)
+    until(lambda: psutil.Process(process.pid).status() == psutil.STATUS_STOPPED, f"{point} is reached", 90)
+    os.killpg(process.pid, signal.SIGINT)
+    os.killpg(process.pid, signal.SIGCONT)
+    _, said = process.communicate(timeout=60)
+    assert process.returncode != 0
+    assert "the next" in said
+    until(lambda: all(run.status != "running" for run in run_service.find(loaded.service, loaded.id).items), "its end")
+    ran = loaded.load()
+    assert ran.status == "success"
+    assert loaded.counts() == {f"{at}.csv": 2 for at in range(5)}
+    assert loaded.load().message == "nothing new"
+
+
+def without_roots_rights() -> None:
+    """Between fork and exec: root may no longer read what is closed to it. Of another user it takes nothing."""
+    for capability in (1, 2):  # CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH
+        _LIBC.prctl(24, capability, 0, 0, 0)  # PR_CAPBSET_DROP
+
+
+_LIBC = ctypes.CDLL(None)
+
+
+def run_without_rights(loaded: Ingestion) -> Ran:
+    service = loaded.service
+    subprocess.run(
+        [sys.executable, "-c", SCRIPT, str(service.home), str(service.database.url), loaded.id],
+        preexec_fn=without_roots_rights,
+        capture_output=True,
+        timeout=120,
+        check=False,
+    )
+    return loaded.wait(run_service.find(service, loaded.id).items[0].id)
+
+
+def test_a_closed_folder_fails_the_run_by_name(ingest: Ingest) -> None:
+    loaded = ingest("csv", {"a.csv": GOOD, "closed/b.csv": GOOD})
+    closed = loaded.folder / "closed"
+    closed.chmod(0)
+    ran = run_without_rights(loaded)
+    closed.chmod(0o700)
+    message = f"'{closed}/' may not be read by this user: Permission denied"
+    assert [(error.category, error.message) for error in ran.errors] == [("auth", message)]
+    assert (ran.status, ran.files) == ("failed", 0)
+    assert loaded.load().files == 2
+
+
+@pytest.mark.parametrize("kind", ["csv", "json", "parquet"])
+def test_a_closed_file_fails_alone_and_is_loaded_when_it_is_opened(ingest: Ingest, kind: str) -> None:
+    content: dict[str, str | bytes] = {"csv": GOOD, "json": '{"a": 1}\n{"a": 2}\n', "parquet": parquet({"a": [1, 2]})}
+    loaded = ingest(kind, {"open": content[kind], "closed": content[kind]})
+    closed = loaded.folder / "closed"
+    closed.chmod(0)
+    ran = run_without_rights(loaded)
+    closed.chmod(0o600)
+    assert (ran.status, ran.files) == ("partial", 1)
+    assert [(error.file, error.category, error.message) for error in ran.errors] == [
+        ("closed", "auth", "it may not be read by this user")
+    ]
+    (last,) = run_service.find(loaded.service, loaded.id).items
+    assert loaded.wait(run_service.retry(loaded.service, loaded.id, last.id).run_id).files == 1
+    assert loaded.counts() == {"open": 2, "closed": 2}
+
+
+@contextmanager
+def small_disk(place: Path, size: str) -> Iterator[Callable[[str], None]]:
+    """A disk of this size mounted at `place`; what it gives resizes it. Needs root, or sudo without a password."""
+    sudo = [] if os.geteuid() == 0 else ["sudo", "-n"]
+
+    def mount(options: str) -> None:
+        owner = f"uid={os.geteuid()},gid={os.getegid()},mode=700"
+        command = [*sudo, "mount", "-t", "tmpfs", "-o", f"{owner},{options}", "tmpfs", str(place)]
+        subprocess.run(command, check=True, capture_output=True)
+
+    place.mkdir(parents=True, exist_ok=True)
+    mount(f"size={size}")
+    try:
+        yield lambda new: mount(f"remount,size={new}")
+    finally:
+        subprocess.run([*sudo, "umount", "--lazy", str(place)], check=True)
+
+
+def test_a_full_disk_under_the_table_is_told_and_the_next_run_finishes(
+    ingest: Ingest, home: Path, namespace: str
+) -> None:
+    noise = random.Random(7)
+    with small_disk(home / "lake" / "warehouse" / namespace, "1m") as resize:
+        loaded = ingest("csv", {"a.csv": "text\nx\n"})
+        assert loaded.load().status == "success"
+        big = "text\n" + "".join(f"{noise.getrandbits(4000):x}\n" for _ in range(5000))
+        ran = loaded.load({"b.csv": big, "c.csv": "text\ny\n"})
+        assert (ran.status, ran.files) == ("failed", 0)
+        assert [(error.file, error.category, error.message) for error in ran.errors] == [
+            (None, "write_failure", "the disk is full: free some space and run again; nothing was lost")
+        ]
+        resize("64m")
+        assert loaded.load().files == 2
+        assert loaded.counts() == {"a.csv": 1, "b.csv": 5000, "c.csv": 1}
+
+
+def test_a_full_disk_under_the_ledger_is_told_and_the_next_run_finishes(
+    home: Path, lake: SparkSessions, namespace: str, tmp_path: Path
+) -> None:
+    source, disk = tmp_path / "source", tmp_path / "disk"
+    source.mkdir()
+    with small_disk(disk, "900k") as resize:
+        url = f"sqlite:///{disk}/autoloader.db"
+        service = Service.open(Settings.load(home=home, database_url=url, lease_seconds=3, lease_renew_seconds=1))
+        service.spark.close()
+        service.spark = lake
+        spec = {
+            "name": "full",
+            "source": {"type": "local", "path": str(source)},
+            "format": {"type": "csv"},
+            "destination": {
+                "catalog": "lake",
+                "database": namespace,
+                "table": "t",
+                "lineage_columns": ["_source_file"],
+            },
+        }
+        loaded = Ingestion(service, spec)
+        loaded.write({f"{at:04}.csv": GOOD for at in range(2000)})
+        ran = loaded.load()
+        assert (ran.status, ran.files) == ("failed", 0)
+        resize("64m")
+        until(lambda: loaded.load().status == "success", "a run that finishes")
+        assert loaded.counts() == {f"{at:04}.csv": 2 for at in range(2000)}
+        assert any("full" in (run.message or "") for run in run_service.find(service, loaded.id).items)
+        assert service.queue.wait_idle(60)
+        service.queue.close()
+        service.database.close()

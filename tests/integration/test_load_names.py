@@ -1,0 +1,126 @@
+"""Names of files and tables: whatever the store can hold and Spark can read is loaded under its exact path."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from tests.integration.conftest import Ingest
+
+NAMES = [
+    "two words",
+    "percent%20twenty",
+    "per%cent",
+    "[1]",
+    "{a}",
+    "{a,b}",
+    "hash#tag",
+    "ü",
+    "e\u0301 decomposed",
+    "日本",
+    "😀",
+    "star*",
+    "question?",
+    "back\\slash",
+    "plus+plus",
+    "and&and",
+    "semi;colon",
+    "quo'te",
+    'double"quote',
+    "back`tick",
+    "comma,comma",
+    "equal=equal",
+    "dollar$",
+    "~tilde",
+    "caret^",
+    "pipe|pipe",
+    "<angle>",
+    "tab\tin",
+    "at@",
+    "(paren)!",
+    "dot.dot. dot",
+    " leading",
+    "trailing ",
+    "l" * 232,
+]
+
+
+@pytest.mark.parametrize("kind", ["csv", "json"])
+def test_each_readable_name_is_loaded_under_its_exact_path(ingest: Ingest, kind: str) -> None:
+    def content(at: int) -> str:
+        rows = range(at + 1)
+        return "a,b\n" + f"{at},x\n" * len(rows) if kind == "csv" else f'{{"a": {at}}}\n' * len(rows)
+
+    suffixes = ["", "/part"]
+    names = [f"{name}{suffix}.{kind}" for name in NAMES for suffix in suffixes]
+    loaded = ingest(kind, {name: content(at) for at, name in enumerate(names)})
+    ran = loaded.load()
+    assert ran.errors == []
+    expected = {name: at + 1 for at, name in enumerate(names)}
+    assert loaded.counts() == expected
+    assert {name: known.records for name, known in loaded.files().items()} == expected
+    assert loaded.sql("SELECT count(*) FROM {table} WHERE _source_file IS NULL") == [(0,)]
+    assert loaded.load().message == "nothing new"
+
+
+def test_a_bad_file_is_blamed_by_its_exact_name(ingest: Ingest) -> None:
+    loaded = ingest("csv", {"good.csv": "a,b\n1,x\n"})
+    loaded.load()
+    names = [f"{name}.csv" for name in NAMES]
+    ran = loaded.load({name: "a,b\none,x\n" for name in names} | {"more.csv": "a,b\n2,y\n"})
+    assert {error.file for error in ran.errors} == set(names)
+    assert (ran.status, ran.files) == ("partial", 1)
+    assert loaded.load().message == "nothing new"
+
+
+def test_hidden_and_empty_files_are_skipped_with_the_reason_and_unreadable_names_fail(ingest: Ingest) -> None:
+    good = "a,b\n1,x\n"
+    loaded = ingest(
+        "csv",
+        {
+            "good.csv": good,
+            "_hidden.csv": good,
+            ".hidden.csv": good,
+            "_temporary/x.csv": good,
+            "_SUCCESS": "",
+            "empty.csv": "",
+            "at 12:30.csv": good,
+            "new\nline.csv": good,
+        },
+    )
+    ran = loaded.load()
+    assert {name: (known.status, known.reason) for name, known in loaded.files().items()} == {
+        "good.csv": ("SUCCESS", None),
+        "_hidden.csv": ("SKIPPED", "hidden file"),
+        ".hidden.csv": ("SKIPPED", "hidden file"),
+        "_temporary/x.csv": ("SKIPPED", "hidden folder _temporary"),
+        "_SUCCESS": ("SKIPPED", "job marker _SUCCESS"),
+        "empty.csv": ("SKIPPED", "empty file"),
+        "at 12:30.csv": ("FAILED", "the path has a colon in it, which Spark can not read: rename it"),
+        "new\nline.csv": ("FAILED", "the path has a newline in it, which Spark can not read: rename it"),
+    }
+    assert (ran.status, ran.files, ran.skipped) == ("partial", 1, 5)
+    assert set(ran.failed()) == {"at 12:30.csv", "new\nline.csv"}
+    again = loaded.load()
+    assert (again.status, again.message) == ("success", "nothing new")
+
+
+@pytest.mark.parametrize("name", ["quo'te", 'double"quote', "back`tick", "a.b", "two words", "ü", "semi;--", "UPPER"])
+def test_a_table_may_have_any_name(ingest: Ingest, name: str) -> None:
+    loaded = ingest("json", {"a.json": json.dumps({"a": 1})}, destination={"table": name})
+    assert loaded.load().errors == []
+    ran = loaded.load({"b.json": json.dumps({"a": 2, "n": 1}), "bad.json": '{"a": "x"}'})
+    assert (ran.status, ran.files) == ("partial", 1)
+    assert loaded.values("a") == [1, 2]
+
+
+def test_columns_may_have_any_name(ingest: Ingest) -> None:
+    names = ["quo'te", 'dou"ble', "back`tick", "a.b", "two words", "ü", "semi;--", "(x)", "%", "select", "tab\tx", "a,b", "back\\slash"]
+    loaded = ingest("json", {"a.json": json.dumps({"s": {"x": 1}})})
+    loaded.load()
+    ran = loaded.load({"b.json": json.dumps({**dict.fromkeys(names, 1), "s": dict.fromkeys(names, 2)})})
+    assert ran.errors == []
+    assert [row for row in loaded.rows(*names) if row[0]] == [tuple([1] * len(names))]
+    assert loaded.load({"c.json": json.dumps({"tab\tx": 2, "new\"": 3})}).errors == []
+    assert [row for row in loaded.rows("tab\tx", 'new"') if row[1]] == [(2, 3)]
