@@ -4,7 +4,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 MAKEFLAGS += --no-print-directory
 .DEFAULT_GOAL := help
-.PHONY: setup conda demo test check bench chaos lock clean help
+.PHONY: setup conda demo test check lint bench chaos lock clean help
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -69,15 +69,17 @@ $(VENV)/.jars: $(VENV)/.installed server/autoloader_server/spark/jars.py
 demo: setup ## See the whole idea at work on real flights
 	@$(BIN)/python examples/demo.py
 
-test: setup ## Run all tests
+test: setup lint ## Run all tests
 	@$(BIN)/python -m pytest
 
-check: setup ## The quick loop: format, lint, types, direction of imports, unit tests
+check: setup lint ## The quick loop: format, lint, types, direction of imports, unit tests
+	@$(BIN)/python -m pytest -q tests/unit
+
+lint: setup
 	@$(BIN)/ruff format --check --quiet . || { echo "check: run '$(BIN)/ruff format .'" >&2; exit 1; }
 	@$(BIN)/ruff check --quiet .
 	@$(BIN)/mypy --no-error-summary
 	@$(BIN)/lint-imports --no-logo > $(VENV)/lint-imports.log || { cat $(VENV)/lint-imports.log; exit 1; }
-	@$(BIN)/python -m pytest -q tests/unit
 
 bench: setup ## Measure the figures of the README, each against a peer (ONLY=ingest for one)
 	@$(BIN)/python -m benchmarks $(ONLY)

@@ -12,8 +12,7 @@ from dataclasses import asdict, dataclass
 
 @dataclass(frozen=True, slots=True)
 class Figure:
-    """One measured figure beside its peer. `ratio` is ours over the peer's; `reach` the ratio or amount to keep below
-    (`at_most`) or above (`at_least`)."""
+    """One measured figure beside its peer, and what it is to reach."""
 
     name: str
     ours: float
@@ -25,6 +24,7 @@ class Figure:
 
     @property
     def ratio(self) -> float:
+        """Ours over the peer's."""
         return self.ours / self.peer
 
 

@@ -29,7 +29,8 @@ class Place:
 
     @property
     def spark(self) -> SparkSession:
-        return self.client._link.spark_session(None, None)
+        """The session that the runs have, too."""
+        return self.client._link.spark_session(None, None)  # noqa: SLF001 - the floor is measured in the same session
 
     def table(self) -> str:
         """A name that no table has yet."""

@@ -22,7 +22,7 @@ from autoloader_sdk import Client, RunFailed
 from autoloader_server.spark.local import LocalSpark
 
 mpl.use("Agg")
-from matplotlib import pyplot as plt  # noqa: E402 - the backend comes first: there may be no screen
+from matplotlib import pyplot as plt  # the backend comes first: there may be no screen
 
 OUTPUT = Path(__file__).parents[1] / "demo-output"
 HOME = OUTPUT / "home"
@@ -41,9 +41,7 @@ def main() -> None:
     print(f"{DAYS_FIRST} files, {size / 2**20:.1f} MiB: {days[0][0]} … {days[DAYS_FIRST - 1][0]}")
 
     client = Client.local(HOME)
-    ingestion = client.ingestions.create(
-        name="flights", source=DATA, format="csv", destination="lake.bronze.flights"
-    )
+    ingestion = client.ingestions.create(name="flights", source=DATA, format="csv", destination="lake.bronze.flights")
     print(ingestion)
 
     title("2. Load them (the first run starts Spark)")
@@ -72,10 +70,12 @@ def main() -> None:
     table = ingestion.table()
     loaded = table.count()
     print(f"rows in lake.bronze.flights   {loaded:>9,}")
-    print(f"rows in the package itself    {len(flights):>9,}   {'the same' if loaded == len(flights) else 'NOT THE SAME'}")
+    verdict = "the same" if loaded == len(flights) else "NOT THE SAME"
+    print(f"rows in the package itself    {len(flights):>9,}   {verdict}")
     chart = draw(table.groupBy("carrier").agg({"dep_delay": "avg", "flight": "count"}).toPandas())
     print(f"\nchart: {chart}")
-    print(f"took {time.monotonic() - start:.0f} s; look around with: .venv/bin/autoloader --home {HOME} files flights --status FAILED")
+    print(f"took {time.monotonic() - start:.0f} s; look around with:")
+    print(f"  .venv/bin/autoloader --home {HOME.relative_to(OUTPUT.parent)} files flights --status FAILED")
     client.close()
     if loaded != len(flights):
         raise SystemExit(1)
@@ -91,7 +91,7 @@ def clean() -> None:
 
 def write_days() -> list[tuple[str, str]]:
     """A CSV text for each day, as (file name, content)."""
-    whole = flights.astype({name: "Int64" for name in flights.select_dtypes("float").columns})
+    whole = flights.astype(dict.fromkeys(flights.select_dtypes("float").columns, "Int64"))
     return [
         (f"{year}-{month:02}-{day:02}.csv", rows.to_csv(index=False))
         for (year, month, day), rows in whole.groupby(["year", "month", "day"])

@@ -1,11 +1,10 @@
-"""first tables
+"""First tables.
 
 Revision ID: 0001
 Revises:
 """
 
 import sqlalchemy as sa
-
 from alembic import op
 
 revision = "0001"
@@ -22,9 +21,7 @@ def upgrade() -> None:
         sa.Column("ingestion_id", sa.String(length=32), nullable=False),
         sa.Column("run_id", sa.String(length=36), nullable=False),
         sa.Column("generation", sa.Integer(), nullable=False),
-        sa.Column(
-            "status", sa.String(length=32), nullable=False, comment="OPEN, LANDED, BURNING, BURNED, HELD"
-        ),
+        sa.Column("status", sa.String(length=32), nullable=False, comment="OPEN, LANDED, BURNING, BURNED, HELD"),
         sa.Column("reason", sa.Text(), nullable=True, comment="why it is burned or held"),
         sa.Column("attempt", sa.Integer(), server_default="0", nullable=False),
         sa.Column("files", sa.BigInteger(), nullable=False),
@@ -53,6 +50,7 @@ def upgrade() -> None:
     with op.batch_alter_table("batches", schema=None) as batch_op:
         batch_op.create_index("ix_batches_ingestion_id_status", ["ingestion_id", "status"], unique=False)
         batch_op.create_index("ix_batches_run_id", ["run_id"], unique=False)
+        batch_op.create_index("ix_batches_table_uuid", ["table_uuid"], unique=False)
 
     op.create_table(
         "idempotency_keys",
@@ -72,12 +70,7 @@ def upgrade() -> None:
         sa.Column("status", sa.String(length=32), nullable=False),
         sa.Column("status_reason", sa.Text(), nullable=True),
         sa.Column("cluster_id", sa.String(length=255), nullable=True),
-        sa.Column(
-            "spec",
-            sa.JSON(),
-            nullable=False,
-            comment="the IngestionCreate as it was sent, without credentials",
-        ),
+        sa.Column("spec", sa.JSON(), nullable=False, comment="the IngestionCreate as it was sent, without credentials"),
         sa.Column("credentials", sa.LargeBinary(), nullable=True, comment="encrypted"),
         sa.Column("created_by", sa.String(length=255), nullable=True),
         sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
@@ -89,18 +82,11 @@ def upgrade() -> None:
             comment="a tombstone, until its batches are settled or burned",
         ),
         sa.Column(
-            "generation",
-            sa.Integer(),
-            server_default="0",
-            nullable=False,
-            comment="raised by clear, refresh, delete",
+            "generation", sa.Integer(), server_default="0", nullable=False, comment="raised by clear, refresh, delete"
         ),
         sa.Column("table_uuid", sa.String(length=36), nullable=True),
         sa.Column(
-            "last_snapshot_id",
-            sa.BigInteger(),
-            nullable=True,
-            comment="the last one that this ingestion published",
+            "last_snapshot_id", sa.BigInteger(), nullable=True, comment="the last one that this ingestion published"
         ),
         sa.Column("schema_version", sa.Integer(), server_default="1", nullable=False),
         sa.Column("last_run_id", sa.String(length=36), nullable=True),
@@ -125,18 +111,12 @@ def upgrade() -> None:
     )
     op.create_table(
         "processed_files",
-        sa.Column(
-            "id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=True, nullable=False
-        ),
+        sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=True, nullable=False),
         sa.Column("tenant_id", sa.String(length=64), server_default="default", nullable=False),
         sa.Column("ingestion_id", sa.String(length=32), nullable=False),
         sa.Column("path", sa.Text().with_variant(sa.Text(collation="C"), "postgresql"), nullable=False),
-        sa.Column(
-            "ordinal", sa.Integer(), server_default="1", nullable=False, comment="counts a path's versions"
-        ),
-        sa.Column(
-            "identity", sa.Text(), nullable=False, comment="the path's ETag, or size and modification time"
-        ),
+        sa.Column("ordinal", sa.Integer(), server_default="1", nullable=False, comment="counts a path's versions"),
+        sa.Column("identity", sa.Text(), nullable=False, comment="the path's ETag, or size and modification time"),
         sa.Column(
             "current",
             sa.Boolean(),
@@ -170,15 +150,11 @@ def upgrade() -> None:
     )
     with op.batch_alter_table("processed_files", schema=None) as batch_op:
         batch_op.create_index("ix_processed_files_batch_id", ["batch_id"], unique=False)
-        batch_op.create_index(
-            "ix_processed_files_ingestion_id_status", ["ingestion_id", "status"], unique=False
-        )
+        batch_op.create_index("ix_processed_files_ingestion_id_status", ["ingestion_id", "status"], unique=False)
 
     op.create_table(
         "run_errors",
-        sa.Column(
-            "id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=True, nullable=False
-        ),
+        sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=True, nullable=False),
         sa.Column("tenant_id", sa.String(length=64), server_default="default", nullable=False),
         sa.Column("run_id", sa.String(length=36), nullable=False),
         sa.Column("file", sa.Text(), nullable=True),
@@ -203,7 +179,7 @@ def upgrade() -> None:
         sa.Column("generation", sa.Integer(), server_default="0", nullable=False),
         sa.Column("cancel_requested", sa.Boolean(), server_default=sa.text("(false)"), nullable=False),
         sa.Column(
-            "retry_of", sa.String(length=36), nullable=True, comment="only that run's failed files are tried"
+            "retry_of", sa.String(length=36), nullable=True, comment="that run's failed files are tried once more"
         ),
         sa.Column("flow_run_id", sa.String(length=36), nullable=True),
         sa.Column("spark_job_id", sa.String(length=255), nullable=True),
@@ -217,25 +193,14 @@ def upgrade() -> None:
         sa.Column("bytes_written", sa.BigInteger(), server_default="0", nullable=False),
         sa.Column("error_count", sa.BigInteger(), server_default="0", nullable=False),
         sa.Column("columns_ignored", sa.BigInteger(), server_default="0", nullable=False),
-        sa.Column("step", sa.String(length=32), nullable=True, comment="what it is doing, for progress"),
+        sa.Column("step", sa.Text(), nullable=True, comment="what it is doing, for progress"),
         sa.Column("message", sa.Text(), nullable=True, comment="how it ended, in a sentence"),
         sa.Column(
-            "notes",
-            sa.JSON(),
-            server_default="[]",
-            nullable=False,
-            comment="what a person should know: sentences",
+            "notes", sa.JSON(), server_default="[]", nullable=False, comment="what a person should know: sentences"
         ),
         sa.Column("lease_token", sa.String(length=36), nullable=True),
-        sa.Column(
-            "lease_owner",
-            sa.JSON(),
-            nullable=True,
-            comment="host, boot id, pid namespace, pid, process start",
-        ),
-        sa.Column(
-            "lease_expires_at", sa.Float(), nullable=True, comment="epoch seconds by the database's clock"
-        ),
+        sa.Column("lease_owner", sa.JSON(), nullable=True, comment="host, boot id, pid namespace, pid, process start"),
+        sa.Column("lease_expires_at", sa.Float(), nullable=True, comment="epoch seconds by the database's clock"),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_runs")),
     )
     with op.batch_alter_table("runs", schema=None) as batch_op:
@@ -251,9 +216,7 @@ def upgrade() -> None:
 
     op.create_table(
         "schema_versions",
-        sa.Column(
-            "id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=True, nullable=False
-        ),
+        sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=True, nullable=False),
         sa.Column("tenant_id", sa.String(length=64), server_default="default", nullable=False),
         sa.Column("ingestion_id", sa.String(length=32), nullable=False),
         sa.Column("version", sa.Integer(), nullable=False),
@@ -271,9 +234,7 @@ def downgrade() -> None:
     op.drop_table("schema_versions")
     with op.batch_alter_table("runs", schema=None) as batch_op:
         batch_op.drop_index(
-            "uq_runs_queued",
-            sqlite_where=sa.text("status = 'queued'"),
-            postgresql_where=sa.text("status = 'queued'"),
+            "uq_runs_queued", sqlite_where=sa.text("status = 'queued'"), postgresql_where=sa.text("status = 'queued'")
         )
         batch_op.drop_index("ix_runs_status")
         batch_op.drop_index("ix_runs_ingestion_id_created_at")
@@ -296,6 +257,7 @@ def downgrade() -> None:
     op.drop_table("ingestions")
     op.drop_table("idempotency_keys")
     with op.batch_alter_table("batches", schema=None) as batch_op:
+        batch_op.drop_index("ix_batches_table_uuid")
         batch_op.drop_index("ix_batches_run_id")
         batch_op.drop_index("ix_batches_ingestion_id_status")
 

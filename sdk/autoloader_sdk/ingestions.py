@@ -115,9 +115,7 @@ class Ingestion(Resource[L]):
     @stream
     def files(self, *, status: str | None = None, path: str | None = None) -> Stream[File]:
         """Each file that the service knows of, with what became of it; `status` as in `File`, in any case."""
-        params = {
-            key: value for key, value in (("status", status and status.upper()), ("path", path)) if value
-        }
+        params = {key: value for key, value in (("status", status and status.upper()), ("path", path)) if value}
         request: Request | None = Request("GET", f"{self._path}/files", params)
         while request is not None:
             reply = yield request
@@ -153,9 +151,7 @@ class Ingestion(Resource[L]):
             "quality": shorthand.whole(quality),
             "alert_recipients": alert_recipients,
         }
-        body = shorthand.checked(
-            IngestionUpdate, {key: value for key, value in given.items() if value is not None}
-        )
+        body = shorthand.checked(IngestionUpdate, {key: value for key, value in given.items() if value is not None})
         return self._take((yield Request("PUT", self._path, body=body)))
 
     @call
@@ -287,9 +283,7 @@ class Ingestions(Resource[L]):
         return (yield from self._by_name(id_or_name))
 
     @call
-    def list(
-        self, *, status: str | None = None, source_type: str | None = None
-    ) -> Call[Listing[Ingestion[L]]]:
+    def list(self, *, status: str | None = None, source_type: str | None = None) -> Call[Listing[Ingestion[L]]]:
         """All of them, or those of one status or source type."""
         return (yield from self._list({"status": status, "source_type": source_type}))
 
@@ -338,8 +332,5 @@ def _differences(body: Mapping[str, Any], there: IngestionData) -> Listing[str]:
         "destination": ("catalog", "database", "table"),
     }
     return Listing(
-        f"{part}.{key}"
-        for part, names in keys.items()
-        for key in names
-        if body[part].get(key) != has[part].get(key)
+        f"{part}.{key}" for part, names in keys.items() for key in names if body[part].get(key) != has[part].get(key)
     )

@@ -101,9 +101,7 @@ class Embedded:
 
 class _LocalSync(SyncTransport):
     def __init__(self, embedded: Embedded) -> None:
-        super().__init__(
-            Address(_ADDRESS, None, timeout=None), PlainASGI(embedded.service.app, embedded.thread)
-        )
+        super().__init__(Address(_ADDRESS, None, timeout=None), PlainASGI(embedded.service.app, embedded.thread))
         self._embedded = embedded
 
     def spark_session(self, cluster_id: str | None, url: str | None) -> SparkSession:  # noqa: ARG002

@@ -98,9 +98,7 @@ class Run(Resource[L]):
     @property
     def done(self) -> bool:
         """Whether it has ended, well or badly."""
-        return self.status in FINISHED or (
-            self.ended_at is not None and self.status not in {"queued", "running"}
-        )
+        return self.status in FINISHED or (self.ended_at is not None and self.status not in {"queued", "running"})
 
     @property
     def ok(self) -> bool:

@@ -28,9 +28,7 @@ def source(given: Short | os.PathLike[str]) -> dict[str, Any]:
         path, pattern = _split_pattern(os.fspath(given))  # type: ignore[arg-type]
         kind = source_type(path)
         if kind is None:
-            raise _invalid(
-                "source.path", f"unknown scheme '{path.split('://')[0]}://'; known: s3, gs, abfss, file"
-            )
+            raise _invalid("source.path", f"unknown scheme '{path.split('://')[0]}://'; known: s3, gs, abfss, file")
         body = {"type": kind, "path": path} | ({"file_pattern": pattern} if pattern else {})
     folder = body.get("path")
     if body.get("type") == "local" and isinstance(folder, (str, os.PathLike)):

@@ -19,9 +19,7 @@ def session(url: str | None) -> SparkSession:
         MissingExtra: pyspark is not installed.
     """
     if not url:
-        raise AutoloaderError(
-            "the service names no Spark Connect address (spark_connect_url) for this cluster"
-        )
+        raise AutoloaderError("the service names no Spark Connect address (spark_connect_url) for this cluster")
     try:
         from pyspark.sql.connect.session import SparkSession as ConnectSession
     except ImportError as missing:

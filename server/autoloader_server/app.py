@@ -53,8 +53,6 @@ def serve(settings: Settings) -> None:
     service = Service.open(settings)
     try:
         # Our own logging stays: uvicorn's would print past the redactor.
-        uvicorn.run(
-            create_app(service), host=settings.host, port=settings.port, log_config=None, server_header=False
-        )
+        uvicorn.run(create_app(service), host=settings.host, port=settings.port, log_config=None, server_header=False)
     finally:
         service.close()

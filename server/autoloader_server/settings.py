@@ -58,16 +58,10 @@ class ClusterSettings(BaseModel):
             return self.url
         kind, _, place = self.token.partition(":")
         try:
-            token = (
-                os.environ[place]
-                if kind == "env"
-                else Path(place).expanduser().read_text(encoding="utf-8").strip()
-            )
+            token = os.environ[place] if kind == "env" else Path(place).expanduser().read_text(encoding="utf-8").strip()
         except (KeyError, OSError):
             named = f"the environment variable {place}" if kind == "env" else f"the file {place}"
-            raise ValueError(
-                f"cluster {self.id!r}: its token should be in {named}, which cannot be read"
-            ) from None
+            raise ValueError(f"cluster {self.id!r}: its token should be in {named}, which cannot be read") from None
         separator = "" if self.url.endswith((";", "/;")) else ";" if "/;" in self.url else "/;"
         return f"{self.url.rstrip('/') if separator == '/;' else self.url}{separator}token={token}"
 
@@ -90,22 +84,16 @@ class Settings(BaseSettings):
     spark_remote: SecretStr | None = Field(
         default=None, description="a Spark Connect server (sc://…) to use instead of the local one"
     )
-    spark_idle_seconds: int = Field(
-        default=600, ge=0, description="the local Spark stops after so long unused"
-    )
+    spark_idle_seconds: int = Field(default=600, ge=0, description="the local Spark stops after so long unused")
     host: str = "127.0.0.1"
     port: int = Field(default=8000, ge=0, le=65535)
 
     secrets_key: SecretStr | None = Field(
         default=None, description="encrypts credentials; several, newest first, parted by commas"
     )
-    secrets_key_file: Path | None = Field(
-        default=None, description="where the key is kept: <home>/secrets.key"
-    )
+    secrets_key_file: Path | None = Field(default=None, description="where the key is kept: <home>/secrets.key")
 
-    lease_seconds: int = Field(
-        default=60, ge=3, description="a worker is taken for dead after so long in silence"
-    )
+    lease_seconds: int = Field(default=60, ge=3, description="a worker is taken for dead after so long in silence")
     lease_renew_seconds: int = Field(default=15, ge=1)
     max_files_per_batch: int = Field(default=10_000, ge=1)
     max_bytes_per_batch: ByteSize = Field(default=ByteSize(10 * 2**30), ge=1)
@@ -124,9 +112,7 @@ class Settings(BaseSettings):
     prefect_max_task_retries: int = Field(default=3, ge=0)
     high_memory_threshold_gb: float = Field(default=10, gt=0)
 
-    clusters: list[ClusterSettings] = Field(
-        default_factory=list, description="clusters besides the local one"
-    )
+    clusters: list[ClusterSettings] = Field(default_factory=list, description="clusters besides the local one")
 
     origins: dict[str, str] = Field(default_factory=dict, exclude=True, repr=False)
 
@@ -173,9 +159,7 @@ class Settings(BaseSettings):
         if "prefect_mode" not in self.origins and "prefect_api_url" in self.origins:
             self.prefect_mode = "on"
         if self.lease_renew_seconds * 2 > self.lease_seconds:
-            raise ValueError(
-                "lease_renew_seconds must be at most half of lease_seconds, or one hiccup loses the lease"
-            )
+            raise ValueError("lease_renew_seconds must be at most half of lease_seconds, or one hiccup loses the lease")
         ids = [cluster.id for cluster in self.clusters]
         twice = sorted({name for name in ids if ids.count(name) > 1} | ({LOCAL_CLUSTER} & set(ids)))
         if twice:

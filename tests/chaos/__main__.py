@@ -57,9 +57,7 @@ def _round(world: World, victim: str, point: str) -> int:
 
 
 @click.command()
-@click.option(
-    "--kills", default=20, show_default=True, type=click.IntRange(min=1), help="How many, at least."
-)
+@click.option("--kills", default=20, show_default=True, type=click.IntRange(min=1), help="How many, at least.")
 @click.option("--seed", default=1, show_default=True, help="Another seed is another order of moments.")
 def main(kills: int, seed: int) -> None:
     """Kill loads, and count the rows. Exit code 1 where anything is wrong with them or with the ledger."""
@@ -94,9 +92,7 @@ def main(kills: int, seed: int) -> None:
             lake.close()
             LocalSpark(home).stop()
     click.echo(f"{number} tables, {reads} reads while they were loaded, {len(total.faults)} faults", err=True)
-    click.echo(
-        f"kills {done}, lost {total.lost}, doubled {total.doubled}, partial reads {total.partial_reads}"
-    )
+    click.echo(f"kills {done}, lost {total.lost}, doubled {total.doubled}, partial reads {total.partial_reads}")
     sys.exit(0 if total.good and reads else 1)
 
 

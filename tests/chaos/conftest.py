@@ -36,9 +36,7 @@ def make_world(lake: SparkSessions, home: Path, tmp_path: Path) -> Iterator[Make
     def make(format_: str = "json", seed: int = 0) -> World:
         folder = tmp_path / f"world-{len(made)}"
         name = f"{tmp_path.parent.name}_{tmp_path.name}_{len(made)}"
-        world = World(
-            lake, home, folder, "".join(c if c.isalnum() else "_" for c in name), format_=format_, seed=seed
-        )
+        world = World(lake, home, folder, "".join(c if c.isalnum() else "_" for c in name), format_=format_, seed=seed)
         made.append(world)
         return world
 

@@ -45,7 +45,7 @@ class Reader:
             raise self._fault
 
     def partial(self, counts: Mapping[str, int]) -> list[str]:
-        """What should not have been seen: `counts` are each good file's rows. For when the reading has ended."""
+        """What should not have been seen: `counts` are each good file's rows. For after the reading."""
         found = [
             f"{path}: {seen} of {counts.get(path, 0)} rows were seen"
             for path, sizes in self._seen.items()
@@ -80,7 +80,7 @@ class Reader:
             if not session.catalog.tableExists(self._table.quoted):
                 return before
             rows = session.sql(
-                f"SELECT _source_file AS path, count(*) AS seen FROM {self._table.quoted} GROUP BY _source_file"
+                f"SELECT _source_file AS path, count(*) AS seen FROM {self._table.quoted} GROUP BY 1"
             ).collect()
         self.reads += 1
         for row in rows:

@@ -7,9 +7,7 @@ from tests.chaos.world import World
 from autoloader_server.db.tables import runs
 from autoloader_server.engine.killpoints import POINTS
 
-BURNING = frozenset(
-    {"stage_failed", "burning", "burn_branch_created", "burn_staged", "burned", "burn_recorded"}
-)
+BURNING = frozenset({"stage_failed", "burning", "burn_branch_created", "burn_staged", "burned", "burn_recorded"})
 SETTLING = frozenset({"settle_waited", "taken_over", "settle_found"})
 # Between the claim and the record, and in the burning: here a batch is unfinished.
 UNFINISHED = frozenset(POINTS[POINTS.index("claimed") : POINTS.index("recorded")]) | BURNING

@@ -45,8 +45,7 @@ def test_every_place_in_the_engine_that_can_be_killed_is_a_known_point() -> None
         for file in engine.rglob("*.py")
         for call in ast.walk(ast.parse(file.read_text(encoding="utf-8")))
         if isinstance(call, ast.Call)
-        and (call.func.attr if isinstance(call.func, ast.Attribute) else getattr(call.func, "id", None))
-        == "reach"
+        and (call.func.attr if isinstance(call.func, ast.Attribute) else getattr(call.func, "id", None)) == "reach"
         and call.args
         and isinstance(call.args[0], ast.Constant)
     }

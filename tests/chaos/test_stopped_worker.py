@@ -56,9 +56,7 @@ def test_two_workers_that_publish_the_same_snapshot_publish_it_once(make_world: 
 
 
 @pytest.mark.parametrize("point", ["claimed", "publishing", "published"])
-def test_a_worker_that_sleeps_while_the_ingestion_is_cleared_does_no_harm(
-    point: str, make_world: MakeWorld
-) -> None:
+def test_a_worker_that_sleeps_while_the_ingestion_is_cleared_does_no_harm(point: str, make_world: MakeWorld) -> None:
     world = make_world()
     world.source.add(3)
     with world.reader():

@@ -11,7 +11,7 @@ _LOOK_SECONDS = 0.02
 
 
 def until(look: Callable[[], T], what: str, seconds: float = 60) -> T:
-    """The first true answer of `look`. Raises AssertionError, which names `what`, where there is none in time."""
+    """The first true answer of `look`. AssertionError, which names `what`, where none comes in time."""
     deadline = time.monotonic() + seconds
     while not (found := look()):
         if time.monotonic() > deadline:

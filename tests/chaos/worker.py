@@ -1,7 +1,8 @@
 """A worker as a process of its own: asks for one run of an ingestion and carries it out.
 
-`python -m tests.chaos.worker HOME DATABASE_URL INGESTION_ID LEASE_SECONDS`; where it is to be killed, `AUTOLOADER_KILL_AT` says. Its
-exit code tells how its run ended (`EXIT_CODES`), its last line on stdout is the run as JSON.
+`python -m tests.chaos.worker HOME DATABASE_URL INGESTION_ID LEASE_SECONDS`; `AUTOLOADER_KILL_AT`
+says where it is to be killed. Its exit code tells how its run ended (`EXIT_CODES`), its last line on stdout is
+the run as JSON.
 """
 
 from __future__ import annotations
@@ -30,8 +31,8 @@ _ROOT = Path(__file__).parents[2]
 _RUN_SECONDS = 150.0
 # Short, so that a lease ends while a test waits.
 _LEASE_SECONDS = 3
-# Of a worker that is to be stopped at a point: were its thread just renewing its lease then, it would sleep with the
-# ledger's write lock, as SQLite has it. The test ends this lease itself.
+# Of a worker that is to be stopped at a point: were its thread just renewing its lease then, it would
+# sleep with the ledger's write lock, as SQLite has it. The test ends this lease itself.
 LONG_LEASE_SECONDS = 600
 
 
@@ -45,7 +46,7 @@ def settings(home: Path, database_url: str, lease_seconds: int = _LEASE_SECONDS)
 
 
 def carry_out(service: Service, ingestion_id: str) -> dict[str, Any]:
-    """Ask for a run, carry it out in this process, and wait until its threads have ended too; the run as it ended."""
+    """Ask for a run, carry it out in this process until its threads have ended; the run then."""
     run_id = runs.request(service, ingestion_id).run_id
     assert run_id is not None
     until(

@@ -54,7 +54,7 @@ class Verdict:
 
 
 def open_lake(home: Path) -> SparkSessions:
-    """The session by which tests look at tables, on a catalog that is there: Iceberg makes its database at first use."""
+    """The session by which tests look at tables, on a catalog that is there: its first use makes it."""
     lake = SparkSessions(home)
     lake.session().sql("SHOW NAMESPACES IN lake").collect()
     return lake
@@ -63,7 +63,7 @@ def open_lake(home: Path) -> SparkSessions:
 class World:
     """One ingestion, driven by worker processes that are killed and by runs that finish their work.
 
-    `lake` is the session by which the tests themselves look at tables; all worlds of a `home` share one Spark server.
+    `lake` is the session by which tests look at tables; all worlds of a `home` share one Spark server.
     """
 
     def __init__(
@@ -134,7 +134,7 @@ class World:
         assert code == -signal.SIGKILL, f"the worker was not killed at {point}, exit {code}:\n{worker.said()}"
 
     def stop_at(self, point: str) -> Worker:
-        """A worker gets to `point`, and sleeps there until it is woken. Its leases last until `end_leases`."""
+        """A worker gets to `point`, and sleeps until it is woken. Its leases last until `end_leases`."""
         worker = self.start(f"{point}=stop")
         worker.wait_until_stopped()
         return worker
@@ -207,9 +207,7 @@ class World:
             files = connection.execute(
                 select(processed_files).where(processed_files.c.ingestion_id == self.ingestion_id)
             ).all()
-            its_batches = connection.execute(
-                select(batches).where(batches.c.ingestion_id == self.ingestion_id)
-            ).all()
+            its_batches = connection.execute(select(batches).where(batches.c.ingestion_id == self.ingestion_id)).all()
             its_runs = connection.execute(select(runs).where(runs.c.ingestion_id == self.ingestion_id)).all()
         verdict.faults += [
             *self._wrong_files(files, found),
@@ -255,9 +253,7 @@ class World:
             if row.status == ledger.SUCCESS and row.records not in (None, in_table[path]):
                 yield f"{path} has {row.records} rows in the ledger, {in_table[path]} in the table"
 
-    def _wrong_batches(
-        self, its_batches: Sequence[Any], found: Counter[tuple[str, Content]]
-    ) -> Iterator[str]:
+    def _wrong_batches(self, its_batches: Sequence[Any], found: Counter[tuple[str, Content]]) -> Iterator[str]:
         """Each landed batch is one commit on main, and each commit with rows is a landed batch."""
         line = {snapshot.id: snapshot for snapshot in self.table.ancestors()}
         for row in its_batches:

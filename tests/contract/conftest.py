@@ -106,6 +106,4 @@ def going(service: Service, ingestion: str, add_run: Callable[..., str]) -> Iter
     )
     yield run_id
     with service.database.write() as connection:
-        connection.execute(
-            runs.update().where(runs.c.status.in_(("running", "queued"))).values(status="cancelled")
-        )
+        connection.execute(runs.update().where(runs.c.status.in_(("running", "queued"))).values(status="cancelled"))

@@ -83,9 +83,7 @@ def test_files_are_filtered_by_status_in_any_case(http: httpx.Client, path: str,
     assert "did you mean FAILED?" in wrong.json()["detail"][0]["msg"]
 
 
-def test_files_are_filtered_by_path_folder_or_name(
-    http: httpx.Client, path: str, add_files: AddFiles
-) -> None:
+def test_files_are_filtered_by_path_folder_or_name(http: httpx.Client, path: str, add_files: AddFiles) -> None:
     add_files("/d/x%/a.csv", "/d/x%/b.csv", "/d/xy/a.csv", "/d/x%.csv", "/e/xa.csv")
     assert shown(http.get(f"{path}/files", params={"path": "/d/x%"})) == ["/d/x%/a.csv", "/d/x%/b.csv"]
     assert shown(http.get(f"{path}/files", params={"path": "a.csv"})) == ["/d/x%/a.csv", "/d/xy/a.csv"]
@@ -104,9 +102,7 @@ def test_following_the_link_header_shows_each_version_once_in_order_of_bytes(
         answer = http.get(url)
         seen += [(file["path"], file["ordinal"]) for file in answer.json()]
         url = answer.links.get("next", {}).get("url", "")
-    assert seen == sorted(
-        [*((name, 1) for name in names), ("/d/z", 2)], key=lambda key: (key[0].encode(), key[1])
-    )
+    assert seen == sorted([*((name, 1) for name in names), ("/d/z", 2)], key=lambda key: (key[0].encode(), key[1]))
 
 
 def test_clear_forgets_the_files_and_says_how_many(

@@ -177,9 +177,7 @@ def test_a_plain_ingestion_has_no_warnings(http: httpx.Client, body: Body) -> No
 SECRET = "wJalrXUtnFEMI/K7MDENG+bPx"
 
 
-def test_credentials_are_never_sent_back_and_lie_encrypted(
-    http: httpx.Client, service: Service, body: Body
-) -> None:
+def test_credentials_are_never_sent_back_and_lie_encrypted(http: httpx.Client, service: Service, body: Body) -> None:
     sent = changed(body, "source.credentials", {"user": "someone-special", "password": SECRET})
     answer = http.post(PATH, json=sent)
     assert answer.json()["source"]["credentials"] == {"user": "***", "password": "***"}
@@ -198,9 +196,7 @@ def test_credentials_are_never_sent_back_and_lie_encrypted(
     "spoil",
     [
         lambda body: body["source"]["credentials"].update({"pasword": [SECRET]}) or body | {"nmae": SECRET},
-        lambda body: changed(
-            body, "source", {"type": "local", "path": SECRET, "credentials": {"password": SECRET}}
-        ),
+        lambda body: changed(body, "source", {"type": "local", "path": SECRET, "credentials": {"password": SECRET}}),
         lambda body: changed(body, "source.credentials", SECRET),
         lambda body: changed(body, "format", {"type": "csv", "password": SECRET}),
     ],
@@ -279,9 +275,7 @@ def test_put_changes_what_was_given_and_nothing_else(http: httpx.Client, ingesti
         ({"name": "other"}, "name"),
     ],
 )
-def test_put_refuses_what_it_cannot_change(
-    http: httpx.Client, ingestion: str, sent: Body, field: str
-) -> None:
+def test_put_refuses_what_it_cannot_change(http: httpx.Client, ingestion: str, sent: Body, field: str) -> None:
     before = http.get(f"{PATH}/{ingestion}").json()
     assert fields_at_fault(http.put(f"{PATH}/{ingestion}", json=sent)) == [field]
     assert http.get(f"{PATH}/{ingestion}").json() == before
@@ -312,9 +306,7 @@ def test_delete_answers_204_and_keeps_the_run_history(
     assert tombstone.generation == 1, "work of an older generation must be burned"
 
 
-def test_delete_ends_what_waits_and_asks_what_goes_to_stop(
-    http: httpx.Client, ingestion: str, going: str
-) -> None:
+def test_delete_ends_what_waits_and_asks_what_goes_to_stop(http: httpx.Client, ingestion: str, going: str) -> None:
     waiting = http.post(f"{PATH}/{ingestion}/run").json()["run_id"]
     http.delete(f"{PATH}/{ingestion}")
     assert http.get(f"{PATH}/{ingestion}/runs/{waiting}").json()["status"] == "cancelled"
@@ -324,9 +316,7 @@ def test_delete_ends_what_waits_and_asks_what_goes_to_stop(
 def test_a_table_that_another_ingestion_loads_into_is_not_dropped(
     http: httpx.Client, ingestion: str, body: Body
 ) -> None:
-    other = http.post(PATH, json=changed(body, "destination.table", "ORDERS") | {"name": "other"}).json()[
-        "id"
-    ]
+    other = http.post(PATH, json=changed(body, "destination.table", "ORDERS") | {"name": "other"}).json()["id"]
     answer = http.delete(f"{PATH}/{ingestion}", params={"delete_table": True})
     assert answer.status_code == 409
     assert other in answer.json()["detail"]
@@ -358,9 +348,7 @@ def test_an_unknown_ingestion_is_404_with_not_found(http: httpx.Client, method: 
     assert "not found" in answer.json()["detail"]
 
 
-def test_names_may_be_there_twice_unless_asked_otherwise(
-    http: httpx.Client, ingestion: str, body: Body
-) -> None:
+def test_names_may_be_there_twice_unless_asked_otherwise(http: httpx.Client, ingestion: str, body: Body) -> None:
     answer = http.post(PATH, json=body, params={"unique_name": True})
     assert answer.status_code == 409
     assert ingestion in answer.json()["detail"]
@@ -376,9 +364,7 @@ def test_awkward_names_are_kept_as_they_are(http: httpx.Client, body: Body, name
     assert made.json()["destination"]["table"] == name
 
 
-def test_a_folder_that_does_not_exist_yet_can_be_configured(
-    http: httpx.Client, body: Body, tmp_path: Path
-) -> None:
+def test_a_folder_that_does_not_exist_yet_can_be_configured(http: httpx.Client, body: Body, tmp_path: Path) -> None:
     assert http.post(PATH, json=changed(body, "source.path", str(tmp_path / "later"))).status_code == 201
 
 

@@ -119,9 +119,7 @@ def test_history_is_newest_first_within_days_and_limit(
     assert [run["id"] for run in http.get(f"{path}/runs", params={"limit": 2}).json()] == made[:2]
 
 
-@pytest.mark.parametrize(
-    "params", [{"days": 0}, {"limit": 0}, {"limit": 1001}, {"days": "x"}, {"cursor": "x"}]
-)
+@pytest.mark.parametrize("params", [{"days": 0}, {"limit": 0}, {"limit": 1001}, {"days": "x"}, {"cursor": "x"}])
 def test_wrong_paging_is_422(http: httpx.Client, path: str, params: dict[str, Any]) -> None:
     assert http.get(f"{path}/runs", params=params).status_code == 422
 
@@ -159,9 +157,7 @@ def test_a_run_that_goes_on_cannot_be_retried(http: httpx.Client, path: str, goi
     assert "running" in answer.json()["detail"]
 
 
-def test_cancel_ends_a_waiting_run_now_and_asks_a_going_one(
-    http: httpx.Client, path: str, going: str
-) -> None:
+def test_cancel_ends_a_waiting_run_now_and_asks_a_going_one(http: httpx.Client, path: str, going: str) -> None:
     waiting = http.post(f"{path}/run").json()["run_id"]
     ended = http.post(f"{path}/runs/{waiting}/cancel")
     assert ended.status_code == 202
@@ -204,9 +200,7 @@ def test_a_run_over_an_empty_folder_is_a_success_with_zeros_and_says_so(
     assert not service.spark.started
 
 
-def test_the_first_success_makes_a_draft_active_and_is_told_in_the_metadata(
-    http: httpx.Client, path: str
-) -> None:
+def test_the_first_success_makes_a_draft_active_and_is_told_in_the_metadata(http: httpx.Client, path: str) -> None:
     run_id = finished(http, path, http.post(f"{path}/run").json()["run_id"])["id"]
     made = http.get(path).json()
     assert made["status"] == "active"
@@ -214,9 +208,7 @@ def test_the_first_success_makes_a_draft_active_and_is_told_in_the_metadata(
     assert datetime.fromisoformat(made["metadata"]["last_run_time"]).utcoffset() == timedelta(0)
 
 
-def test_a_folder_that_is_not_there_fails_the_run_and_names_it(
-    http: httpx.Client, path: str, folder: Path
-) -> None:
+def test_a_folder_that_is_not_there_fails_the_run_and_names_it(http: httpx.Client, path: str, folder: Path) -> None:
     folder.rmdir()
     run = finished(http, path, http.post(f"{path}/run").json()["run_id"])
     assert run["status"] == "failed"
@@ -226,9 +218,7 @@ def test_a_folder_that_is_not_there_fails_the_run_and_names_it(
 
 def test_every_run_of_a_burst_ends_and_no_two_were_done_at_once(http: httpx.Client, path: str) -> None:
     ids = {http.post(f"{path}/run").json()["run_id"] for _ in range(20)}
-    spans = sorted(
-        (run["started_at"], run["ended_at"]) for run in (finished(http, path, each) for each in ids)
-    )
+    spans = sorted((run["started_at"], run["ended_at"]) for run in (finished(http, path, each) for each in ids))
     assert all(before[1] <= after[0] for before, after in pairwise(spans))
 
 

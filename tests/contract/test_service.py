@@ -114,9 +114,7 @@ def test_a_fault_of_ours_is_500_with_the_request_id_of_its_log_and_no_secret(
 # Who may call.
 
 
-@pytest.mark.parametrize(
-    "host", ["evil.example", "127.0.0.1.evil.example", "localhost@evil.example", "0.0.0.0", ""]
-)
+@pytest.mark.parametrize("host", ["evil.example", "127.0.0.1.evil.example", "localhost@evil.example", "0.0.0.0", ""])
 def test_another_host_name_is_refused(http: httpx.Client, host: str) -> None:
     answer = http.get(PATH, headers={"Host": host})
     assert answer.status_code == 403
@@ -203,9 +201,7 @@ def test_keys_are_forgotten_after_a_day(http: httpx.Client, service: Service, bo
         http.post(PATH, json=body, headers={"Idempotency-Key": key})
     with service.database.write() as connection:
         before = datetime.now(UTC) - timedelta(hours=25)
-        connection.execute(
-            update(idempotency_keys).where(idempotency_keys.c.key == "old").values(created_at=before)
-        )
+        connection.execute(update(idempotency_keys).where(idempotency_keys.c.key == "old").values(created_at=before))
     forget_old_keys(service.database)
     with service.database.read() as connection:
         assert connection.execute(select(idempotency_keys.c.key)).scalars().all() == ["new"]
@@ -230,9 +226,7 @@ def test_the_local_cluster_is_always_there(http: httpx.Client) -> None:
     assert http.get(f"{API}/clusters/local").json() == cluster
 
 
-def test_configured_clusters_are_shown_without_their_token(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_configured_clusters_are_shown_without_their_token(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("THE_TOKEN", "a-very-secret-token")
     cluster: dict[str, Any] = {
         "id": "big",
@@ -271,9 +265,7 @@ def test_an_ingestion_without_changes_has_no_schema_versions(http: httpx.Client,
     assert http.get(f"{path}/2").status_code == 404
 
 
-def test_schema_versions_carry_both_sets_of_names(
-    http: httpx.Client, service: Service, ingestion: str
-) -> None:
+def test_schema_versions_carry_both_sets_of_names(http: httpx.Client, service: Service, ingestion: str) -> None:
     change = {"change_type": "NEW_COLUMN", "column_name": "b", "old_type": None, "new_type": "string"}
     schema = {"type": "struct", "fields": []}
     row = {

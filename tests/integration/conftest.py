@@ -16,12 +16,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.integration.ingesting import Content, Ingestion
 
 from autoloader_server.service import Service
 from autoloader_server.settings import Settings
 from autoloader_server.spark.local import LocalSpark
 from autoloader_server.spark.sessions import SparkSessions
-from tests.integration.ingesting import Content, Ingestion
 
 Ingest = Callable[..., Ingestion]
 

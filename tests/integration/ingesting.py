@@ -148,9 +148,7 @@ class Ingestion:
     def versions(self) -> list[Any]:
         with self.service.database.read() as connection:
             return list(
-                connection.execute(
-                    select(schema_versions).where(schema_versions.c.ingestion_id == self.id)
-                ).all()
+                connection.execute(select(schema_versions).where(schema_versions.c.ingestion_id == self.id)).all()
             )
 
     def sql(self, statement: str) -> list[tuple[Any, ...]]:

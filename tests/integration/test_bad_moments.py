@@ -14,15 +14,15 @@ from pathlib import Path
 
 import psutil
 import pytest
+from tests.chaos.waiting import until
+from tests.integration.conftest import Ingest
+from tests.integration.ingesting import Ingestion, Ran
+from tests.integration.test_load_parquet import parquet
 
 from autoloader_server.service import Service
 from autoloader_server.services import runs as run_service
 from autoloader_server.settings import Settings
 from autoloader_server.spark.sessions import SparkSessions
-from tests.chaos.waiting import until
-from tests.integration.conftest import Ingest
-from tests.integration.ingesting import Ingestion, Ran
-from tests.integration.test_load_parquet import parquet
 
 GOOD = "a,b\n1,x\n2,y\n"
 # A script that runs an ingestion by the embedded client and waits for it: home, ledger, ingestion.
@@ -33,6 +33,8 @@ client = Client.local(home=sys.argv[1], database_url=sys.argv[2])
 run = client.ingestions.get(sys.argv[3]).run()
 print(run.wait(timeout=150).status)
 """
+
+
 def script(loaded: Ingestion, point: str) -> subprocess.Popen[str]:
     """The script in a process group of its own, which stops itself (SIGSTOP) when its load gets to `point`."""
     service = loaded.service
@@ -65,7 +67,9 @@ def stopped_at(loaded: Ingestion, point: str) -> Iterator[subprocess.Popen[str]]
 @pytest.mark.parametrize("kind", ["csv", "json"])
 def test_files_that_vanish_or_change_while_they_are_loaded(ingest: Ingest, point: str, kind: str) -> None:
     def content(*values: int) -> str:
-        return "a\n" + "".join(f"{v}\n" for v in values) if kind == "csv" else "".join(f'{{"a": {v}}}\n' for v in values)
+        return (
+            "a\n" + "".join(f"{v}\n" for v in values) if kind == "csv" else "".join(f'{{"a": {v}}}\n' for v in values)
+        )
 
     loaded = ingest(kind, {"stays": content(1, 2), "goes": content(3), "changes": content(4, 5)})
     gone = loaded.folder / "goes"

@@ -66,9 +66,7 @@ def orders(tmp_path: Path) -> Path:
     return folder
 
 
-def test_files_become_a_table_and_only_new_ones_are_loaded_again(
-    client: Client, orders: Path, namespace: str
-) -> None:
+def test_files_become_a_table_and_only_new_ones_are_loaded_again(client: Client, orders: Path, namespace: str) -> None:
     ingestion = client.ingestions.create(
         name="orders", source=orders, format="csv", destination=f"lake.{namespace}.orders"
     )
@@ -87,9 +85,7 @@ def test_files_become_a_table_and_only_new_ones_are_loaded_again(
     late = ingestion.run()
     late.wait()
     assert (late.metrics.files_processed, late.metrics.records_ingested) == (1, 1)
-    assert {file.path: file.status for file in ingestion.files()} == {
-        str(path): "SUCCESS" for path in orders.iterdir()
-    }
+    assert {file.path: file.status for file in ingestion.files()} == {str(path): "SUCCESS" for path in orders.iterdir()}
     assert [each.id for each in ingestion.runs()] == [late.id, nothing.id, run.id]
 
 
@@ -126,9 +122,7 @@ def test_two_runs_asked_for_at_once_load_each_file_once(client: Client, orders: 
     assert sum(run.metrics.records_ingested for run in {run.id: run for run in asked}.values()) == 6
 
 
-def test_a_cancelled_run_says_so_and_the_next_one_does_its_work(
-    client: Client, orders: Path, namespace: str
-) -> None:
+def test_a_cancelled_run_says_so_and_the_next_one_does_its_work(client: Client, orders: Path, namespace: str) -> None:
     for number in range(300):
         (orders / f"more-{number}.csv").write_text("id,amount\n1,1\n")
     ingestion = client.ingestions.create(
@@ -143,9 +137,7 @@ def test_a_cancelled_run_says_so_and_the_next_one_does_its_work(
     assert run.metrics.records_ingested + rest.metrics.records_ingested == 306
 
 
-def test_the_same_name_twice_is_a_conflict_that_says_what_to_do(
-    client: Client, orders: Path, namespace: str
-) -> None:
+def test_the_same_name_twice_is_a_conflict_that_says_what_to_do(client: Client, orders: Path, namespace: str) -> None:
     wanted = {"source": orders, "format": "csv", "destination": f"lake.{namespace}.orders"}
     first = client.ingestions.create(name="orders", **wanted)
     with pytest.raises(Conflict, match="orders"):
@@ -168,6 +160,31 @@ def test_deleting_with_the_table_drops_it_and_keeps_the_history(
     assert tables == []
 
 
+def test_after_a_deletion_with_the_table_the_same_files_load_into_a_new_one(
+    client: Client, orders: Path, namespace: str
+) -> None:
+    wanted = {"name": "orders", "source": orders, "format": "csv", "destination": f"lake.{namespace}.orders"}
+    first = client.ingestions.create(**wanted)
+    first.run().wait()
+    first.delete(delete_table=True)
+    again = client.ingestions.create(**wanted).run()
+    again.wait()
+    assert (again.metrics.files_processed, again.metrics.records_ingested) == (3, 6)
+
+
+def test_after_a_deletion_that_keeps_the_table_its_rows_are_not_loaded_twice_and_the_run_says_so(
+    client: Client, orders: Path, namespace: str
+) -> None:
+    wanted = {"name": "orders", "source": orders, "format": "csv", "destination": f"lake.{namespace}.orders"}
+    first = client.ingestions.create(**wanted)
+    first.run().wait()
+    first.delete()
+    again = client.ingestions.create(**wanted).run()
+    again.wait()
+    assert again.metrics.records_ingested == 0
+    assert "3 files were skipped" in str(again)
+
+
 def test_clearing_loads_everything_once_more(client: Client, orders: Path, namespace: str) -> None:
     ingestion = client.ingestions.create(
         name="orders", source=orders, format="csv", destination=f"lake.{namespace}.orders"
@@ -185,7 +202,9 @@ def test_testing_a_cluster_really_connects(client: Client) -> None:
     assert re.match(r"4\.1\.", str(answer.spark_version))
 
 
-def test_the_table_comes_as_a_frame_that_answers_questions(home: Path, orders: Path, tmp_path: Path, namespace: str) -> None:
+def test_the_table_comes_as_a_frame_that_answers_questions(
+    home: Path, orders: Path, tmp_path: Path, namespace: str
+) -> None:
     from pyspark.sql import functions as F
 
     with Client.local(home, database_url=f"sqlite:///{tmp_path}/frames.db") as client:

@@ -8,14 +8,15 @@ import gzip
 from decimal import Decimal
 
 import pytest
-
 from tests.integration.conftest import Ingest
 
 GOOD = "a,b\n1,x\n2,y\n"
 
 
 def test_quotes_line_breaks_backslashes_and_blanks_are_kept_as_they_are(ingest: Ingest) -> None:
-    rows = '1,"say ""hi"", twice"\n2,"two\nlines, ""one"" field"\n3, C:\\dir\\new  \n4,"\\"\n5,"crlf\r\nwithin"\n6,#no\n'
+    rows = (
+        '1,"say ""hi"", twice"\n2,"two\nlines, ""one"" field"\n3, C:\\dir\\new  \n4,"\\"\n5,"crlf\r\nwithin"\n6,#no\n'
+    )
     loaded = ingest("csv", {"a.csv": "id,text\n" + rows})
     assert loaded.load().records == 6
     assert loaded.rows() == [
@@ -58,9 +59,7 @@ def test_columns_land_under_their_names_whatever_their_order(ingest: Ingest) -> 
 
 
 def test_without_a_header_columns_are_numbered(ingest: Ingest) -> None:
-    loaded = ingest(
-        "csv", {"a.csv": b"\xef\xbb\xbf1,x\n2,y\n", "b.csv": '"3","z, z"\n'}, options={"header": False}
-    )
+    loaded = ingest("csv", {"a.csv": b"\xef\xbb\xbf1,x\n2,y\n", "b.csv": '"3","z, z"\n'}, options={"header": False})
     assert loaded.load().status == "success"
     assert loaded.types() == {"_c0": "int", "_c1": "string"}
     assert loaded.rows() == [(1, "x"), (2, "y"), (3, "z, z")]
@@ -103,7 +102,7 @@ def test_values_lose_nothing(ingest: Ingest) -> None:
     }
     got = {name: loaded.values(name) for name in loaded.types()}
     assert got["yes"] == ["no", "yes"]
-    assert set(got["big"]) == {Decimal("12345678901234567890"), Decimal("9223372036854775808")}
+    assert set(got["big"]) == {Decimal(12345678901234567890), Decimal(9223372036854775808)}
     assert set(got["huge"]) == {"1234567890123456789012345678901234567890", "7"}
     assert set(got["old"]) == {dt.date(1582, 10, 10), dt.date(1, 1, 1)}
     assert set(got["code"]) == {"1D", "2F"}
@@ -163,6 +162,7 @@ def test_files_that_are_not_what_they_seem_fail_with_a_sentence(ingest: Ingest) 
     }
     loaded = ingest("csv", bad | {"good.csv": GOOD, "good.csv.gz": gzip.compress(GOOD.encode())})
     ran = loaded.load()
+    not_utf8 = "(0xfc) is not UTF-8: set format.options.encoding, for example to windows-1252"
     assert {name: error.message for name, error in ran.failed().items()} == {
         "binary.csv": "byte 0 is NUL: it is a binary file, not text",
         "nul.csv": "byte 160006 is NUL: it is a binary file, not text",
@@ -172,9 +172,9 @@ def test_files_that_are_not_what_they_seem_fail_with_a_sentence(ingest: Ingest) 
         "short.csv.bz2": "its bzip2 data ends in the middle: it was cut short",
         "damaged.csv.gz": ran.failed()["damaged.csv.gz"].message,
         "packed.csv.zst": "it is zstd-compressed; of compressed text only gzip (.gz) and bzip2 (.bz2) is read",
-        "latin.csv": "byte 6 (0xfc) is not UTF-8: set format.options.encoding, for example to windows-1252",
-        "latin_late.csv": "byte 160006 (0xfc) is not UTF-8: set format.options.encoding, for example to windows-1252",
-        "latin_late.csv.gz": "byte 160006 (0xfc) is not UTF-8: set format.options.encoding, for example to windows-1252",
+        "latin.csv": f"byte 6 {not_utf8}",
+        "latin_late.csv": f"byte 160006 {not_utf8}",
+        "latin_late.csv.gz": f"byte 160006 {not_utf8}",
         "utf16_no_mark.csv": "it looks like UTF-16 without a byte order mark: set format.options.encoding "
         "(UTF-16LE, UTF-16BE)",
         "open.csv": ran.failed()["open.csv"].message,

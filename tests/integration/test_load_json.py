@@ -9,7 +9,6 @@ import json
 from decimal import Decimal
 
 import pytest
-
 from tests.integration.conftest import Ingest
 
 
@@ -58,18 +57,28 @@ def test_what_spark_would_read_in_part_or_garble_fails_with_a_sentence(ingest: I
         ),
         "two_a_line.json": (
             '{"a": 1} {"a": 2}\n\n{"a": 3}\n',
-            "line 1 holds something after its JSON value: '{\"a\": 1} {\"a\": 2}'",
+            'line 1 holds something after its JSON value: \'{"a": 1} {"a": 2}\'',
         ),
         "after.json": ('{"a": 1}\n{"a": 2}}\n', "line 2 holds something after its JSON value: '{\"a\": 2}}'"),
-        "after_array.json": ('[{"a": 1},\n{"a": 2}]x', "it holds several JSON values that run over lines: write one "
-         "value a line, or one array a file"),
-        "cut.json": ('{"a": 1}\n{"a": 2, "b"', "line 2 is not a whole JSON value: '{\"a\": 2, \"b\"'"),
-        "cut_array.json": ('[{"a": 1},\n{"a": 2}', "its JSON is not whole: what begins with '[{\"a\": 1},' is never closed"),
+        "after_array.json": (
+            '[{"a": 1},\n{"a": 2}]x',
+            "it holds several JSON values that run over lines: write one value a line, or one array a file",
+        ),
+        "cut.json": ('{"a": 1}\n{"a": 2, "b"', 'line 2 is not a whole JSON value: \'{"a": 2, "b"\''),
+        "cut_array.json": (
+            '[{"a": 1},\n{"a": 2}',
+            "its JSON is not whole: what begins with '[{\"a\": 1},' is never closed",
+        ),
         "scalar.json": ('{"a": 1}\n5\n', "1 of its 2 records do not fit the table's columns; the first: '5'"),
-        "text.json": ("not JSON at all\n", "1 of its 1 records do not fit the table's columns; the first: 'not JSON at all'"),
+        "text.json": (
+            "not JSON at all\n",
+            "1 of its 1 records do not fit the table's columns; the first: 'not JSON at all'",
+        ),
         "null.json": ('{"a": 1}\nnull\n', "1 of its 2 records do not fit the table's columns; the first: 'null'"),
-        "typed.json": ('{"a": 1}\n{"a": "one"}\n', "1 of its 2 records do not fit the table's columns; the first: "
-         "'{\"a\": \"one\"}'"),
+        "typed.json": (
+            '{"a": 1}\n{"a": "one"}\n',
+            '1 of its 2 records do not fit the table\'s columns; the first: \'{"a": "one"}\'',
+        ),
         "latin.json": (
             b'{"b": "\xfc"}\n',
             "byte 7 (0xfc) is not UTF-8: set format.options.encoding, for example to windows-1252",
@@ -81,14 +90,21 @@ def test_what_spark_would_read_in_part_or_garble_fails_with_a_sentence(ingest: I
         "half.json": ('{"b": "\\ud800"}\n', "byte 7: \\ud800 is half a character"),
         "wide_lines.json": (
             good.encode("utf-16"),
-            "it is UTF-16 with a record a line, which Spark cannot cut into lines: write it in UTF-8, or set "
-            "format.options.encoding to UTF-16LE or UTF-16BE and leave the byte order mark out",
+            (
+                "it is UTF-16 with a record a line, which Spark cannot cut into lines: write it in UTF-8, or set "
+                "format.options.encoding to UTF-16LE or UTF-16BE and leave the byte order mark out"
+            ),
         ),
         "binary.json": (bytes(range(256)) * 4, "byte 0 is NUL: it is a binary file, not text"),
-        "gzipped.json": (gzip.compress(good.encode()), "it is gzip-compressed, which neither its name nor the format says"),
+        "gzipped.json": (
+            gzip.compress(good.encode()),
+            "it is gzip-compressed, which neither its name nor the format says",
+        ),
         "short.json.gz": (gzip.compress(much.encode())[:-9], "its gzip data ends in the middle: it was cut short"),
-        "packed.json.zst": (b"\x28\xb5\x2f\xfd12", "it is zstd-compressed; of compressed text only gzip (.gz) and bzip2 "
-         "(.bz2) is read"),
+        "packed.json.zst": (
+            b"\x28\xb5\x2f\xfd12",
+            "it is zstd-compressed; of compressed text only gzip (.gz) and bzip2 (.bz2) is read",
+        ),
         "case.json": (lines({"A": 1}), "its field 'A' differs from a column only in case"),
         "case_within.json": (lines({"s": {"X": 1}}), "its field 's.X' differs from a column only in case"),
         "case_lenient.json": ("{'B': 'y'}\n", "its field 'B' differs from a column only in case"),
@@ -128,7 +144,10 @@ def test_the_same_fails_when_the_table_is_still_to_be_made(ingest: Ingest) -> No
 
 
 def test_lenient_json_is_loaded_whole(ingest: Ingest) -> None:
-    loaded = ingest("json", {"a.json": "{'a': NaN, 'b': 'it''s'}\n".replace("''", "\\'"), "b.json": "[{'a': 1.5},\n{'a': Infinity}]"})
+    loaded = ingest(
+        "json",
+        {"a.json": "{'a': NaN, 'b': 'it''s'}\n".replace("''", "\\'"), "b.json": "[{'a': 1.5},\n{'a': Infinity}]"},
+    )
     assert loaded.load().errors == []
     assert sorted(map(str, loaded.values("a"))) == ["1.5", "inf", "nan"]
     loaded.load({"c.json": "{'a': 2.5, 'c': 7}\n"})
@@ -136,12 +155,12 @@ def test_lenient_json_is_loaded_whole(ingest: Ingest) -> None:
 
 
 def test_no_digit_is_lost_beyond_64_bits(ingest: Ingest) -> None:
-    forty = 1234567890123456789012345678901234567890
+    twenty, forty = 12345678901234567890, 1234567890123456789012345678901234567890
     loaded = ingest(
         "json",
         {
-            "a.json": '{"twenty": 12345678901234567890, "forty": %d, "mixed": 12345678901234567890}\n' % forty,
-            "b.json": '{"twenty": 1, "forty": 2, "mixed": 1.5, "s": {"forty": [%d]}}\n' % forty,
+            "a.json": lines({"twenty": twenty, "forty": forty, "mixed": twenty}),
+            "b.json": lines({"twenty": 1, "forty": 2, "mixed": 1.5, "s": {"forty": [forty]}}),
         },
     )
     assert loaded.load().errors == []
@@ -151,7 +170,7 @@ def test_no_digit_is_lost_beyond_64_bits(ingest: Ingest) -> None:
         "mixed": "string",
         "s": "struct<forty:array<string>>",
     }
-    assert set(loaded.values("twenty")) == {Decimal("12345678901234567890"), Decimal(1)}
+    assert set(loaded.values("twenty")) == {Decimal(12345678901234567890), Decimal(1)}
     assert set(loaded.values("forty")) == {str(forty), "2"}
     assert set(loaded.values("mixed")) == {"12345678901234567890", "1.5"}
     ran = loaded.load({"c.json": '{"twenty": 1.5}\n', "d.json": '{"twenty": 123456789012345678901234}\n'})

@@ -8,7 +8,6 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-
 from tests.integration.conftest import Ingest
 
 
@@ -44,7 +43,11 @@ def test_new_fields_within_others_are_added(ingest: Ingest) -> None:
 
 
 def test_another_type_fails_the_file_with_the_column_and_both_types(ingest: Ingest) -> None:
-    good = {"a": pa.array([1], pa.int32()), "b": ["x"], "at": pa.array([dt.datetime(2024, 1, 1)], pa.timestamp("us", "UTC"))}
+    good = {
+        "a": pa.array([1], pa.int32()),
+        "b": ["x"],
+        "at": pa.array([dt.datetime(2024, 1, 1, tzinfo=dt.UTC)], pa.timestamp("us", "UTC")),
+    }
     loaded = ingest("parquet", {"good.parquet": parquet(good)})
     loaded.load()
     ran = loaded.load(
@@ -52,7 +55,7 @@ def test_another_type_fails_the_file_with_the_column_and_both_types(ingest: Inge
             "text.parquet": parquet({"a": ["one"]}),
             "wide.parquet": parquet({"a": pa.array([2**40], pa.int64())}),
             "number.parquet": parquet({"b": [1]}),
-            "local.parquet": parquet({"at": pa.array([dt.datetime(2024, 1, 1)], pa.timestamp("us"))}),
+            "local.parquet": parquet({"at": pa.array([dt.datetime(2024, 1, 1, tzinfo=dt.UTC)], pa.timestamp("us"))}),
             "more.parquet": parquet(good),
         }
     )
@@ -67,9 +70,8 @@ def test_another_type_fails_the_file_with_the_column_and_both_types(ingest: Inge
 
 def test_files_that_are_not_whole_fail_alone(ingest: Ingest) -> None:
     whole = parquet({"a": list(range(10_000))}, compression="none", use_dictionary=False)
-    torn = whole[:1000] + b"\xff" * 4000 + whole[5000:]
-    no_sum = parquet({"a": list(range(10_000))}, compression="gzip", use_dictionary=False)
-    no_sum = no_sum[:200] + b"\xff" * 500 + no_sum[700:]
+    damaged = parquet({"a": list(range(10_000))}, compression="gzip", use_dictionary=False)
+    damaged = damaged[:200] + b"\xff" * 500 + damaged[700:]
     loaded = ingest(
         "parquet",
         {
@@ -77,15 +79,25 @@ def test_files_that_are_not_whole_fail_alone(ingest: Ingest) -> None:
             "cut.parquet": whole[:-100],
             "half.parquet": whole[: len(whole) // 2],
             "text.parquet": "a,b\n1,2\n",
-            "damaged.parquet": no_sum,
+            "damaged.parquet": damaged,
             "twice.parquet": parquet({"a": [1], "A": [2]}),
+            "time.parquet": parquet({"a": [1], "t": pa.array([1], pa.time64("ns"))}),
         },
     )
-    assert torn != whole
     ran = loaded.load()
     failed = ran.failed()
-    assert set(failed) == {"cut.parquet", "half.parquet", "text.parquet", "damaged.parquet", "twice.parquet"}
-    assert all(failed[name].message.startswith("it is not a whole Parquet file: ") for name in ("cut.parquet", "half.parquet", "text.parquet"))
+    assert set(failed) == {
+        "cut.parquet",
+        "half.parquet",
+        "text.parquet",
+        "damaged.parquet",
+        "twice.parquet",
+        "time.parquet",
+    }
+    assert all(
+        failed[name].message.startswith("it is not a whole Parquet file: ")
+        for name in ("cut.parquet", "half.parquet", "text.parquet")
+    )
     assert failed["twice.parquet"].message == "it has columns that are the same but for case: 'A', 'a'"
     assert {error.category for error in ran.errors} == {"data_malformed", "schema_mismatch"}
     assert loaded.counts() == {"good.parquet": 1}

@@ -184,6 +184,22 @@ def test_two_that_start_at_once_get_one_server_which_outlives_the_first_and_not_
     assert LocalSpark(home).pid() is None
 
 
+def test_two_sessions_that_begin_at_once_on_a_new_home_both_make_their_tables(home: Path) -> None:
+    url = LocalSpark(home).ensure()
+
+    def begin(number: int) -> int:
+        session = connect(url)
+        try:
+            session.sql(f"CREATE NAMESPACE lake.n{number}")
+            session.range(number).writeTo(f"lake.n{number}.rows").create()
+            return int(session.table(f"lake.n{number}.rows").count())
+        finally:
+            session.stop()
+
+    with ThreadPoolExecutor() as pool:
+        assert list(pool.map(begin, range(1, 5))) == [1, 2, 3, 4]
+
+
 def test_old_files_that_name_a_stranger_are_seen_through(home: Path) -> None:
     me = ProcessIdentity.of()
     assert me is not None
@@ -211,9 +227,7 @@ def test_a_dead_server_is_a_clear_error_and_the_next_session_has_a_new_one(home:
     def endless() -> None:
         try:
             with spark_errors("the local Spark server"):
-                session.sql(
-                    "SELECT count(DISTINCT a.id * b.id) FROM range(999999) a, range(999999) b"
-                ).collect()
+                session.sql("SELECT count(DISTINCT a.id * b.id) FROM range(999999) a, range(999999) b").collect()
         except SparkUnavailable as error:
             ended.append(error)
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 import threading
 from pathlib import Path
 
+from tests.integration.conftest import Ingest
+from tests.integration.ingesting import Ingestion
+
 from autoloader_server.service import Service
 from autoloader_server.services import clear
 from autoloader_server.services import runs as run_service
-from tests.integration.conftest import Ingest
-from tests.integration.ingesting import Ingestion
 
 GOOD = "a,b\n1,x\n2,y\n"
 
@@ -143,7 +144,7 @@ def test_a_failed_file_is_loaded_when_it_is_mended_and_not_before(ingest: Ingest
 def test_only_bad_files_make_a_failed_run(ingest: Ingest) -> None:
     loaded = ingest("csv", {"a.csv": b"\0\0\0", "b.csv": b"\xff\xfe\xff"})
     ran = loaded.load()
-    assert (ran.status, ran.message) == ("failed", "none of 2 files could be loaded")
+    assert (ran.status, ran.message) == ("failed", "no file was loaded; 2 files could not be")
     assert set(ran.failed()) == {"a.csv", "b.csv"}
 
 

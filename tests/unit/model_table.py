@@ -1,7 +1,7 @@
-"""An Iceberg table in memory: what `engine.iceberg.Table` says to Spark, with the semantics that Iceberg has for it.
+"""An Iceberg table in memory: what `engine.iceberg.Table` says to Spark, with Iceberg's semantics.
 
-`Iceberg` is the table itself, one for all workers; each of its commits is atomic. `ModelTable` is one worker's way to
-it: before each call the worker is asked for leave, so that it can be held, killed or told that Spark died just there.
+`Iceberg` is the table itself, one for all workers; each of its commits is atomic. `ModelTable` is the way of
+one worker to it: before each call that worker waits for leave, and may be killed or told that Spark died.
 """
 
 from __future__ import annotations
@@ -93,9 +93,7 @@ class Iceberg:
             at = self.commits.get(at.parent) if at.parent is not None else None
         return found
 
-    def append(
-        self, added: Sequence[Row], branch: str | None = None, wap_id: str | None = None
-    ) -> None:
+    def append(self, added: Sequence[Row], branch: str | None = None, wap_id: str | None = None) -> None:
         if not self.exists:
             raise IcebergError("[TABLE_OR_VIEW_NOT_FOUND]")
         if branch is not None and branch not in self.branches:
@@ -132,9 +130,7 @@ class Iceberg:
         if any(commit.id == snapshot_id for commit in line):
             raise IcebergError(f"Cannot cherrypick snapshot {snapshot_id}: already an ancestor")
         if picked.parent != self.main:
-            picked = Commit(
-                self._next_id(), self.main, None, picked.added, self.rows + picked.added, picked.wap_id
-            )
+            picked = Commit(self._next_id(), self.main, None, picked.added, self.rows + picked.added, picked.wap_id)
             self.commits[picked.id] = picked
         self._move_main(picked.id)
         return picked.id
@@ -200,9 +196,7 @@ class ModelTable:
         return next((snapshot for snapshot in self.ancestors() if snapshot.wap_id == batch_id), None)
 
     def staged(self, branch: str) -> Snapshot:
-        found = self._look(
-            "staged", lambda: [c.shown() for c in self._iceberg.commits.values() if c.branch == branch]
-        )
+        found = self._look("staged", lambda: [c.shown() for c in self._iceberg.commits.values() if c.branch == branch])
         if len(found) != 1:
             raise LookupError(f"branch {branch} holds {len(found)} snapshots of ours, not one")
         return found[0]
@@ -245,9 +239,7 @@ class ModelTable:
         if not self._iceberg.exists:
             return None
         properties = self._iceberg.properties
-        return TableState(
-            properties.get(LEDGER_PROPERTY), properties.get(TABLE_PROPERTY), self._iceberg.main
-        )
+        return TableState(properties.get(LEDGER_PROPERTY), properties.get(TABLE_PROPERTY), self._iceberg.main)
 
     def _snapshots(self) -> dict[int, Snapshot]:
         return {at: commit.shown() for at, commit in self._iceberg.commits.items()}

@@ -45,9 +45,7 @@ def test_imports_go_one_way() -> None:
         ("autoloader_server/db/x.py", "import autoloader_server.engine", "Within the server"),
     ],
 )
-def test_each_contract_breaks_where_it_should(
-    module: str, imports: str, contract: str, tmp_path: Path
-) -> None:
+def test_each_contract_breaks_where_it_should(module: str, imports: str, contract: str, tmp_path: Path) -> None:
     """A contract over modules that were renamed would hold for ever: so each is broken once, in a copy."""
     rules = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]
     for one in rules["contracts"]:

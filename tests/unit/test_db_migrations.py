@@ -1,12 +1,11 @@
-"""The database: made and unmade by Alembic alone, in step with `tables.py`, times with their zone, a place that locks."""
+"""The database: made by Alembic alone, in step with `tables.py`, its times with zones, its locks sound."""
 
 from __future__ import annotations
 
-from collections import namedtuple
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import psutil
 import pytest
@@ -106,9 +105,7 @@ def test_an_empty_database_gets_every_table_and_the_newest_revision(database: Da
 def test_the_migrations_make_what_tables_py_says(database: Database) -> None:
     migrate(database)
     with database.read() as connection:
-        context = MigrationContext.configure(
-            connection, opts={"compare_type": True, "compare_server_default": True}
-        )
+        context = MigrationContext.configure(connection, opts={"compare_type": True, "compare_server_default": True})
         assert compare_metadata(context, metadata) == []
 
 
@@ -225,8 +222,9 @@ def test_an_ingestion_can_have_its_prefect_deployment(database: Database) -> Non
         assert columns[name]["nullable"] is True
     for name in ("version", "synced_version"):
         assert columns[name]["nullable"] is False
-    indexes = {index["name"]: index["column_names"] for index in inspect(database.engine).get_indexes("ingestions")}
-    assert indexes["ix_ingestions_prefect_deployment_id"] == ["prefect_deployment_id"]
+    indexes = inspect(database.engine).get_indexes("ingestions")
+    found = {index["name"]: index["column_names"] for index in indexes}
+    assert found["ix_ingestions_prefect_deployment_id"] == ["prefect_deployment_id"]
 
 
 def test_of_an_ingestion_one_run_waits_at_most(database: Database) -> None:
@@ -235,9 +233,7 @@ def test_of_an_ingestion_one_run_waits_at_most(database: Database) -> None:
     def add(run_id: str, status: str) -> None:
         with database.write() as connection:
             connection.execute(
-                insert(runs).values(
-                    id=run_id, ingestion_id="i", status=status, trigger="manual", created_at=MOMENT
-                )
+                insert(runs).values(id=run_id, ingestion_id="i", status=status, trigger="manual", created_at=MOMENT)
             )
 
     add("1", "queued")
@@ -272,17 +268,18 @@ def test_a_time_without_a_zone_is_refused(database: Database) -> None:
         make_ingestion(database, datetime(2026, 1, 1))  # noqa: DTZ001
 
 
-Partition = namedtuple("Partition", "mountpoint fstype")
+class Partition(NamedTuple):
+    mountpoint: str
+    fstype: str
 
 
 def mounted(monkeypatch: pytest.MonkeyPatch, *mounts: tuple[Path | str, str]) -> None:
-    monkeypatch.setattr(psutil, "disk_partitions", lambda all: [Partition(str(p), kind) for p, kind in mounts])
+    found = [Partition(str(place), kind) for place, kind in mounts]
+    monkeypatch.setattr(psutil, "disk_partitions", lambda **_: found)
 
 
 @pytest.mark.parametrize("kind", ["nfs", "nfs4", "CIFS", "9p", "fuse.sshfs"])
-def test_sqlite_on_a_network_file_system_is_refused(
-    kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_sqlite_on_a_network_file_system_is_refused(kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     mounted(monkeypatch, ("/", "ext4"), (tmp_path, kind))
     file = tmp_path / "deep" / "ledger.db"
     with pytest.raises(ValueError, match="network file system") as caught:
@@ -292,9 +289,7 @@ def test_sqlite_on_a_network_file_system_is_refused(
     assert not file.exists()
 
 
-def test_sqlite_on_a_local_disk_below_a_network_mount_is_taken(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_sqlite_on_a_local_disk_below_a_network_mount_is_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     mounted(monkeypatch, ("/", "nfs4"), (tmp_path, "ext4"))
     Database(sqlite_url(tmp_path / "ledger.db")).close()
 
@@ -317,8 +312,6 @@ def test_sqlite_is_set_up_for_several_processes_and_power_cuts(database: Databas
 def test_a_transaction_that_writes_holds_the_lock_from_its_beginning(database: Database) -> None:
     migrate(database)
     other = Database(database.url)
-    with other.engine.connect() as connection:
-        connection.exec_driver_sql("ROLLBACK") if connection.in_transaction() else None
     try:
         with database.write(), other.engine.connect() as connection:
             raw = connection.connection.driver_connection
@@ -332,10 +325,14 @@ def test_a_transaction_that_writes_holds_the_lock_from_its_beginning(database: D
 
 def test_a_failed_transaction_leaves_nothing(database: Database) -> None:
     migrate(database)
-    with pytest.raises(RuntimeError, match="midway"), database.write() as connection:
-        connection.execute(
-            insert(runs).values(id="1", ingestion_id="i", status="queued", trigger="manual", created_at=MOMENT)
-        )
-        raise RuntimeError("midway")
+
+    def fail_midway() -> None:
+        row = {"id": "1", "ingestion_id": "i", "status": "queued", "trigger": "manual", "created_at": MOMENT}
+        with database.write() as connection:
+            connection.execute(insert(runs).values(row))
+            raise RuntimeError("midway")
+
+    with pytest.raises(RuntimeError, match="midway"):
+        fail_midway()
     with database.read() as connection:
         assert connection.execute(select(runs.c.id)).all() == []

@@ -1,4 +1,4 @@
-"""What is in the source against what the ledger knows: right in any order of pages, and only for the run that owns it."""
+"""The source against the ledger: right in any order of pages, and only for the run that owns it."""
 
 from __future__ import annotations
 
@@ -88,7 +88,8 @@ def add(database: Database, listed: Entry, status: str, *, ordinal: int = 1, **m
 def rows(database: Database, name: str | None = None) -> list[tuple[int, str, str, bool]]:
     """Ordinal, identity, status and whether it is current, by path and ordinal."""
     files = processed_files.c
-    query = select(files.ordinal, files.identity, files.status, files.current).order_by(files.path, files.ordinal)
+    query = select(files.ordinal, files.identity, files.status, files.current)
+    query = query.order_by(files.path, files.ordinal)
     if name is not None:
         query = query.where(files.path == f"{ROOT}/{name}")
     with database.read() as connection:
@@ -128,9 +129,7 @@ def test_nothing_is_done_about_the_same_version_whatever_became_of_it(
 
 
 @pytest.mark.parametrize("status", NOT_LOADED)
-def test_a_changed_file_that_was_never_loaded_is_superseded(
-    database: Database, compare: Compare, status: str
-) -> None:
+def test_a_changed_file_that_was_never_loaded_is_superseded(database: Database, compare: Compare, status: str) -> None:
     add(database, entry("a.csv", 1), status)
     assert compare([entry("a.csv", 2)]).new == 1
     assert rows(database) == [
@@ -162,9 +161,7 @@ def test_a_held_file_that_changes_again_is_held_still(database: Database, compar
     ]
 
 
-def test_a_file_that_is_being_loaded_is_left_to_whoever_loads_it(
-    database: Database, compare: Compare
-) -> None:
+def test_a_file_that_is_being_loaded_is_left_to_whoever_loads_it(database: Database, compare: Compare) -> None:
     add(database, entry("a.csv", 1), ledger.PROCESSING)
     found = compare([entry("a.csv", 2)])
     assert (found.new, found.held) == (0, 0)
@@ -191,9 +188,7 @@ def test_a_name_that_the_engine_can_not_read_fails_and_is_told(database: Databas
     assert rows(database)[0][2] == ledger.FAILED
 
 
-def test_files_from_before_are_skipped_where_the_ingestion_says_so(
-    database: Database, compare: Compare
-) -> None:
+def test_files_from_before_are_skipped_where_the_ingestion_says_so(database: Database, compare: Compare) -> None:
     spec = SPEC.model_copy(update={"source": SPEC.source.model_copy(update={"include_existing": False})})
     old = Entry(f"{ROOT}/old.csv", 10, int(MADE.timestamp()) * 10**9)
     new = Entry(f"{ROOT}/new.csv", 10, int(MADE.timestamp()) * 10**9 + 1)
@@ -258,7 +253,12 @@ names = st.text(st.sampled_from("aAzZ_-.ü€𐍈~ 0"), min_size=1, max_size=3).
 listings = st.dictionaries(names, st.integers(1, 3), max_size=12)
 
 
-@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60, derandomize=True)
+@settings(
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+    max_examples=60,
+    derandomize=True,
+)
 @given(
     rounds=st.lists(st.tuples(listings, st.randoms(use_true_random=False)), min_size=1, max_size=4),
     page=st.integers(1, 5),

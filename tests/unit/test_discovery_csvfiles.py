@@ -54,19 +54,13 @@ def test_a_file_without_a_record_is_empty(data: bytes) -> None:
     assert head_of(data).is_empty
 
 
-@given(
-    st.lists(
-        st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"])), min_size=2, max_size=6
-    )
-)
+@given(st.lists(st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"])), min_size=2, max_size=6))
 def test_a_header_that_python_wrote_comes_back(columns: list[str]) -> None:
     written = io.StringIO()
     csv.writer(written, quoting=csv.QUOTE_ALL).writerow(columns)
     data = written.getvalue().encode()
     assert head_of(data).columns == tuple(columns)
-    for cut in range(
-        len(data)
-    ):  # a head that ends anywhere before the record does says so, and never guesses
+    for cut in range(len(data)):  # a head that ends anywhere before the record does says so, and never guesses
         assert csv_head(Head(data[:cut], whole=False), RFC) is None or cut >= len(data) - 1
 
 
@@ -157,9 +151,7 @@ def test_a_header_longer_than_the_first_look_is_read_whole(tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize(("name", "compress"), [("a.csv.gz", gzip.compress), ("A.CSV.BZ2", bz2.compress)])
-def test_compressed_files_are_looked_into(
-    name: str, compress: Callable[[bytes], bytes], tmp_path: Path
-) -> None:
+def test_compressed_files_are_looked_into(name: str, compress: Callable[[bytes], bytes], tmp_path: Path) -> None:
     path = tmp_path / name
     data = compress(b"a,b\n" + b"1,2\n" * 50_000)
     path.write_bytes(data)

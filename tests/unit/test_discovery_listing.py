@@ -82,9 +82,7 @@ def test_an_entry_holds_size_time_and_an_identity_that_changes_with_them(tmp_pat
     assert identity(after) == f"5-{before.modified_ns + 1}"
 
 
-@pytest.mark.parametrize(
-    ("etag", "plain"), [('"ab-2"', "ab-2"), ('W/"x"', "x"), ("bare", "bare"), ("", "3-4")]
-)
+@pytest.mark.parametrize(("etag", "plain"), [('"ab-2"', "ab-2"), ('W/"x"', "x"), ("bare", "bare"), ("", "3-4")])
 def test_an_identity_is_the_bare_etag_where_there_is_one(etag: str, plain: str) -> None:
     assert identity(Entry("/k", 3, 4, etag)) == plain
 
@@ -129,9 +127,7 @@ def unprivileged(folder: Path) -> Iterator[None]:
     if os.geteuid() != 0:
         yield
         return
-    parents = [
-        parent for parent in [folder, *folder.parents] if parent.stat().st_uid == 0 and parent != Path("/")
-    ]
+    parents = [parent for parent in [folder, *folder.parents] if parent.stat().st_uid == 0 and parent != Path("/")]
     modes = {parent: parent.stat().st_mode for parent in parents}
     for parent in parents:
         parent.chmod(modes[parent] | 0o055)
@@ -225,9 +221,7 @@ def test_a_local_path_is_absolute_and_raw(given_path: str, path: str) -> None:
     assert local_path(given_path) == path
 
 
-def test_a_relative_path_is_taken_from_the_working_folder(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_relative_path_is_taken_from_the_working_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     assert local_path("data/x/") == f"{os.getcwd()}/data/x"
 
@@ -261,9 +255,7 @@ def test_100_000_files_in_a_folder_take_little_memory(tmp_path: Path) -> None:
         "print(files, peak() - before)\n"
     )
     command = [sys.executable, "-c", script, str(tmp_path)]
-    files, kilobytes = subprocess.run(
-        command, check=True, capture_output=True, text=True, timeout=120
-    ).stdout.split()
+    files, kilobytes = subprocess.run(command, check=True, capture_output=True, text=True, timeout=120).stdout.split()
     assert int(files) == 100_000
     unit = 1024 if sys.platform == "darwin" else 1
     assert int(kilobytes) / unit < 16 * 1024

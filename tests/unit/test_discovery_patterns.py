@@ -159,11 +159,7 @@ def _slow(p: str, s: str, *, segment_start: bool = True) -> bool:
         end = _class_end(p, 0)
         inside = p[1 : end - 1]
         negated = inside[0] in "!^"
-        return (
-            (s[0] in inside[negated:]) != negated
-            and s[0] != "/"
-            and _slow(p[end:], s[1:], segment_start=False)
-        )
+        return (s[0] in inside[negated:]) != negated and s[0] != "/" and _slow(p[end:], s[1:], segment_start=False)
     if p[0] == "?":
         return s[0] != "/" and _slow(p[1:], s[1:], segment_start=False)
     if p[0] == "\\":
@@ -211,9 +207,7 @@ def test_an_escaped_name_matches_itself_and_nothing_longer(name: str) -> None:
     assert not matches(pattern, name + "x")
 
 
-@pytest.mark.parametrize(
-    "pattern", ["*a" * 40 + "*b", "x/**/" + "*a*/**/" * 6 + "b", "**/" + "*a*a*a/" * 6 + "b"]
-)
+@pytest.mark.parametrize("pattern", ["*a" * 40 + "*b", "x/**/" + "*a*/**/" * 6 + "b", "**/" + "*a*a*a/" * 6 + "b"])
 def test_a_hostile_pattern_costs_no_more_than_its_length(pattern: str) -> None:
     compiled = compile_pattern(pattern)
     path = "x/" + "/".join(["a" * 200] * 20)

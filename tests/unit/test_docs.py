@@ -56,11 +56,7 @@ def rows(page: str, heading: str) -> list[tuple[str, str, str]]:
 
 @cache
 def modules() -> list[str]:
-    return [
-        f"/{path.relative_to(ROOT).as_posix()}"
-        for folder in FOLDERS
-        for path in (ROOT / folder).rglob("*.py")
-    ]
+    return [f"/{path.relative_to(ROOT).as_posix()}" for folder in FOLDERS for path in (ROOT / folder).rglob("*.py")]
 
 
 @pages
@@ -75,10 +71,7 @@ def test_every_path_that_is_named_exists(page: Path) -> None:
     named = [
         code
         for code in _CODE.findall(prose(page))
-        if code.split("/")[0] in FOLDERS
-        and "/" in code
-        and re.fullmatch(r"[\w./-]+", code)
-        and "NNNN" not in code
+        if code.split("/")[0] in FOLDERS and "/" in code and re.fullmatch(r"[\w./-]+", code) and "NNNN" not in code
     ]
     missing = [code for code in named if not (ROOT / code).exists()]
     assert not missing
@@ -86,11 +79,7 @@ def test_every_path_that_is_named_exists(page: Path) -> None:
 
 @pages
 def test_every_module_that_is_named_exists(page: Path) -> None:
-    named = [
-        code
-        for code in _CODE.findall(prose(page))
-        if re.fullmatch(r"[\w./-]+\.py", code) and "NNNN" not in code
-    ]
+    named = [code for code in _CODE.findall(prose(page)) if re.fullmatch(r"[\w./-]+\.py", code) and "NNNN" not in code]
     missing = [code for code in named if not any(module.endswith(f"/{code}") for module in modules())]
     assert not missing
 
@@ -148,17 +137,13 @@ def test_every_setting_is_in_the_configuration_page_with_its_default() -> None:
             assert documented[name].strip("`").replace(",", "") == str(field.default), name
 
 
-def test_the_settings_file_of_the_configuration_page_is_one(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_settings_file_of_the_configuration_page_is_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (text,) = fenced(ROOT / "docs" / "configuration.md", "toml")
     (tmp_path / "autoloader.toml").write_text(text, encoding="utf-8")
     monkeypatch.chdir(tmp_path)
     settings = Settings.load(home=tmp_path)
     assert settings.max_bytes_per_batch == 2 * 2**30
-    assert [cluster.id for cluster in settings.clusters] == [
-        one["id"] for one in tomllib.loads(text)["clusters"]
-    ]
+    assert [cluster.id for cluster in settings.clusters] == [one["id"] for one in tomllib.loads(text)["clusters"]]
 
 
 def test_every_kill_point_is_in_the_testing_page_in_the_order_of_the_code() -> None:

@@ -1,4 +1,4 @@
-"""Who owns a piece of work: told apart by process, boot and host; renewed by a thread; worth nothing once lost."""
+"""Who owns a piece of work: told by process, boot and host, renewed by a thread, worth nothing once lost."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ from autoloader_server.engine import lease as module
 from autoloader_server.engine import ledger
 from autoloader_server.engine.errors import LeaseLost
 from autoloader_server.engine.lease import Lease, owner_is_dead, this_owner
+from autoloader_server.spark.processes import ProcessIdentity
 
 SOON = 20.0
 
@@ -43,7 +44,9 @@ def child() -> Iterator[subprocess.Popen[bytes]]:
 
 
 def owner_of(process: subprocess.Popen[bytes]) -> dict[str, Any]:
-    return {**this_owner(), "pid": process.pid, "started": psutil.Process(process.pid).create_time()}
+    identity = ProcessIdentity.of(process.pid)
+    assert identity is not None
+    return {**this_owner(), "pid": identity.pid, "started": identity.started}
 
 
 def until(condition: Callable[[], bool]) -> None:
@@ -86,16 +89,18 @@ def test_a_stopped_process_is_alive(child: subprocess.Popen[bytes]) -> None:
 
 def test_a_pid_that_was_given_to_another_process_is_not_the_owner(child: subprocess.Popen[bytes]) -> None:
     owner = owner_of(child)
-    assert owner_is_dead({**owner, "started": owner["started"] - 5})
+    boot, _, ticks = owner["started"].rpartition(":")
+    assert owner_is_dead({**owner, "started": f"{boot}:{int(ticks) - 5}"})
 
 
 def test_whoever_owned_before_this_host_was_booted_is_dead() -> None:
-    assert owner_is_dead({**this_owner(), "boot": "another boot"})
+    ticks = this_owner()["started"].rpartition(":")[2]
+    assert owner_is_dead({**this_owner(), "started": f"another-boot:{ticks}", "pid_namespace": "pid:[1]"})
 
 
 @pytest.mark.parametrize(
     "elsewhere",
-    [{"host": "another-host", "boot": "another boot"}, {"pid_namespace": "pid:[1]"}],
+    [{"host": "another-host"}, {"pid_namespace": "pid:[1]"}],
     ids=["another host", "a container"],
 )
 def test_where_one_cannot_look_nobody_is_called_dead(elsewhere: dict[str, str]) -> None:
@@ -176,9 +181,7 @@ def test_renewing_moves_the_end_of_the_run_and_of_its_batch(database: Database) 
     assert expiry(database, runs, "run-2") == 1.0, "another worker's lease is not ours to renew"
 
 
-def test_the_thread_renews_while_the_work_goes_on(
-    database: Database, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_thread_renews_while_the_work_goes_on(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "_CANCEL_POLL_SECONDS", 0.02)
     lease = Lease(database, "run-1", seconds=60, renew_seconds=0)
     add_run(database, lease, "run-1")
@@ -209,9 +212,7 @@ def test_a_worker_whose_run_was_ended_learns_that_its_lease_is_lost(
         lease.stop()
 
 
-def test_asking_for_a_cancellation_interrupts_once(
-    database: Database, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_asking_for_a_cancellation_interrupts_once(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "_CANCEL_POLL_SECONDS", 0.02)
     lease = Lease(database, "run-1", seconds=60, renew_seconds=15)
     interrupted: list[int] = []
@@ -248,12 +249,27 @@ def test_a_worker_that_lost_its_batch_changes_nothing(database: Database) -> Non
         found = ledger.batch(connection, "b-1")
     assert not ledger.take_over(database, theirs, found, owner_dead=False), "it is leased"
     assert ledger.take_over(database, theirs, found, owner_dead=True)
-    with pytest.raises(LeaseLost), database.write() as connection:
-        connection.execute(update(batches).values(reason="written before the check"))
-        mine.hold_batch(connection, "b-1", ledger.UNFINISHED, staged_snapshot_id=7)
+
+    def write() -> None:
+        with database.write() as connection:
+            connection.execute(update(batches).values(reason="written before the check"))
+            mine.hold_batch(connection, "b-1", ledger.UNFINISHED, staged_snapshot_id=7)
+
+    with pytest.raises(LeaseLost):
+        write()
     with database.read() as connection:
         row = connection.execute(select(batches.c.staged_snapshot_id, batches.c.reason)).one()
     assert tuple(row) == (None, None), "its whole transaction was rolled back"
+
+
+def test_a_worker_holds_its_run_until_somebody_ends_it(database: Database) -> None:
+    lease = Lease(database, "run-1", seconds=60, renew_seconds=15)
+    add_run(database, lease, "run-1")
+    with database.write() as connection:
+        lease.hold_run(connection)
+        connection.execute(update(runs).values(lease_token=None))
+    with pytest.raises(LeaseLost), database.write() as connection:
+        lease.hold_run(connection)
 
 
 def test_a_batch_that_ended_is_nobodys_to_change(database: Database) -> None:

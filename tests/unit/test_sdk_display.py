@@ -102,14 +102,10 @@ texts = st.sampled_from([EVIL, ""]) | st.text()
 
 @given(texts, texts, texts)
 def test_whatever_came_from_data_is_text(path: str, message: str, status: str) -> None:
-    run = RunData.model_validate(
-        {"id": path, "status": status, "errors": [{"file": path, "message": message}]}
-    )
+    run = RunData.model_validate({"id": path, "status": status, "errors": [{"file": path, "message": message}]})
     file = FileData(path=path, status=status, reason=message)
     cluster = ClusterData(id=path, name=message, status=status)
-    ingestion = IngestionData.model_validate(
-        {"id": "i", "name": path, "status": status, "source": {"path": message}}
-    )
+    ingestion = IngestionData.model_validate({"id": "i", "name": path, "status": status, "source": {"path": message}})
     for html in (
         display.run_html(run),
         display.file_html(file),

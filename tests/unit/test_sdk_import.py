@@ -15,9 +15,7 @@ def fresh(code: str) -> str:
 
 
 def test_importing_the_package_loads_nothing_heavy() -> None:
-    listing = (
-        "import sys, json; had = set(sys.modules); {}; print(json.dumps(sorted(set(sys.modules) - had)))"
-    )
+    listing = "import sys, json; had = set(sys.modules); {}; print(json.dumps(sorted(set(sys.modules) - had)))"
     loaded = set(json.loads(fresh(listing.format("import autoloader_sdk"))))
     assert loaded >= {"autoloader_sdk"}
     assert not loaded & set(HEAVY)

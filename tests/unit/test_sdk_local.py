@@ -132,9 +132,7 @@ def test_ctrl_c_in_the_script_leaves_the_run_without_asking_twice() -> None:
 
 
 def test_a_with_block_waits_at_its_end() -> None:
-    text = (
-        "with Client.local() as client:\n    client.ingestions.get('ing_0123456789ab').run()\nprint('after')"
-    )
+    text = "with Client.local() as client:\n    client.ingestions.get('ing_0123456789ab').run()\nprint('after')"
     assert ended(script(text)) == (0, ["run done", "service closed", "after"], [WAITING])
 
 

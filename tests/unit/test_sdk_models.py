@@ -276,17 +276,13 @@ def test_an_unknown_option_is_never_accepted(name: str) -> None:
 
 
 sources = st.one_of(
-    st.fixed_dictionaries(
-        {"type": st.just("local"), "path": st.from_regex(r"/[a-z %\[\]{}#ü`'\"]+", fullmatch=True)}
-    ),
+    st.fixed_dictionaries({"type": st.just("local"), "path": st.from_regex(r"/[a-z %\[\]{}#ü`'\"]+", fullmatch=True)}),
     st.fixed_dictionaries(
         {"type": st.just("s3"), "path": st.from_regex(r"s3a?://[a-z]{3,9}(/[a-z #%]+)*", fullmatch=True)},
         optional={"credentials": st.fixed_dictionaries({"aws_access_key_id": st.text()})},
     ),
 )
-table_names = st.text(st.characters(exclude_categories=["Cc", "Cs"]), min_size=1, max_size=30).filter(
-    str.strip
-)
+table_names = st.text(st.characters(exclude_categories=["Cc", "Cs"]), min_size=1, max_size=30).filter(str.strip)
 bodies = st.fixed_dictionaries(
     {
         "name": table_names,
@@ -295,12 +291,8 @@ bodies = st.fixed_dictionaries(
         "format": st.fixed_dictionaries(
             {"type": st.sampled_from(["csv", "json", "parquet"])},
             optional={
-                "options": st.fixed_dictionaries(
-                    {}, optional={"multiline": st.booleans(), "header": st.none()}
-                ),
-                "schema": st.fixed_dictionaries(
-                    {"evolution_enabled": st.booleans(), "schema_json": st.just(STRUCT)}
-                ),
+                "options": st.fixed_dictionaries({}, optional={"multiline": st.booleans(), "header": st.none()}),
+                "schema": st.fixed_dictionaries({"evolution_enabled": st.booleans(), "schema_json": st.just(STRUCT)}),
             },
         ),
         "destination": st.fixed_dictionaries(
@@ -321,9 +313,7 @@ def test_what_was_given_goes_over_the_wire_as_it_was(given_body: dict[str, Any])
 
 
 @given(bodies, st.dictionaries(names, st.none() | st.integers() | st.text()), st.text())
-def test_an_answer_keeps_what_it_does_not_know(
-    given_body: dict[str, Any], more: dict[str, Any], status: str
-) -> None:
+def test_an_answer_keeps_what_it_does_not_know(given_body: dict[str, Any], more: dict[str, Any], status: str) -> None:
     told = {**more, **given_body, "id": "ing_0123456789ab", "status": status}
     assume(not set(more) & set(IngestionData.model_fields))
     kept = IngestionData.model_validate(told).model_dump(mode="json", by_alias=True)

@@ -33,11 +33,7 @@ class OlderService:
         run = next(self.runs)
         if path.endswith("/runs"):
             return httpx.Response(200, json=[] if run is None else [run])
-        return (
-            httpx.Response(404, json={"detail": "not found"})
-            if run is None
-            else httpx.Response(200, json=run)
-        )
+        return httpx.Response(404, json={"detail": "not found"}) if run is None else httpx.Response(200, json=run)
 
     def client(self) -> Client:
         return Client("http://127.0.0.1:9", transport=httpx.MockTransport(self))
@@ -50,9 +46,7 @@ def run(status: str, **more: Any) -> dict[str, Any]:
 
 @pytest.mark.parametrize("end", ["success", "completed", "partial"])
 def test_a_run_of_the_first_generation_is_waited_for(end: str) -> None:
-    service = OlderService(
-        {"run_id": "r1", "status": "accepted"}, None, None, run("running"), run("running"), run(end)
-    )
+    service = OlderService({"run_id": "r1", "status": "accepted"}, None, None, run("running"), run("running"), run(end))
     seen: list[str] = []
     started = service.client().ingestions.get(ID).run()
     assert (started.id, started.status, started.done) == ("r1", "accepted", False)
@@ -74,9 +68,7 @@ def test_a_run_through_prefect_is_found_among_the_runs_since_then() -> None:
 
 
 def test_a_run_that_was_completed_at_once_is_got() -> None:
-    service = OlderService(
-        {"status": "completed", "method": "direct", "run_id": "r1", "message": ""}, run("success")
-    )
+    service = OlderService({"status": "completed", "method": "direct", "run_id": "r1", "message": ""}, run("success"))
     assert service.client().ingestions.get(ID).run().wait().ok
 
 

@@ -12,9 +12,7 @@ from autoloader_sdk import Invalid, models, shorthand
 from autoloader_sdk.spark import quoted_table
 
 
-def test_a_folder_is_a_local_source_and_made_absolute(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_folder_is_a_local_source_and_made_absolute(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("HOME", "/home/someone")
     assert shorthand.source("data/flights/") == {"type": "local", "path": f"{tmp_path}/data/flights/"}
@@ -52,9 +50,7 @@ def test_a_pattern_at_the_end_is_the_file_pattern(given: str, path: str, pattern
     assert (body["path"], body["file_pattern"]) == (path, pattern)
 
 
-def test_a_pattern_alone_is_in_the_folder_that_we_are_in(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_pattern_alone_is_in_the_folder_that_we_are_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     assert shorthand.source("*.csv") == {"type": "local", "path": str(tmp_path), "file_pattern": "*.csv"}
 

@@ -47,15 +47,11 @@ def test_a_request_has_the_token_the_prefix_and_the_proxys_path() -> None:
     assert seen[0].headers["Authorization"] == "Bearer t0ken"
 
 
-@pytest.mark.parametrize(
-    "broken", [httpx.ConnectError("refused"), httpx.RemoteProtocolError("gone"), 502, 503, 504]
-)
+@pytest.mark.parametrize("broken", [httpx.ConnectError("refused"), httpx.RemoteProtocolError("gone"), 502, 503, 504])
 def test_a_service_that_is_not_there_is_asked_again_and_a_post_keeps_its_key(broken: Exception | int) -> None:
     first = httpx.Response(broken) if isinstance(broken, int) else broken
     receipt = httpx.Response(202, json={"run_id": "r1", "status": "accepted"})
-    handler, seen = answers(
-        httpx.Response(200, json={"id": "ing_0123456789ab"}), first, first, receipt, receipt
-    )
+    handler, seen = answers(httpx.Response(200, json={"id": "ing_0123456789ab"}), first, first, receipt, receipt)
     ingestion = client(handler).ingestions.get("ing_0123456789ab")
     assert ingestion.run().id == "r1"
     keys = [request.headers["Idempotency-Key"] for request in seen[1:]]
@@ -238,9 +234,7 @@ def test_a_typo_is_an_error_before_anything_is_sent() -> None:
 
 def test_create_sends_the_contracts_body_with_our_defaults() -> None:
     handler, seen = answers(httpx.Response(201, json={"id": "ing_0123456789ab"}))
-    client(handler).ingestions.create(
-        name="f", source="s3://b/x/", format="csv", destination="bronze.flights"
-    )
+    client(handler).ingestions.create(name="f", source="s3://b/x/", format="csv", destination="bronze.flights")
     assert json.loads(seen[0].content) == {
         "name": "f",
         "cluster_id": "default",
@@ -296,9 +290,7 @@ def test_an_ingestion_made_by_somebody_quicker_is_found() -> None:
         httpx.Response(409, json={"detail": "taken"}),
         httpx.Response(200, json=[made]),
     )
-    found = client(handler).ingestions.create(
-        name="f", source="s3://b", format="csv", destination="a.b", exist_ok=True
-    )
+    found = client(handler).ingestions.create(name="f", source="s3://b", format="csv", destination="a.b", exist_ok=True)
     assert found.id == "ing_0123456789ab"
 
 

@@ -26,9 +26,7 @@ def free_port() -> int:
 
 @pytest.fixture
 def environment(tmp_path: Path) -> dict[str, str]:
-    kept = {
-        name: value for name, value in os.environ.items() if not name.startswith(("AUTOLOADER_", "PREFECT_"))
-    }
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("AUTOLOADER_", "PREFECT_"))}
     return kept | {"AUTOLOADER_HOME": str(tmp_path / "home")}
 
 
@@ -49,9 +47,7 @@ def autoloader(environment: dict[str, str], tmp_path: Path) -> Command:
 
 
 def test_settings_are_listed_with_where_they_came_from(autoloader: Command, tmp_path: Path) -> None:
-    done = autoloader(
-        "settings", AUTOLOADER_PORT="9", AUTOLOADER_PROT="9", AUTOLOADER_SECRETS_KEY="s3cr3t-itself"
-    )
+    done = autoloader("settings", AUTOLOADER_PORT="9", AUTOLOADER_PROT="9", AUTOLOADER_SECRETS_KEY="s3cr3t-itself")
     assert done.returncode == 0, done.stderr
     rows = {line.split()[0]: line.split()[1:] for line in done.stdout.splitlines()}
     assert rows["port"] == ["9", "environment"]
@@ -97,9 +93,7 @@ def test_create_list_and_look_in_one_folder(autoloader: Command, tmp_path: Path)
     assert "up to date" in autoloader("db", "upgrade").stdout
     data = tmp_path / "data"
     data.mkdir()
-    made = autoloader(
-        "ingestions", "create", "orders", "--source", "data", "--format", "csv", "--to", "lake.b.orders"
-    )
+    made = autoloader("ingestions", "create", "orders", "--source", "data", "--format", "csv", "--to", "lake.b.orders")
     assert made.returncode == 0, made.stderr
     listed = autoloader("ingestions", "list").stdout.splitlines()
     assert listed[1].split() == [made.stdout.strip(), "orders", "draft", str(data), "lake.b.orders"]
@@ -139,9 +133,7 @@ def test_serve_answers_on_its_port_and_ends_on_sigterm(
         assert health.json()["status"] == "healthy"
         stranger = httpx.get(f"{url}/health", headers={"Host": f"evil.example:{port}"}, trust_env=False)
         assert stranger.status_code == 403
-        made = autoloader(
-            "--url", url, "ingestions", "create", "o", "--source", ".", "--format", "csv", "--to", "b.t"
-        )
+        made = autoloader("--url", url, "ingestions", "create", "o", "--source", ".", "--format", "csv", "--to", "b.t")
         assert made.returncode == 0, made.stderr
         assert httpx.get(f"{url}/api/v1/ingestions", trust_env=False).json()[0]["id"] == made.stdout.strip()
     finally:
@@ -155,7 +147,5 @@ def test_importing_the_application_brings_neither_spark_nor_alembic() -> None:
     heavy = ("pyspark", "alembic", "pandas", "uvicorn")
     modules = "sys, autoloader_server.app, autoloader_server.embedded"
     code = f"import {modules}; print([m for m in {heavy} if m in sys.modules])"
-    done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True
-    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
     assert done.stdout.strip() == "[]"

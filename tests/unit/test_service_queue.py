@@ -54,9 +54,7 @@ class Worker:
         if self.error is not None:
             raise self.error
         with service.database.write() as connection:
-            connection.execute(
-                runs.update().where(runs.c.id == run_id).values(status="success", lease_token=None)
-            )
+            connection.execute(runs.update().where(runs.c.id == run_id).values(status="success", lease_token=None))
 
     def wait_for(self, count: int) -> list[str]:
         with self.news:
@@ -132,9 +130,7 @@ def test_the_run_that_waits_starts_when_the_one_before_ends(
     assert worker.wait_for(2) == [first, second]
 
 
-def test_only_so_many_run_at_once_and_the_rest_follow(
-    queue: RunQueue, worker: Worker, add: Callable[..., str]
-) -> None:
+def test_only_so_many_run_at_once_and_the_rest_follow(queue: RunQueue, worker: Worker, add: Callable[..., str]) -> None:
     ids = [add(name) for name in "abcd"]
     for run_id, name in zip(ids, "abcd", strict=True):
         queue.submit(run_id, name)

@@ -22,9 +22,7 @@ from autoloader_server.security.secrets import SecretBox, SecretsKeyError
 
 SECRET = "wJalrXUtnFEMI/K7MDENG+bPx=="
 # What a secret may look like: no blanks, quotes or separators, or it is in quotes.
-secrets = st.text(
-    st.characters(codec="ascii", categories=("L", "N"), include_characters="/+=-_.~!$%^*"), min_size=8
-)
+secrets = st.text(st.characters(codec="ascii", categories=("L", "N"), include_characters="/+=-_.~!$%^*"), min_size=8)
 names = st.sampled_from(
     [
         "password",

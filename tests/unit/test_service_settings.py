@@ -42,9 +42,7 @@ def test_the_nearer_source_wins_and_is_named(tmp_path: Path, monkeypatch: pytest
     assert (settings.port, origin_of(settings, "port")) == (4, "argument")
 
 
-def test_the_home_named_by_the_environment_holds_the_file(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_home_named_by_the_environment_holds_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     home = tmp_path / "h"
     home.mkdir()
     (home / "autoloader.toml").write_text('max_bytes_per_batch = "2GiB"\n')
@@ -137,9 +135,7 @@ def test_a_config_that_is_not_there_is_an_error(monkeypatch: pytest.MonkeyPatch,
 
 
 def test_an_unknown_variable_is_warned_of_with_the_nearest_name() -> None:
-    found = unknown_variables(
-        {"AUTOLOADER_PROT": "1", "AUTOLOADER_PORT": "1", "AUTOLOADER_API_URL": "x", "PATH": "y"}
-    )
+    found = unknown_variables({"AUTOLOADER_PROT": "1", "AUTOLOADER_PORT": "1", "AUTOLOADER_API_URL": "x", "PATH": "y"})
     assert len(found) == 1
     assert "AUTOLOADER_PROT" in found[0]
     assert "did you mean AUTOLOADER_PORT?" in found[0]

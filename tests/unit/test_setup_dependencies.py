@@ -67,6 +67,4 @@ def test_what_is_imported_is_asked_for(folder: str, extras: list[str]) -> None:
     distributions = packages_distributions()
     for name, path in imported(ROOT / folder).items():
         providers = {canonicalize_name(one) for one in distributions.get(name, [])}
-        assert providers & asked, (
-            f"{path.relative_to(ROOT)} imports {name}, which [{', '.join(extras)}] lacks"
-        )
+        assert providers & asked, f"{path.relative_to(ROOT)} imports {name}, which [{', '.join(extras)}] lacks"

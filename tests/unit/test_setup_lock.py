@@ -85,9 +85,7 @@ def test_it_satisfies_pyproject_on_each_python(python: str, platform: str) -> No
         if applies(requirement.marker, where):
             name = canonicalize_name(requirement.name)
             assert name in pins, f"{requirement} is not locked: run make lock"
-            assert requirement.specifier.contains(pins[name]), (
-                f"{requirement} is not {pins[name]}: run make lock"
-            )
+            assert requirement.specifier.contains(pins[name]), f"{requirement} is not {pins[name]}: run make lock"
 
 
 def test_the_pythons_it_is_made_for_are_those_of_the_project() -> None:

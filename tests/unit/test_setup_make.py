@@ -45,9 +45,7 @@ def test_a_machine_without_a_right_python_is_told_so(tmp_path: Path) -> None:
     for name in ("Makefile", "pyproject.toml", "requirements.lock"):
         shutil.copy(ROOT / name, tmp_path)
     for name in ("python3.13", "python3.12", "python3.11", "python3"):
-        (tmp_path / name).write_text(
-            "#!/bin/sh\nexit 1\n"
-        )  # as a shim of pyenv for a version that is not chosen
+        (tmp_path / name).write_text("#!/bin/sh\nexit 1\n")  # as a shim of pyenv for a version that is not chosen
         (tmp_path / name).chmod(0o755)
     result = make(tmp_path, "setup", path=f"{tmp_path}:{os.environ['PATH']}")
     assert result.returncode != 0

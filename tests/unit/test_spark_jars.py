@@ -77,8 +77,7 @@ def test_what_a_jar_depends_on_is_not_fetched(repository: Repository) -> None:
     repository.publish(
         JAR,
         CONTENT,
-        "<dependency><groupId>org.example</groupId><artifactId>missing</artifactId>"
-        "<version>1</version></dependency>",
+        "<dependency><groupId>org.example</groupId><artifactId>missing</artifactId><version>1</version></dependency>",
     )
     (path,) = ensure_jars(jars=[JAR])
     assert path.is_file()
@@ -113,9 +112,7 @@ def test_offline_the_error_says_which_file_to_put_where_and_doing_so_helps(repos
     message = str(failed.value)
     place = jar_cache() / "lamp-1.0.jar"
     assert "org.example:lamp:1.0 could not be fetched" in message
-    assert (
-        f"put lamp-1.0.jar (Maven coordinate org.example:lamp:1.0, sha256 {JAR.sha256}) at {place}" in message
-    )
+    assert f"put lamp-1.0.jar (Maven coordinate org.example:lamp:1.0, sha256 {JAR.sha256}) at {place}" in message
     assert "module not found: org.example#lamp;1.0" in message
     assert str(repository.settings) in message
 
@@ -129,9 +126,7 @@ def test_two_processes_at_once_fetch_a_jar_once(repository: Repository) -> None:
         "from autoloader_server.spark.jars import Jar, ensure_jars\n"
         f"print(ensure_jars(lambda line: print(line), jars=[{JAR!r}])[0].stat().st_size)"
     )
-    runs = [
-        subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True) for _ in range(3)
-    ]
+    runs = [subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True) for _ in range(3)]
     answers = [run.communicate(timeout=60)[0].splitlines() for run in runs]
     assert [run.returncode for run in runs] == [0, 0, 0]
     assert [answer[-1] for answer in answers] == [str(len(CONTENT))] * 3

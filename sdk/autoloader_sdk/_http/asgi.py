@@ -33,9 +33,7 @@ class LoopThread:
         """Run a coroutine there."""
         if os.getpid() != self._pid:
             work.close()
-            raise AutoloaderError(
-                "this client was opened before the process forked; open one in each process"
-            )
+            raise AutoloaderError("this client was opened before the process forked; open one in each process")
         return asyncio.run_coroutine_threadsafe(work, self._loop)
 
     def stop(self) -> None:

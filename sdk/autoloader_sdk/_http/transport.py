@@ -147,9 +147,7 @@ class AsyncTransport(Async):
     def _http(self) -> httpx.AsyncClient:
         loop = asyncio.get_running_loop()
         if loop not in self._by_loop:
-            self._by_loop[loop] = httpx.AsyncClient(
-                **self.address.client_options(), transport=self._transport
-            )
+            self._by_loop[loop] = httpx.AsyncClient(**self.address.client_options(), transport=self._transport)
         return self._by_loop[loop]
 
     async def perform(self, step: Step) -> Reply | AutoloaderError:
@@ -220,9 +218,7 @@ def _read(response: httpx.Response) -> Reply | AutoloaderError:
     try:
         body = response.json() if response.content.strip() else None
     except ValueError:
-        return errors.ApiError(
-            "the answer is not JSON; is this the address of an autoloader service?", **told
-        )
+        return errors.ApiError("the answer is not JSON; is this the address of an autoloader service?", **told)
     date = response.headers.get("Date")
     return Reply(
         status=response.status_code,

@@ -79,9 +79,7 @@ def server(module: str) -> Any:
     type=click.Path(file_okay=False, path_type=Path),
     help="Folder for all state.  [default: AUTOLOADER_HOME, else ~/.autoloader]",
 )
-@click.option(
-    "--url", envvar="AUTOLOADER_API_URL", help="A service to talk to, instead of one in this process."
-)
+@click.option("--url", envvar="AUTOLOADER_API_URL", help="A service to talk to, instead of one in this process.")
 @click.version_option(version("autoloader-sdk"), message="%(version)s")
 @click.pass_context
 def autoloader(ctx: click.Context, home: Path | None, url: str | None) -> None:

@@ -46,8 +46,7 @@ def list_ingestions(context: Context, status: str | None, *, as_json: bool) -> N
                 each.status,
                 each.source.path or "",
                 ".".join(
-                    part or ""
-                    for part in (each.destination.catalog, each.destination.database, each.destination.table)
+                    part or "" for part in (each.destination.catalog, each.destination.database, each.destination.table)
                 ),
             )
             for each in found

@@ -121,11 +121,7 @@ def csv_head(head: Head, options: CsvOptions) -> CsvHead | None:
         return about
     record = _first_record(text, start, options, whole=head.whole)
     if record is None:
-        return (
-            replace(about, problem="its first record has a quote that is never closed")
-            if head.whole
-            else None
-        )
+        return replace(about, problem="its first record has a quote that is never closed") if head.whole else None
     columns, end = record
     return replace(
         about,

@@ -42,9 +42,7 @@ def local_path(source: str) -> str:
     """
     if scheme := _FILE_SCHEME.match(source):
         if scheme["host"] not in (None, "", "localhost"):
-            raise ValueError(
-                f"source.path {source!r} names the host {scheme['host']!r}; a local path is file:///…"
-            )
+            raise ValueError(f"source.path {source!r} names the host {scheme['host']!r}; a local path is file:///…")
         source = source[scheme.end() :]
     elif re.match(r"[A-Za-z][A-Za-z0-9+.-]*://", source):
         raise ValueError(f"source.path {source!r} is not a local path")

@@ -139,7 +139,5 @@ def _nul_problem(data: bytes) -> str:
     """NUL at every second place is UTF-16 of Latin text; anywhere else it is no text."""
     pairs = len(data) // 2
     if pairs and max(data[0::2].count(0), data[1::2].count(0)) > 0.7 * pairs:
-        return (
-            "it looks like UTF-16 without a byte order mark: set format.options.encoding (UTF-16LE, UTF-16BE)"
-        )
+        return "it looks like UTF-16 without a byte order mark: set format.options.encoding (UTF-16LE, UTF-16BE)"
     return f"byte {data.index(0)} is NUL: it is a binary file, not text"

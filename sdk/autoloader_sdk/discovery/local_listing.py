@@ -153,9 +153,7 @@ def _shown(path: str) -> str:
     return os.fsencode(path).decode("utf-8", "backslashreplace")
 
 
-def _with_problems(
-    folder: _Folder, files: list[Entry], folders: list[_Folder]
-) -> tuple[list[Entry], list[_Folder]]:
+def _with_problems(folder: _Folder, files: list[Entry], folders: list[_Folder]) -> tuple[list[Entry], list[_Folder]]:
     """The children with the problem of their name or their folder's, under paths that can be stored."""
     taken = set(map(_path, (*files, *folders)))
 

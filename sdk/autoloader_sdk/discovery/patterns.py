@@ -173,11 +173,7 @@ def _segments(sequence: _Sequence, text: str) -> list[list[_Sequence]]:
     if len(segments) > 1 and not segments[0]:
         del segments[0]  # /a/*.csv: the source is the root
     if segments[-1] == ():
-        why = (
-            "an alternative of it is empty"
-            if len(segments) == 1
-            else "it names a folder; write '/**' for all below"
-        )
+        why = "an alternative of it is empty" if len(segments) == 1 else "it names a folder; write '/**' for all below"
         raise _invalid(text, why)
     if () in segments:
         raise _invalid(text, "'//' matches nothing")
@@ -232,9 +228,7 @@ def _segment_expression(segment: _Sequence) -> str:
         if element == _STAR:
             pieces.append([])
         else:
-            pieces[-1].append(
-                "[^/]" if element == _ANY else element if len(element) > 1 else re.escape(element)
-            )
+            pieces[-1].append("[^/]" if element == _ANY else element if len(element) > 1 else re.escape(element))
     first, *others = ("".join(piece) for piece in pieces)
     if not others:
         return first

@@ -69,9 +69,7 @@ class RequestModel(BaseModel):
     credentials: neither in its text nor in `errors()`.
     """
 
-    model_config = ConfigDict(
-        extra="forbid", populate_by_name=True, hide_input_in_errors=True, serialize_by_alias=True
-    )
+    model_config = ConfigDict(extra="forbid", populate_by_name=True, hide_input_in_errors=True, serialize_by_alias=True)
 
     #: Names that people bring from elsewhere, and ours for them.
     other_names: ClassVar[Mapping[str, str]] = {}
@@ -110,9 +108,7 @@ class RequestModel(BaseModel):
 class AnswerModel(BaseModel):
     """A body that a service sends: fields that we do not know are kept, absent ones have a default."""
 
-    model_config = ConfigDict(
-        extra="allow", populate_by_name=True, hide_input_in_errors=True, serialize_by_alias=True
-    )
+    model_config = ConfigDict(extra="allow", populate_by_name=True, hide_input_in_errors=True, serialize_by_alias=True)
 
 
 def _aware(moment: datetime) -> datetime:

@@ -10,15 +10,11 @@ from pydantic import Field, ValidationError, field_validator, model_validator
 from autoloader_sdk.models.base import AnswerModel, RequestModel, problem, refuse, unknown_field
 
 FormatType = Literal["json", "csv", "parquet", "avro", "orc"]
-Compression = Literal[
-    "auto", "none", "uncompressed", "gzip", "gz", "bzip2", "bz2", "deflate", "snappy", "lz4", "zstd"
-]
+Compression = Literal["auto", "none", "uncompressed", "gzip", "gz", "bzip2", "bz2", "deflate", "snappy", "lz4", "zstd"]
 Character = Annotated[str, Field(min_length=1, max_length=1)]
 
 _EVERYWHERE = frozenset({"multiline", "compression", "header", "delimiter", "quote"})
-_TEXT = frozenset(
-    {"encoding", "line_separator", "date_format", "timestamp_format", "timestamp_ntz_format", "locale"}
-)
+_TEXT = frozenset({"encoding", "line_separator", "date_format", "timestamp_format", "timestamp_ntz_format", "locale"})
 OPTIONS: Mapping[FormatType, frozenset[str]] = {
     "csv": frozenset(
         {"multiline", "header", "delimiter", "quote", "escape", "comment", "null_value", "empty_value"}
@@ -92,9 +88,7 @@ class FormatOptions(RequestModel):
             try:
                 codecs.lookup(encoding)
             except (LookupError, ValueError):
-                raise refuse(
-                    f"unknown encoding '{encoding}'; for example UTF-8, UTF-16LE, ISO-8859-1"
-                ) from None
+                raise refuse(f"unknown encoding '{encoding}'; for example UTF-8, UTF-16LE, ISO-8859-1") from None
         return encoding
 
     def given(self) -> dict[str, Any]:
@@ -134,11 +128,7 @@ class FormatSchema(RequestModel):
 def struct_fault(value: Any, where: str) -> str | None:
     """What keeps `value` from being a Spark StructType in JSON, or None; simple types are not checked."""
     at = f" at {where}" if where else ""
-    if (
-        not isinstance(value, Mapping)
-        or value.get("type") != "struct"
-        or not isinstance(value.get("fields"), list)
-    ):
+    if not isinstance(value, Mapping) or value.get("type") != "struct" or not isinstance(value.get("fields"), list):
         return f'expected {{"type": "struct", "fields": [...]}}{at}'
     if not value["fields"]:
         return f"no fields{at}"
@@ -185,9 +175,7 @@ class Format(RequestModel):
         given = self.options.given() if self.options else {}
         known = OPTIONS[self.type] | _EVERYWHERE
         faults = [
-            problem(("options", name), unknown_field(name, OPTIONS[self.type]))
-            for name in given
-            if name not in known
+            problem(("options", name), unknown_field(name, OPTIONS[self.type])) for name in given if name not in known
         ]
         if faults:
             raise ValidationError.from_exception_data("Format", faults)
@@ -198,11 +186,7 @@ class Format(RequestModel):
         """Options that mean nothing for this format; one set to false, none or auto asks for nothing."""
         given = self.options.given() if self.options else {}
         asks_nothing = (False, "none", "auto", "uncompressed")
-        return [
-            name
-            for name, value in given.items()
-            if name not in OPTIONS[self.type] and value not in asks_nothing
-        ]
+        return [name for name, value in given.items() if name not in OPTIONS[self.type] and value not in asks_nothing]
 
 
 class FormatSchemaData(AnswerModel):

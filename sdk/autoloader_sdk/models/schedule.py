@@ -67,9 +67,7 @@ class Schedule(RequestModel):
     @model_validator(mode="after")
     def _custom_has_cron(self) -> Self:
         if self.frequency == "custom" and self.cron_expression is None:
-            fault = refuse(
-                "frequency is 'custom': give a cron expression of five fields, for example '30 2 * * 1-5'"
-            )
+            fault = refuse("frequency is 'custom': give a cron expression of five fields, for example '30 2 * * 1-5'")
             raise ValidationError.from_exception_data("Schedule", [problem(("cron_expression",), fault)])
         return self
 
@@ -90,8 +88,7 @@ class Schedule(RequestModel):
 def _no_zone(value: str) -> Exception:
     near = nearest(value, available_timezones())
     return refuse(
-        f"unknown time zone '{value}'; "
-        + (f"did you mean '{near}'?" if near else "write it like Europe/Berlin")
+        f"unknown time zone '{value}'; " + (f"did you mean '{near}'?" if near else "write it like Europe/Berlin")
     )
 
 

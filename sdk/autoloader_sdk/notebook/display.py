@@ -51,9 +51,7 @@ def run_text(run: RunData) -> str:
     if took.columns_ignored:
         lines.append(f"  columns ignored: {count(took.columns_ignored)}")
     lines += [f"  warning: {warning}" for warning in run.warnings]
-    lines += [
-        f"  failed: {error.file or '(no single file)'}: {reason(error.message)}" for error in run.errors
-    ]
+    lines += [f"  failed: {error.file or '(no single file)'}: {reason(error.message)}" for error in run.errors]
     return "\n".join(lines)
 
 
@@ -192,8 +190,7 @@ def table(caption: str, columns: Iterable[str], rows: Iterable[Iterable[str]]) -
     """A table of plain text."""
     head = "".join(f'<th scope="col" style="{_CELL}">{escape(name)}</th>' for name in columns)
     body = "".join(
-        "<tr>" + "".join(f'<td style="{_CELL}">{escape(str(cell))}</td>' for cell in row) + "</tr>"
-        for row in rows
+        "<tr>" + "".join(f'<td style="{_CELL}">{escape(str(cell))}</td>' for cell in row) + "</tr>" for row in rows
     )
     return (
         '<table style="border-collapse:collapse">'

@@ -17,9 +17,7 @@ T = TypeVar("T")
 TheService = Annotated[Service, Depends(_service)]
 IdempotencyKey = Annotated[
     str | None,
-    Header(
-        min_length=1, max_length=255, description="the same key and request are answered alike for 24 hours"
-    ),
+    Header(min_length=1, max_length=255, description="the same key and request are answered alike for 24 hours"),
 ]
 
 

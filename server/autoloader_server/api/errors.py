@@ -45,22 +45,16 @@ async def _unavailable(_request: Request, error: Exception) -> JSONResponse:
 
 async def _database_away(_request: Request, error: Exception) -> JSONResponse:
     _log.error("the database does not answer", exc_info=error)
-    return JSONResponse(
-        {"detail": "the database does not answer; the service's log says more"}, status_code=503
-    )
+    return JSONResponse({"detail": "the database does not answer; the service's log says more"}, status_code=503)
 
 
 async def _bug(request: Request, error: Exception) -> JSONResponse:
     _log.error("%s %s failed", request.method, request.url.path, exc_info=error)
     number = getattr(request.state, "request_id", "")
-    detail = (
-        f"an error in autoloader itself ({type(error).__name__}); its log says more, by request id {number}"
-    )
+    detail = f"an error in autoloader itself ({type(error).__name__}); its log says more, by request id {number}"
     # This answer is made outside the middleware that adds the id to all others.
     return JSONResponse({"detail": detail}, status_code=500, headers={"X-Request-ID": number})
 
 
 def _without_input(errors: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    return [
-        {"type": each["type"], "loc": list(each["loc"]), "msg": redact(str(each["msg"]))} for each in errors
-    ]
+    return [{"type": each["type"], "loc": list(each["loc"]), "msg": redact(str(each["msg"]))} for each in errors]

@@ -18,9 +18,7 @@ def find(
     service: TheService,
     request: Request,
     response: Response,
-    status: Annotated[
-        list[str] | None, Query(description="one or more of the ledger's states, in any case")
-    ] = None,
+    status: Annotated[list[str] | None, Query(description="one or more of the ledger's states, in any case")] = None,
     path: Annotated[str | None, Query(description="a file, a folder, or a file's name")] = None,
     limit: Annotated[int, Query(ge=1, le=10_000)] = 100,
     cursor: str | None = None,

@@ -74,14 +74,10 @@ class Idempotency:
 
 
 def _answer(messages: list[Message]) -> idempotency.Answer | None:
-    status = next(
-        (message["status"] for message in messages if message["type"] == "http.response.start"), 500
-    )
+    status = next((message["status"] for message in messages if message["type"] == "http.response.start"), 500)
     if not 200 <= status < 300:
         return None
-    content = b"".join(
-        message.get("body", b"") for message in messages if message["type"] == "http.response.body"
-    )
+    content = b"".join(message.get("body", b"") for message in messages if message["type"] == "http.response.body")
     parsed: Any = json.loads(content) if content else None
     return idempotency.Answer(status, parsed)
 

@@ -49,9 +49,7 @@ def change(ingestion_id: str, body: IngestionUpdate, service: TheService) -> Ing
 
 
 @router.delete("/{ingestion_id}", status_code=204, summary="Delete it; its runs stay on record")
-def delete(
-    *, ingestion_id: str, service: TheService, delete_table: bool = False, force: bool = False
-) -> None:
+def delete(*, ingestion_id: str, service: TheService, delete_table: bool = False, force: bool = False) -> None:
     ingestions.delete(service, ingestion_id, delete_table=delete_table, force=force)
 
 

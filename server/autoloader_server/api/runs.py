@@ -29,9 +29,7 @@ def find(
     limit: Annotated[int, Query(ge=1, le=1000)] = 100,
     cursor: str | None = None,
 ) -> list[RunData]:
-    return link_next(
-        request, response, runs.find(service, ingestion_id, days=days, limit=limit, cursor=cursor)
-    )
+    return link_next(request, response, runs.find(service, ingestion_id, days=days, limit=limit, cursor=cursor))
 
 
 @router.get("/runs/{run_id}", summary="One run")
@@ -39,9 +37,7 @@ def get(ingestion_id: str, run_id: str, service: TheService) -> RunData:
     return runs.get(service, ingestion_id, run_id)
 
 
-@router.post(
-    "/runs/{run_id}/retry", status_code=202, summary="A new run over the files that failed in this one"
-)
+@router.post("/runs/{run_id}/retry", status_code=202, summary="A new run over the files that failed in this one")
 def retry(
     *,
     ingestion_id: str,

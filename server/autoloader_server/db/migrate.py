@@ -45,9 +45,7 @@ def migrate(database: Database, revision: str = "head") -> None:
         known = False
     if not known:
         shown = database.url.render_as_string(hide_password=True)
-        raise RuntimeError(
-            f"{shown} was made by a newer autoloader (revision {current}): upgrade autoloader-sdk"
-        )
+        raise RuntimeError(f"{shown} was made by a newer autoloader (revision {current}): upgrade autoloader-sdk")
     with database.write() as connection:
         config.attributes["connection"] = connection
         command.upgrade(config, revision)

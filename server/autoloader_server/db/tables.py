@@ -65,9 +65,7 @@ ingestions = Table(
     Column("created_at", UtcDateTime, nullable=False),
     Column("updated_at", UtcDateTime, nullable=False),
     Column("deleted_at", UtcDateTime, comment="a tombstone, until its batches are settled or burned"),
-    Column(
-        "generation", Integer, nullable=False, server_default="0", comment="raised by clear, refresh, delete"
-    ),
+    Column("generation", Integer, nullable=False, server_default="0", comment="raised by clear, refresh, delete"),
     Column("table_uuid", String(36)),
     Column("last_snapshot_id", BigInteger, comment="the last one that this ingestion published"),
     Column("schema_version", Integer, nullable=False, server_default="1"),
@@ -94,7 +92,7 @@ runs = Table(
     Column("ended_at", UtcDateTime),
     Column("generation", Integer, nullable=False, server_default="0"),
     Column("cancel_requested", Boolean, nullable=False, server_default=text("false")),
-    Column("retry_of", String(36), comment="only that run's failed files are tried"),
+    Column("retry_of", String(36), comment="that run's failed files are tried once more"),
     Column("flow_run_id", String(36)),
     Column("spark_job_id", String(255)),
     Column("files_found", BigInteger, nullable=False, server_default="0"),
@@ -107,11 +105,9 @@ runs = Table(
     Column("bytes_written", BigInteger, nullable=False, server_default="0"),
     Column("error_count", BigInteger, nullable=False, server_default="0"),
     Column("columns_ignored", BigInteger, nullable=False, server_default="0"),
-    Column("step", code(), comment="what it is doing, for progress"),
+    Column("step", Text, comment="what it is doing, for progress"),
     Column("message", Text, comment="how it ended, in a sentence"),
-    Column(
-        "notes", JSON, nullable=False, server_default="[]", comment="what a person should know: sentences"
-    ),
+    Column("notes", JSON, nullable=False, server_default="[]", comment="what a person should know: sentences"),
     Column("lease_token", String(36)),
     Column("lease_owner", JSON, comment="host, boot id, pid namespace, pid, process start"),
     Column("lease_expires_at", Float, comment="epoch seconds by the database's clock"),
@@ -173,6 +169,7 @@ batches = Table(
     Column("lease_expires_at", Float),
     Index("ix_batches_ingestion_id_status", "ingestion_id", "status"),
     Index("ix_batches_run_id", "run_id"),
+    Index("ix_batches_table_uuid", "table_uuid"),
 )
 
 processed_files = Table(
@@ -184,9 +181,7 @@ processed_files = Table(
     Column("path", bytewise_text(), nullable=False),
     Column("ordinal", Integer, nullable=False, server_default="1", comment="counts a path's versions"),
     Column("identity", Text, nullable=False, comment="the path's ETag, or size and modification time"),
-    Column(
-        "current", Boolean, nullable=False, server_default=text("true"), comment="the path's latest version"
-    ),
+    Column("current", Boolean, nullable=False, server_default=text("true"), comment="the path's latest version"),
     Column("status", code(), nullable=False),
     Column("reason", Text),
     Column("category", code(), comment="of a failure: data_malformed, schema_mismatch, auth, …"),

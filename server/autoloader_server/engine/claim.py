@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from sqlalchemy import Connection, select, update
 
-from autoloader_server.db.tables import ingestions, processed_files
+from autoloader_server.db.tables import batches, ingestions, processed_files
 from autoloader_server.engine import ledger
 from autoloader_server.engine.formats.base import Look
 from autoloader_server.engine.ledger import Batch, FileVersion
@@ -29,7 +29,7 @@ def claim_batch(
     with work.database.write() as connection:
         work.lease.hold_run(connection)
         ledger.check_generation(connection, work.ingestion_id, work.generation)
-        elsewhere = _elsewhere(connection, work, wanted)
+        elsewhere = _elsewhere(connection, work, ready.table_id, wanted)
         batch_id, taken = ledger.claim(
             connection,
             work.lease,
@@ -49,48 +49,41 @@ def claim_batch(
         return ledger.batch(connection, batch_id), taken
 
 
-def _elsewhere(connection: Connection, work: Work, files: Sequence[FileVersion]) -> set[str]:
-    """Paths that another ingestion into the same table has claimed first: here they are SKIPPED."""
-    others = {
-        row.id: row.name
-        for row in connection.execute(
-            select(ingestions.c.id, ingestions.c.name, ingestions.c.spec).where(
-                ingestions.c.id != work.ingestion_id
-            )
+def _elsewhere(connection: Connection, work: Work, table_id: str, files: Sequence[FileVersion]) -> set[str]:
+    """Paths whose rows another ingestion has brought, or is bringing, into this very table: here they are SKIPPED."""
+    others = connection.execute(
+        select(batches.c.ingestion_id.distinct()).where(
+            batches.c.table_uuid == table_id, batches.c.ingestion_id != work.ingestion_id
         )
-        if row.spec.get("destination", {}) and _same_table(row.spec["destination"], work)
-    }
-    if not others:
-        return set()
-    found: set[str] = set()
+    ).scalars()
+    sharing = list(others)
+    found: dict[str, str] = {}
     columns = processed_files.c
-    for start in range(0, len(files), _AT_ONCE):
+    for start in range(0, len(files) if sharing else 0, _AT_ONCE):
         part = {file.path: file.id for file in files[start : start + _AT_ONCE]}
         rows = connection.execute(
-            select(columns.path, columns.ingestion_id).where(
-                columns.ingestion_id.in_(others),
+            select(columns.path, columns.ingestion_id, ingestions.c.name)
+            .join(batches, batches.c.id == columns.batch_id)
+            .join(ingestions, ingestions.c.id == columns.ingestion_id)
+            .where(
+                columns.ingestion_id.in_(sharing),
                 columns.path.in_(part),
                 columns.status.in_((ledger.SUCCESS, ledger.PROCESSING)),
+                batches.c.table_uuid == table_id,
             )
         )
-        for path, ingestion_id in rows:
+        for path, ingestion_id, name in rows:
             if path in found:
                 continue
-            found.add(path)
+            found[path] = f"the ingestion {name!r} ({ingestion_id}) loads it into the same table"
             connection.execute(
                 update(processed_files)
                 .where(columns.id == part[path])
-                .values(
-                    status=ledger.SKIPPED,
-                    reason=f"the ingestion {others[ingestion_id]!r} ({ingestion_id}) loads it into the same table",
-                )
+                .values(status=ledger.SKIPPED, reason=found[path])
             )
-    return found
-
-
-def _same_table(destination: dict[str, object], work: Work) -> bool:
-    name = work.table_name
-    parts = (destination.get("catalog"), destination.get("database"), destination.get("table"))
-    return tuple(str(part).casefold() for part in parts) == tuple(
-        part.casefold() for part in (name.catalog, name.database, name.table)
-    )
+    if found:
+        sentence = next(iter(found.values()))
+        ledger.note(
+            connection, work.run_id, f"{len(found)} files were skipped, such as {next(iter(found))!r}: {sentence}"
+        )
+    return set(found)

@@ -11,7 +11,7 @@ BatchRefused         some files of a staged batch cannot stay in it: it must be 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 DATA_MALFORMED = "data_malformed"
 SCHEMA_MISMATCH = "schema_mismatch"
@@ -21,6 +21,7 @@ MISSING = "missing"
 WRITE_FAILURE = "write_failure"
 UNKNOWN = "unknown"
 INTERRUPTED = "interrupted"
+INTERNAL = "internal"
 
 # What another attempt may cure without anybody touching the file.
 RETRYABLE = frozenset({AUTH, CONNECTIVITY, MISSING, UNKNOWN})
@@ -37,9 +38,6 @@ class FileFailure:
     @property
     def retryable(self) -> bool:
         return self.category in RETRYABLE
-
-    def of(self, path: str) -> FileFailure:
-        return replace(self, path=path)
 
 
 class RunStopped(Exception):

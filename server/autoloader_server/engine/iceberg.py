@@ -12,6 +12,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from autoloader_server.engine.sql import TableName, identifier, literal
+from autoloader_server.spark.errors import first_line
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, DataFrameWriterV2
@@ -104,9 +105,7 @@ class Table:
 
     def add_columns(self, columns: Mapping[tuple[str, ...], DataType]) -> None:
         """Add columns, or fields inside of columns, by their paths."""
-        shown = ", ".join(
-            f"{'.'.join(map(identifier, path))} {_type_sql(kind)}" for path, kind in columns.items()
-        )
+        shown = ", ".join(f"{'.'.join(map(identifier, path))} {_type_sql(kind)}" for path, kind in columns.items())
         self.spark.sql(f"ALTER TABLE {self.name.quoted} ADD COLUMNS ({shown})")
 
     def snapshots(self) -> dict[int, Snapshot]:
@@ -114,7 +113,8 @@ class Table:
 
     def _snapshots(self, condition: str) -> dict[int, Snapshot]:
         rows = self.spark.sql(
-            "SELECT snapshot_id, parent_id, unix_micros(committed_at) AS at, summary['wap.id'] AS wap, summary['published-wap-id'] AS published, "
+            "SELECT snapshot_id, parent_id, unix_micros(committed_at) AS at, "
+            "summary['wap.id'] AS wap, summary['published-wap-id'] AS published, "
             "summary['added-data-files'] AS files, summary['added-records'] AS records, "
             f"summary['added-files-size'] AS bytes FROM {self.name.quoted}.snapshots {condition}"
         ).collect()
@@ -159,7 +159,7 @@ class Table:
         self._writer(frame, branch, batch_id).append()
 
     def append_nothing(self, branch: str | None = None, batch_id: str | None = None) -> None:
-        """A commit without rows: gives a new table its first snapshot, a branch its newest schema, a batch id its end."""
+        """A commit without rows: gives a table its first snapshot, a branch its newest schema, a batch id its end."""
         self._writer(self.spark.table(self.name.quoted).limit(0), branch, batch_id).append()
 
     def _writer(self, frame: DataFrame, branch: str | None, batch_id: str | None) -> DataFrameWriterV2:
@@ -183,7 +183,7 @@ class Table:
             ).collect()[0]
         except Exception as error:
             if "DuplicateWAPCommitException" in str(error):
-                raise DuplicatePublish(str(error).splitlines()[0]) from error
+                raise DuplicatePublish(first_line(error)) from error
             raise
         return int(row["current_snapshot_id"])
 
@@ -202,12 +202,9 @@ class Table:
         frame = self.spark.table(self.name.quoted).where(F.col(identifier(column)).isin(list(values)))
         return {row[0]: row[1] for row in frame.groupBy(identifier(column)).count().collect()}
 
-    def drop(self) -> bool:
-        """Drop the table with its files; False where there is none."""
-        if self.state() is None:
-            return False
-        self.spark.sql(f"DROP TABLE {self.name.quoted} PURGE")
-        return True
+    def drop(self) -> None:
+        """Drop the table with its files, if there is one."""
+        self.spark.sql(f"DROP TABLE IF EXISTS {self.name.quoted} PURGE")
 
 
 def lineage(known: Mapping[int, Snapshot], head: int | None) -> list[Snapshot]:
@@ -241,9 +238,7 @@ def _type_sql(kind: Any) -> str:
     from pyspark.sql import types as T
 
     if isinstance(kind, T.StructType):
-        return (
-            "STRUCT<" + ", ".join(f"{identifier(f.name)}: {_type_sql(f.dataType)}" for f in kind.fields) + ">"
-        )
+        return "STRUCT<" + ", ".join(f"{identifier(f.name)}: {_type_sql(f.dataType)}" for f in kind.fields) + ">"
     if isinstance(kind, T.ArrayType):
         return f"ARRAY<{_type_sql(kind.elementType)}>"
     if isinstance(kind, T.MapType):

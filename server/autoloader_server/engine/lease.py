@@ -12,11 +12,8 @@ import socket
 import threading
 import uuid
 from collections.abc import Callable
-from functools import cache
-from pathlib import Path
 from typing import Any
 
-import psutil
 from sqlalchemy import Connection, select, update
 from sqlalchemy.exc import OperationalError
 
@@ -24,21 +21,12 @@ from autoloader_server.db.engine import Database
 from autoloader_server.db.tables import batches, runs
 from autoloader_server.engine.errors import LeaseLost
 from autoloader_server.security.redact import logger
+from autoloader_server.spark.processes import ProcessIdentity
 
 _log = logger(__name__)
 
 Owner = dict[str, Any]
 _CANCEL_POLL_SECONDS = 1.0
-# A process's start time is read in clock ticks of 1/100 s.
-_START_TOLERANCE = 0.02
-
-
-@cache
-def _boot_id() -> str:
-    try:
-        return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
-    except OSError:  # not Linux
-        return str(psutil.boot_time())
 
 
 def _pid_namespace() -> str:
@@ -50,31 +38,28 @@ def _pid_namespace() -> str:
 
 def this_owner() -> Owner:
     """This process, so that another one can tell whether it is still alive."""
+    me = ProcessIdentity.of()
+    assert me is not None
     return {
         "host": socket.gethostname(),
-        "boot": _boot_id(),
         "pid_namespace": _pid_namespace(),
-        "pid": os.getpid(),
-        "started": psutil.Process().create_time(),
+        "pid": me.pid,
+        "started": me.started,
     }
 
 
 def owner_is_dead(owner: Owner | None) -> bool:
-    """Whether this host can be sure that the process is gone. False where it cannot look (another host or container)."""
+    """Whether we can be sure that a process is gone. False where we cannot look: another host or container."""
     if not owner:
         return True
     if owner["host"] != socket.gethostname():
         return False
-    if owner["boot"] != _boot_id():
+    process = ProcessIdentity(owner["pid"], owner["started"])
+    if process.boot != ProcessIdentity.this_boot():
         return True
     if owner["pid_namespace"] != _pid_namespace():
         return False
-    try:
-        process = psutil.Process(owner["pid"])
-        same = abs(process.create_time() - owner["started"]) <= _START_TOLERANCE
-        return not same or process.status() == psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
-        return True
+    return not process.alive()
 
 
 class Lease:
@@ -100,7 +85,7 @@ class Lease:
         self._thread.start()
 
     def stop(self) -> None:
-        """End the renewal; what is still leased under the token expires at once, so that the next run need not wait."""
+        """End the renewal."""
         self._stopped.set()
         self._thread.join()
 
@@ -117,15 +102,11 @@ class Lease:
         if self._lost.is_set():
             raise LeaseLost(self._run_id)
 
-    def hold_batch(
-        self, connection: Connection, batch_id: str, statuses: tuple[str, ...], **values: Any
-    ) -> None:
+    def hold_batch(self, connection: Connection, batch_id: str, statuses: tuple[str, ...], **values: Any) -> None:
         """Change a batch that this worker owns, in the caller's transaction. Raises LeaseLost where it does not."""
         changed = connection.execute(
             update(batches)
-            .where(
-                batches.c.id == batch_id, batches.c.lease_token == self.token, batches.c.status.in_(statuses)
-            )
+            .where(batches.c.id == batch_id, batches.c.lease_token == self.token, batches.c.status.in_(statuses))
             .values(**values)
         )
         if changed.rowcount != 1:
@@ -163,9 +144,7 @@ class Lease:
         if self.cancelled.is_set():
             return
         with self._database.read() as connection:
-            asked = connection.execute(
-                select(runs.c.cancel_requested).where(runs.c.id == self._run_id)
-            ).scalar()
+            asked = connection.execute(select(runs.c.cancel_requested).where(runs.c.id == self._run_id)).scalar()
         if asked:
             self.cancelled.set()
             if self.on_cancel is not None:

@@ -121,9 +121,7 @@ def waiting(connection: Connection, ingestion_id: str, limit: int) -> list[FileV
 def count_waiting(connection: Connection, ingestion_id: str) -> int:
     files = processed_files.c
     return connection.execute(
-        select(func.count()).where(
-            files.ingestion_id == ingestion_id, files.status == DISCOVERED, files.current
-        )
+        select(func.count()).where(files.ingestion_id == ingestion_id, files.status == DISCOVERED, files.current)
     ).scalar_one()
 
 
@@ -211,9 +209,7 @@ def files_of(connection: Connection, batch_id: str) -> list[FileVersion]:
     return [FileVersion(*row) for row in rows]
 
 
-def take_over(
-    database: Database, lease: Lease, found: Batch, *, owner_dead: bool, force: bool = False
-) -> bool:
+def take_over(database: Database, lease: Lease, found: Batch, *, owner_dead: bool, force: bool = False) -> bool:
     """Make another worker's batch ours: when its lease has expired, its owner is dead, or by `force`.
 
     Only if it is still held under the token that was seen. By force is for work that is to be burned anyway.
@@ -237,12 +233,10 @@ def record(
     run_id: str,
     landed: Landed | None,
 ) -> None:
-    """The batch is in the table: its files are SUCCESS, and the run counts them. Those of nothing landed held no rows."""
+    """The batch is in the table: its files are SUCCESS, the run counts them. If nothing landed, they held no rows."""
     moment = now()
     records = landed.records if landed else 0
-    totals = connection.execute(
-        select(batches.c.files, batches.c.bytes).where(batches.c.id == batch_id)
-    ).one()
+    totals = connection.execute(select(batches.c.files, batches.c.bytes).where(batches.c.id == batch_id)).one()
     lease.hold_batch(
         connection,
         batch_id,
@@ -288,9 +282,7 @@ def record(
 
 def begin_burning(connection: Connection, lease: Lease, batch_id: str, reason: str) -> int:
     """From here on only burning may go on. The number of this attempt, for its branch's name."""
-    lease.hold_batch(
-        connection, batch_id, UNFINISHED, status=BURNING, reason=reason, attempt=batches.c.attempt + 1
-    )
+    lease.hold_batch(connection, batch_id, UNFINISHED, status=BURNING, reason=reason, attempt=batches.c.attempt + 1)
     return int(connection.execute(select(batches.c.attempt).where(batches.c.id == batch_id)).scalar_one())
 
 
@@ -304,9 +296,7 @@ def end_burning(connection: Connection, lease: Lease, batch_id: str) -> None:
     )
 
 
-def fail_files(
-    connection: Connection, run_id: str, ingestion_id: str, failures: Sequence[FileFailure]
-) -> None:
+def fail_files(connection: Connection, run_id: str, ingestion_id: str, failures: Sequence[FileFailure]) -> None:
     """Waiting files that cannot be loaded: FAILED, with the reason, counted and listed in the run."""
     moment = now()
     for failure in failures:
@@ -348,9 +338,7 @@ def wait_again(connection: Connection, ingestion_id: str, run_id: str) -> None:
     )
 
 
-def report(
-    connection: Connection, run_id: str, category: str, message: str, *, file: str | None = None
-) -> None:
+def report(connection: Connection, run_id: str, category: str, message: str, *, file: str | None = None) -> None:
     """One entry of a run's `errors`; one for a file counts in `error_count`."""
     connection.execute(
         insert(run_errors).values(

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import partial
 
-from sqlalchemy import select, update
+from sqlalchemy import select
 
 from autoloader_sdk.discovery.entries import Entry, identity
 from autoloader_server.db.tables import batches
@@ -224,7 +224,7 @@ def _seen(work: Work, batch: Batch) -> Snapshot:
     if found is None:
         # Expired since, this very moment. The next settling lets the rows themselves tell.
         raise RunStopped(
-            f"the table {work.table_name} lost its history while a batch was being published: run again; nothing is lost"
+            f"the table {work.table_name} lost its history while a batch was published: run again; nothing is lost"
         )
     return found
 
@@ -232,9 +232,7 @@ def _seen(work: Work, batch: Batch) -> Snapshot:
 def _never_staged(work: Work, batch: Batch) -> bool:
     """No attempt was ever begun; none can begin while we hold the lease, since that needs the token."""
     with work.database.read() as connection:
-        attempts: int = connection.execute(
-            select(batches.c.attempt).where(batches.c.id == batch.id)
-        ).scalar_one()
+        attempts: int = connection.execute(select(batches.c.attempt).where(batches.c.id == batch.id)).scalar_one()
     return attempts == 0
 
 

@@ -22,7 +22,7 @@ from autoloader_server.engine.formats.base import Look, by_name
 from autoloader_server.engine.iceberg import LEDGER_PROPERTY, TABLE_PROPERTY, TableState, lineage
 from autoloader_server.engine.ledger import FileVersion
 from autoloader_server.engine.load import check_table
-from autoloader_server.engine.read import infer
+from autoloader_server.engine.read import infer, misfits
 from autoloader_server.engine.schema import NewField, new_fields, storable, without
 from autoloader_server.engine.work import Work
 from autoloader_server.spark.sessions import spark_errors
@@ -120,9 +120,7 @@ def own_table(work: Work, state: TableState) -> Ready:
     """Write our identity into a table that has none, and give an empty one its first snapshot."""
     with spark_errors():
         if state.table_id is None or state.ledger_id is None:
-            work.table.set_properties(
-                _identity(work) if state.table_id is None else {LEDGER_PROPERTY: work.ledger_id}
-            )
+            work.table.set_properties(_identity(work) if state.table_id is None else {LEDGER_PROPERTY: work.ledger_id})
         if state.snapshot_id is None:
             work.table.append_nothing()
         if None in (state.table_id, state.ledger_id, state.snapshot_id):
@@ -199,8 +197,7 @@ def drop_misfits(work: Work, looks: Sequence[Look]) -> list[Look]:
     ]
     bad = {failure.path for failure in failures}
     looks = [look for look in looks if look.path not in bad]
-    with spark_errors():
-        failures += work.format.misfits(work.spark, looks, data)
+    failures += misfits(work.spark, work.format, looks, data)
     _fail(work, failures)
     bad = {failure.path for failure in failures}
     return [look for look in looks if look.path not in bad]
@@ -261,9 +258,7 @@ def _partitions(work: Work, schema: StructType) -> list[str]:
 
 def _has_any(look: Look, fresh: Sequence[NewField]) -> bool:
     have = {name.casefold() for name in look.new_columns(())}
-    return not look.seen or any(
-        column.name.casefold() in have or column.path[0].casefold() in have for column in fresh
-    )
+    return not look.seen or any(column.name.casefold() in have or column.path[0].casefold() in have for column in fresh)
 
 
 def _write_version(work: Work, fresh: Sequence[NewField], files: list[str]) -> None:
@@ -278,9 +273,7 @@ def _write_version(work: Work, fresh: Sequence[NewField], files: list[str]) -> N
     ]
     with work.database.write() as connection:
         last = connection.execute(
-            select(func.max(schema_versions.c.version)).where(
-                schema_versions.c.ingestion_id == work.ingestion_id
-            )
+            select(func.max(schema_versions.c.version)).where(schema_versions.c.ingestion_id == work.ingestion_id)
         ).scalar()
         version = (last or 1) + 1
         connection.execute(

@@ -80,9 +80,7 @@ def source_path(column: str, *, encoded: bool = True) -> Column:
 
     path = F.col(column)
     # file:///a or file:/a
-    bare = F.when(path.startswith("file://"), F.substring(path, 8, _LONGEST)).otherwise(
-        F.substring(path, 6, _LONGEST)
-    )
+    bare = F.when(path.startswith("file://"), F.substring(path, 8, _LONGEST)).otherwise(F.substring(path, 6, _LONGEST))
     return F.url_decode(F.replace(bare, F.lit("+"), F.lit("%2B"))) if encoded else bare
 
 
@@ -121,9 +119,7 @@ def culprits(spark: SparkSession, fmt: Format, looks: Sequence[Look], data: Stru
     return failures
 
 
-def infer(
-    spark: SparkSession, fmt: Format, looks: Sequence[Look]
-) -> tuple[StructType, list[FileFailure]]:
+def infer(spark: SparkSession, fmt: Format, looks: Sequence[Look]) -> tuple[StructType, list[FileFailure]]:
     """The columns of these files, and those of which none can be made out: Spark cannot read them.
 
     Raises RunStopped or SparkUnavailable where Spark is the fault.
@@ -144,9 +140,21 @@ def infer(
     return merge(left, right), bad + worse
 
 
-def _malformed(
-    spark: SparkSession, fmt: Format, looks: Sequence[Look], data: StructType
-) -> list[FileFailure]:
+def misfits(spark: SparkSession, fmt: Format, looks: Sequence[Look], data: StructType) -> list[FileFailure]:
+    """The files that cannot go into these columns, and those whose columns Spark cannot make out."""
+    try:
+        with spark_errors():
+            return fmt.misfits(spark, looks, data)
+    except Exception as error:
+        if not about_files(error):
+            raise run_error(error) from error
+        if len(looks) == 1:
+            return [explain(error, looks[0].path)]
+    half = len(looks) // 2
+    return misfits(spark, fmt, looks[:half], data) + misfits(spark, fmt, looks[half:], data)
+
+
+def _malformed(spark: SparkSession, fmt: Format, looks: Sequence[Look], data: StructType) -> list[FileFailure]:
     """Files with malformed records; an exception where a file cannot be read at all."""
     from pyspark.sql.connect import functions as F
 
@@ -175,28 +183,27 @@ def _malformed(
         for row in rows:
             if row["bad"] == 0:
                 continue
-            record = (
-                row["first"]
-                if len(row["first"]) <= _MOST_OF_A_RECORD
-                else row["first"][:_MOST_OF_A_RECORD] + "…"
-            )
+            record = row["first"] if len(row["first"]) <= _MOST_OF_A_RECORD else row["first"][:_MOST_OF_A_RECORD] + "…"
             message = f"{row['bad']} of its {row['all']} records do not fit the table's columns; the first: {record!r}"
             failures.append(FileFailure(plain_path(row[PATH_COLUMN]), DATA_MALFORMED, message))
     return failures
 
 
 def named_paths(message: str, looks: Sequence[Look]) -> set[str]:
-    """Those of the batch's files that an error of Spark's names, as a URL or as they are."""
-    shown: dict[str, str] = {}
-    for look in looks:
-        for form in (look.path, quote(look.path, safe=_LEGAL_IN_A_URL), _url(look.path)):
-            if form in message:
-                shown[form] = look.path
+    """Those of the files that an error of Spark's names: a URL after `file://`, a path after `file:`."""
+    shown = {
+        form: look.path
+        for look in looks
+        for form in (f"file://{_url(look.path)}", f"file:{look.path}")
+        if form in message
+    }
     # A path that only begins another one which is named is not itself named.
     return {
         path
         for form, path in shown.items()
-        if not all(_part_of_longer(message, start.start(), form, shown) for start in re.finditer(re.escape(form), message))
+        if not all(
+            _part_of_longer(message, found.start(), form, shown) for found in re.finditer(re.escape(form), message)
+        )
     }
 
 
@@ -205,9 +212,7 @@ _LEGAL_IN_A_URL = "/-_.!~'()*,;:$&+=@"
 
 
 def _url(path: str) -> str:
-    return "".join(
-        letter if not letter.isascii() else quote(letter, safe=_LEGAL_IN_A_URL) for letter in path
-    )
+    return "".join(letter if not letter.isascii() else quote(letter, safe=_LEGAL_IN_A_URL) for letter in path)
 
 
 def _part_of_longer(message: str, start: int, form: str, shown: Mapping[str, str]) -> bool:
@@ -234,9 +239,7 @@ def explain(error: Exception, path: str) -> FileFailure:
         return FileFailure(path, MISSING, "it vanished while it was being read")
     if re.search(r"AccessDenied|Permission denied|403|Forbidden", text):
         return FileFailure(path, AUTH, "Spark has no right to read it")
-    if re.search(
-        r"EOFException|Unexpected end of|ZipException|ZlibException|incorrect header check|not in GZIP", text
-    ):
+    if re.search(r"EOFException|Unexpected end of|ZipException|ZlibException|incorrect header check|not in GZIP", text):
         return FileFailure(path, DATA_MALFORMED, "its compressed content is cut off or damaged")
     if "COLUMN_ALREADY_EXISTS" in text:
         return FileFailure(
@@ -245,9 +248,7 @@ def explain(error: Exception, path: str) -> FileFailure:
     if re.search(r"MALFORMED_RECORD|BadRecordException|MALFORMED_CSV_RECORD", text):
         return FileFailure(path, DATA_MALFORMED, "its records do not fit the table's columns")
     if re.search(r"PARQUET_COLUMN_DATA_TYPE_MISMATCH|CAST_OVERFLOW|CAST_INVALID_INPUT", text):
-        return FileFailure(
-            path, SCHEMA_MISMATCH, f"its values do not fit the table's columns: {_first_line(text)}"
-        )
+        return FileFailure(path, SCHEMA_MISMATCH, f"its values do not fit the table's columns: {_first_line(text)}")
     return FileFailure(path, DATA_MALFORMED, f"Spark cannot read it: {_first_line(text)}")
 
 
@@ -259,9 +260,7 @@ def run_error(error: Exception) -> RunStopped:
     if "No space left on device" in text or "SQLITE_FULL" in text:
         return RunStopped("the disk is full: free some space and run again; nothing was lost", WRITE_FAILURE)
     if re.search(r"SparkOutOfMemoryError|OutOfMemoryError", text):
-        return RunStopped(
-            "Spark ran out of memory: give it more, or lower limits.max_bytes_per_batch", WRITE_FAILURE
-        )
+        return RunStopped("Spark ran out of memory: give it more, or lower limits.max_bytes_per_batch", WRITE_FAILURE)
     category = CONNECTIVITY if "UNAVAILABLE" in text else UNKNOWN
     return RunStopped(f"Spark failed: {_first_line(text)}", category)
 

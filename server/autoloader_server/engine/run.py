@@ -18,9 +18,9 @@ from autoloader_server.engine.errors import (
     AUTH,
     CONNECTIVITY,
     DATA_MALFORMED,
+    INTERNAL,
     INTERRUPTED,
     MISSING,
-    UNKNOWN,
     WRITE_FAILURE,
     GenerationChanged,
     LeaseLost,
@@ -43,7 +43,7 @@ from autoloader_server.engine.schema import new_fields, without
 from autoloader_server.engine.settle import clean_up, drop_branches, settle
 from autoloader_server.engine.work import Work
 from autoloader_server.security.redact import logger, redact
-from autoloader_server.spark.errors import SparkError
+from autoloader_server.spark.errors import SparkError, first_line
 from autoloader_server.spark.sessions import spark_errors
 
 if TYPE_CHECKING:
@@ -80,9 +80,7 @@ def execute(service: Service, run_id: str) -> None:
 def _begin(service: Service, run_id: str, lease: Lease) -> Work | None:
     """Take the run from the queue, unless a live one of the same ingestion is going."""
     with service.database.write() as connection:
-        row = connection.execute(
-            select(runs).where(runs.c.id == run_id, runs.c.status == "queued")
-        ).one_or_none()
+        row = connection.execute(select(runs).where(runs.c.id == run_id, runs.c.status == "queued")).one_or_none()
         if row is None:
             return None
         going = connection.execute(
@@ -166,14 +164,14 @@ def _attempt(work: Work, service: Service) -> None:
     except Exception as error:
         if not _is_ours(work):
             # Whoever has the work now took away what was missed here: a branch, a batch that was open.
-            _log.warning("run %s lost its lease and stops: %s", work.run_id, str(error).partition("\n")[0])
+            _log.warning("run %s lost its lease and stops: %s", work.run_id, first_line(error))
             _give_up(work)
         elif type(error).__module__.startswith("pyspark."):
             stopped = run_error(error)
             _fail(work, stopped.category, str(stopped))
         else:
             _log.exception("run %s failed by a fault of ours", work.run_id)
-            _fail(work, UNKNOWN, f"a fault in autoloader itself: {type(error).__name__}: {error}")
+            _fail(work, INTERNAL, f"an error in the autoloader itself: {type(error).__name__}: {first_line(error)}")
 
 
 def _load_everything(work: Work, service: Service) -> None:
@@ -210,6 +208,7 @@ def _load_next(work: Work, limits: Limits) -> bool:
     files = ledger.first_bytes(waiting, limits.max_bytes_per_batch)
     if not files:
         return False
+    work.check_progress([file.id for file in files])
     state = check_history(work)
     with spark_errors():
         known = without(work.schema, work.lineage) if state is not None else given_schema(work)
@@ -272,7 +271,8 @@ def _nothing(row: Any) -> str:
 def _fail(work: Work, category: str, message: str) -> None:
     if work.closing.is_set():
         # Whatever failed, failed because the service let go of Spark and of the database.
-        category, message = INTERRUPTED, "the service was stopped in the middle of the run; the next run finishes its work"
+        category = INTERRUPTED
+        message = "the service was stopped in the middle of the run; the next run finishes its work"
     _end(work, "failed", message, category)
 
 
@@ -303,9 +303,7 @@ def _end(work: Work, status: str, message: str | None, category: str | None = No
 
 def _remember_last(connection: Connection, ingestion_id: str, run_id: str) -> None:
     connection.execute(
-        update(ingestions)
-        .where(ingestions.c.id == ingestion_id)
-        .values(last_run_id=run_id, last_run_at=ledger.now())
+        update(ingestions).where(ingestions.c.id == ingestion_id).values(last_run_id=run_id, last_run_at=ledger.now())
     )
 
 
@@ -336,10 +334,8 @@ def _after(work: Work) -> None:
         try:
             drop_branches(work)
         except Exception as error:
-            _log.warning("the branches of run %s are not dropped yet: %s", work.run_id, str(error).splitlines()[0])
+            _log.warning("the branches of run %s are not dropped yet: %s", work.run_id, first_line(error))
     try:
         count_files(work)
     except Exception as error:
-        _log.warning(
-            "the rows per file of run %s are not counted yet: %s", work.run_id, str(error).splitlines()[0]
-        )
+        _log.warning("the rows per file of run %s are not counted yet: %s", work.run_id, first_line(error))

@@ -51,9 +51,7 @@ def merge_types(left: DataType, right: DataType) -> DataType:
         case T.ArrayType(), T.ArrayType():
             return T.ArrayType(merge_types(left.elementType, right.elementType))
         case T.MapType(), T.MapType():
-            return T.MapType(
-                merge_types(left.keyType, right.keyType), merge_types(left.valueType, right.valueType)
-            )
+            return T.MapType(merge_types(left.keyType, right.keyType), merge_types(left.valueType, right.valueType))
     numbers = _numbers(left, right)
     if numbers is not None:
         return numbers
@@ -76,9 +74,7 @@ def _numbers(left: DataType, right: DataType) -> DataType | None:
             return None
         # As Spark's own inference: a column of integers and fractions is of doubles.
         return (
-            T.DoubleType()
-            if all(side in _INTEGRAL_DIGITS or side.startswith("decimal") for side in others)
-            else None
+            T.DoubleType() if all(side in _INTEGRAL_DIGITS or side.startswith("decimal") for side in others) else None
         )
     decimals = [_decimal(kind) for kind in (left, right)]
     if None in decimals:

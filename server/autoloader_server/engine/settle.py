@@ -1,4 +1,4 @@
-"""Finish what dead workers began: each of their batches is found to have landed, is loaded, or is burned. Never guessed."""
+"""Finish what dead workers began: each of their batches is found landed, is loaded, or is burned. Never guessed."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from autoloader_server.engine import ledger
 from autoloader_server.engine.counts import fill_in
 from autoloader_server.engine.errors import BatchRefused, GenerationChanged, NeedsRepair
 from autoloader_server.engine.formats.base import Look
-from autoloader_server.engine.iceberg import BRANCH_PREFIX, Snapshot
-from autoloader_server.engine.ledger import Batch, FileVersion, Landed
+from autoloader_server.engine.iceberg import BRANCH_PREFIX
 from autoloader_server.engine.killpoints import reach
 from autoloader_server.engine.lease import owner_is_dead
+from autoloader_server.engine.ledger import Batch, FileVersion, Landed
 from autoloader_server.engine.load import burn, landed_as, load, record
 from autoloader_server.engine.read import SOURCE_FILE
 from autoloader_server.engine.schema import without
@@ -200,9 +200,9 @@ def _doubtful(connection: Connection, files: Sequence[FileVersion]) -> str | Non
 
 def _needs_repair(work: Work, why: str) -> None:
     sentence = (
-        f"nobody can tell whether a batch of run {work.run_id} is in {work.table_name}: the table's snapshots from that "
-        f"time were expired, and {why}. Look at the table; then clear the ingestion's processed files to load everything "
-        "into a new table."
+        f"nobody can tell whether a batch that run {work.run_id} found unfinished is in {work.table_name}: the table's "
+        f"snapshots from that time were expired, and {why}. Look at the table; then clear the ingestion's processed "
+        "files to load everything into a new table."
     )
     with work.database.write() as connection:
         connection.execute(

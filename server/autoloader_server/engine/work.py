@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from autoloader_sdk.models import IngestionCreate
 from autoloader_server.db.engine import Database
 from autoloader_server.engine import ledger
-from autoloader_server.engine.errors import RunCancelled
+from autoloader_server.engine.errors import INTERNAL, RunCancelled, RunStopped
 from autoloader_server.engine.formats.base import Format
 from autoloader_server.engine.iceberg import Table
 from autoloader_server.engine.killpoints import reach
@@ -24,6 +24,10 @@ from autoloader_server.spark.sessions import SparkSessions
 if TYPE_CHECKING:
     from pyspark.sql.connect.session import SparkSession
     from pyspark.sql.types import StructType
+
+
+# A batch whose id another worker has burned is cut again, of the same files.
+_MOST_ROUNDS = 5
 
 
 @dataclass
@@ -45,6 +49,8 @@ class Work:
     deleted: bool = False
     seen_stale: set[str] = field(default_factory=set)
     _schema: StructType | None = None
+    _waiting: list[int] = field(default_factory=list)
+    _rounds: int = 0
 
     @cached_property
     def spark(self) -> SparkSession:
@@ -88,6 +94,16 @@ class Work:
     @property
     def lineage(self) -> list[str]:
         return list(self.spec.destination.lineage_columns or [])
+
+    def check_progress(self, waiting: list[int]) -> None:
+        """Raises RunStopped where the same files wait again and again: then something is wrong that no round mends."""
+        self._rounds = self._rounds + 1 if waiting == self._waiting else 0
+        self._waiting = waiting
+        if self._rounds > _MOST_ROUNDS:
+            raise RunStopped(
+                f"{len(waiting)} files were tried {_MOST_ROUNDS} times in this run and are neither loaded nor failed",
+                INTERNAL,
+            )
 
     def step(self, name: str, **counts: int) -> None:
         """Say what the run is doing, for whoever watches it."""

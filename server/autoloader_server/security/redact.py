@@ -25,9 +25,7 @@ _TELLING_NAME = (
 _VALUE = r"""(?:\\?"(?:[^"\\]|\\.)*"?|'(?:[^'\\]|\\.)*'?|[^\s,;&'"<>(){}\[\]]+)"""
 _PATTERNS: tuple[tuple[re.Pattern[str], str], ...] = (
     (
-        re.compile(
-            r"-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(?:-----END [A-Z ]*PRIVATE KEY-----|\Z)", re.DOTALL
-        ),
+        re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(?:-----END [A-Z ]*PRIVATE KEY-----|\Z)", re.DOTALL),
         MASK,
     ),
     (re.compile(r"\b(Bearer|Basic)(\s+|%20)[A-Za-z0-9\-._~+/]+=*", re.IGNORECASE), rf"\1\2{MASK}"),

@@ -38,9 +38,7 @@ def warnings_of(body: IngestionCreate, settings: Settings, *, has_credentials: b
     found: list[str] = []
     schedule, quality, layout = body.schedule, body.quality, body.destination.optimization
     if schedule.frequency is not None or schedule.cron_expression is not None:
-        found.append(
-            "schedule: nothing will fire the schedule: there is no scheduler yet; run it by hand or by cron"
-        )
+        found.append("schedule: nothing will fire the schedule: there is no scheduler yet; run it by hand or by cron")
     if schedule.backfill is not None and schedule.backfill.enabled:
         found.append("schedule.backfill: is not carried out; use source.modified_after to load from a day on")
     if quality is not None and quality.row_count_threshold is not None:
@@ -51,9 +49,7 @@ def warnings_of(body: IngestionCreate, settings: Settings, *, has_credentials: b
         found.append("destination.optimization: z-ordering is kept, but not carried out yet")
     if has_credentials and body.source.type == "local":
         found.append("source.credentials: local files need none; they are kept encrypted and not used")
-    found += [
-        f"format.options.{name}: has no effect on {body.format.type}" for name in body.format.idle_options
-    ]
+    found += [f"format.options.{name}: has no effect on {body.format.type}" for name in body.format.idle_options]
     known = {LOCAL_CLUSTER, "default", *(cluster.id for cluster in settings.clusters)}
     if body.cluster_id not in known:
         found.append(f"cluster_id: '{body.cluster_id}' is not in GET /clusters: runs go to '{LOCAL_CLUSTER}'")

@@ -9,6 +9,7 @@ from sqlalchemy import delete, or_, select, update
 from autoloader_sdk.models import ClearedFiles
 from autoloader_server.db.engine import ROWS_PER_TRANSACTION
 from autoloader_server.db.tables import batches, ingestions, processed_files
+from autoloader_server.engine.ledger import UNFINISHED
 from autoloader_server.services.clock import now
 from autoloader_server.services.ingestions import row_of
 
@@ -34,9 +35,7 @@ def clear_processed_files(service: Service, ingestion_id: str) -> ClearedFiles:
                 updated_at=now(),
             )
         )
-    unsettled = select(batches.c.id).where(
-        batches.c.ingestion_id == ingestion_id, batches.c.status.in_(("OPEN", "BURNING", "HELD"))
-    )
+    unsettled = select(batches.c.id).where(batches.c.ingestion_id == ingestion_id, batches.c.status.in_(UNFINISHED))
     its = (
         processed_files.c.ingestion_id == ingestion_id,
         or_(processed_files.c.batch_id.is_(None), processed_files.c.batch_id.not_in(unsettled)),

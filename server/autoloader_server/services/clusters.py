@@ -8,6 +8,7 @@ from autoloader_sdk.models import ClusterData, ConnectionTest
 from autoloader_server.security.redact import redact
 from autoloader_server.services.errors import NotFound
 from autoloader_server.settings import LOCAL_CLUSTER, ClusterSettings
+from autoloader_server.spark.errors import first_line
 
 if TYPE_CHECKING:
     from autoloader_server.service import Service
@@ -38,20 +39,14 @@ def test_connection(service: Service, cluster_id: str) -> ConnectionTest:
         session = service.spark_of(cluster_id).session()
         version, memory = session.version, _memory_gb(session)
     except Exception as error:
-        reason = redact(f"{type(error).__name__}: {error}".split("\n\nJVM stacktrace:")[0])
+        reason = redact(f"{type(error).__name__}: {first_line(error)}")
         return ConnectionTest(status="failed", cluster_id=cluster_id, message=reason)
-    return ConnectionTest(
-        status="success", cluster_id=cluster_id, spark_version=version, available_memory_gb=memory
-    )
+    return ConnectionTest(status="success", cluster_id=cluster_id, spark_version=version, available_memory_gb=memory)
 
 
 def _memory_gb(session: Any) -> float | None:
     """GiB that the cluster gives to an executor (the local one: to all of it); None where it does not say."""
-    key = (
-        "spark.driver.memory"
-        if session.conf.get("spark.master", "").startswith("local")
-        else "spark.executor.memory"
-    )
+    key = "spark.driver.memory" if session.conf.get("spark.master", "").startswith("local") else "spark.executor.memory"
     text = (session.conf.get(key, None) or "").strip().lower().removesuffix("b")
     if not text:
         return None

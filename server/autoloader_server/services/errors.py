@@ -56,7 +56,5 @@ class Invalid(ServiceRefusal):
     status_code = 422
 
     def __init__(self, faults: list[Fault]) -> None:
-        super().__init__(
-            "; ".join(f"{'.'.join(map(str, fault.loc[1:]))}: {fault.message}" for fault in faults)
-        )
+        super().__init__("; ".join(f"{'.'.join(map(str, fault.loc[1:]))}: {fault.message}" for fault in faults))
         self.faults = faults

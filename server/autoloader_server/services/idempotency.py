@@ -25,9 +25,7 @@ class StillWorking(Conflict):
     """The first request under this key has no answer yet."""
 
     def __init__(self) -> None:
-        super().__init__(
-            "the first request with this Idempotency-Key is still worked on: ask again in a second"
-        )
+        super().__init__("the first request with this Idempotency-Key is still worked on: ask again in a second")
 
 
 @dataclass(frozen=True)
@@ -67,11 +65,7 @@ def _begin(database: Database, key: str, request: str) -> Answer | None:
             return None
         if row.request != request:
             raise Invalid(
-                [
-                    Fault(
-                        ("header", "Idempotency-Key"), "this key was used for another request: make a new one"
-                    )
-                ]
+                [Fault(("header", "Idempotency-Key"), "this key was used for another request: make a new one")]
             )
         if row.status_code is not None:
             return Answer(row.status_code, row.answer)

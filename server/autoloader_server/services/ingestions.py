@@ -150,9 +150,7 @@ def delete(service: Service, ingestion_id: str, *, delete_table: bool = False, f
         connection.execute(
             update(runs)
             .where(its, runs.c.status == "queued")
-            .values(
-                status="cancelled", started_at=moment, ended_at=moment, message="the ingestion was deleted"
-            )
+            .values(status="cancelled", started_at=moment, ended_at=moment, message="the ingestion was deleted")
         )
         connection.execute(update(runs).where(its, runs.c.status == "running").values(cancel_requested=True))
     if delete_table:
@@ -201,16 +199,16 @@ def _table_key(destination: Mapping[str, Any]) -> list[str]:
 
 
 def _drop_table(service: Service, row: RowMapping) -> None:
+    from autoloader_server.engine.iceberg import Table
     from autoloader_server.engine.sql import TableName
+    from autoloader_server.spark.errors import first_line
 
     table = TableName.of(IngestionCreate.model_validate(row["spec"]).destination)
     try:
-        service.spark_of(row["cluster_id"]).session().sql(f"DROP TABLE IF EXISTS {table.quoted} PURGE")
+        Table(service.spark_of(row["cluster_id"]).session(), table).drop()
     except Exception as error:
-        reason = redact(str(error).splitlines()[0] if str(error) else type(error).__name__)
-        raise NotDone(
-            f"the table {table} could not be dropped, so the ingestion is not deleted: {reason}"
-        ) from error
+        reason = redact(first_line(error))
+        raise NotDone(f"the table {table} could not be dropped, so the ingestion is not deleted: {reason}") from error
 
 
 def _new_id(idempotency_key: str | None) -> str:
@@ -228,9 +226,7 @@ def _data(service: Service, row: RowMapping) -> IngestionData:
     warnings = [row["status_reason"]] if row["status_reason"] else []
     if row["credentials"] is not None:
         try:
-            answer["source"]["credentials"] = dict.fromkeys(
-                service.secrets.decrypt(row["credentials"]), "***"
-            )
+            answer["source"]["credentials"] = dict.fromkeys(service.secrets.decrypt(row["credentials"]), "***")
         except SecretsKeyError as error:
             # It can be looked at, paused and deleted all the same; a run of it fails with this sentence.
             answer["source"]["credentials"] = {}

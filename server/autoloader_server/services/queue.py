@@ -15,6 +15,7 @@ from sqlalchemy import func, select, update
 from autoloader_server.db.tables import run_errors, runs
 from autoloader_server.security.redact import logger, redact
 from autoloader_server.services.clock import now
+from autoloader_server.spark.errors import first_line
 
 if TYPE_CHECKING:
     from autoloader_server.service import Service
@@ -85,9 +86,7 @@ class RunQueue:
         expired = (runs.c.lease_expires_at.is_(None) | (runs.c.lease_expires_at < clock)).label("expired")
         with self._service.database.read() as connection:
             rows = connection.execute(
-                select(*columns, expired)
-                .where(runs.c.status.in_(("queued", "running")))
-                .order_by(runs.c.created_at)
+                select(*columns, expired).where(runs.c.status.in_(("queued", "running"))).order_by(runs.c.created_at)
             ).all()
         for row in rows:
             if row.status == "queued":
@@ -137,9 +136,7 @@ class RunQueue:
                 continue
             del self._waiting[run_id]
             self._active[run_id] = ingestion_id
-            Thread(
-                target=self._carry_out, args=(run_id, ingestion_id), name=f"run-{run_id[:8]}", daemon=True
-            ).start()
+            Thread(target=self._carry_out, args=(run_id, ingestion_id), name=f"run-{run_id[:8]}", daemon=True).start()
 
     def _carry_out(self, run_id: str, ingestion_id: str) -> None:
         try:
@@ -176,8 +173,8 @@ class RunQueue:
         return None if found is None else str(found)
 
     def _record_bug(self, run_id: str, error: Exception) -> None:
-        message = f"an error in the autoloader itself: {type(error).__name__}: {error}"
-        message, moment = redact(message.split("\n\nJVM stacktrace:", maxsplit=1)[0]), now()
+        message = redact(f"an error in the autoloader itself: {type(error).__name__}: {first_line(error)}")
+        moment = now()
         ended = {
             "status": "failed",
             "message": message,

@@ -54,9 +54,7 @@ def retry(
     original = get(service, ingestion_id, run_id)
     if original.status not in FINISHED:
         raise Conflict(f"run {run_id} is {original.status}: it can be retried when it has ended")
-    receipt = request(
-        service, ingestion_id, trigger="retry", force=force, retry_of=run_id, idempotency_key=key
-    )
+    receipt = request(service, ingestion_id, trigger="retry", force=force, retry_of=run_id, idempotency_key=key)
     return receipt.model_copy(update={"status": "retry_scheduled", "original_run_id": run_id})
 
 
@@ -68,9 +66,7 @@ def cancel(service: Service, ingestion_id: str, run_id: str) -> RunData:
         connection.execute(
             update(runs)
             .where(runs.c.id == run_id, runs.c.status == "queued")
-            .values(
-                status="cancelled", started_at=moment, ended_at=moment, message="cancelled before it started"
-            )
+            .values(status="cancelled", started_at=moment, ended_at=moment, message="cancelled before it started")
         )
         connection.execute(
             update(runs).where(runs.c.id == run_id, runs.c.status == "running").values(cancel_requested=True)
@@ -186,8 +182,7 @@ def _data(row: RowMapping, errors: list[RowMapping]) -> RunData:
                 "files_planned": row["files_planned"],
             },
             "errors": [
-                {name: error[name] for name in ("file", "error_type", "message", "timestamp")}
-                for error in errors
+                {name: error[name] for name in ("file", "error_type", "message", "timestamp")} for error in errors
             ],
             "warnings": row["notes"] or [],
         }

@@ -74,9 +74,7 @@ def make_archive(java: str, jars: tuple[str, ...], class_list: Path) -> Path | N
                         "-cp",
                         class_path(jars),
                     ]
-                    subprocess.run(
-                        command, check=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-                    )
+                    subprocess.run(command, check=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
                     draft.replace(archive)
                 _forget_old(archive.parent)
     except Timeout:

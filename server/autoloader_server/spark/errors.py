@@ -9,6 +9,12 @@ SparkError
 from __future__ import annotations
 
 
+def first_line(error: BaseException) -> str:
+    """What an error says in short: Spark's go on with pages of a stack trace. Its type where it says nothing."""
+    lines = (line.strip() for line in str(error).partition("JVM stacktrace:")[0].splitlines())
+    return next((line for line in lines if line), type(error).__name__)
+
+
 class SparkError(Exception):
     """Spark cannot be used; the message says why and what to do."""
 

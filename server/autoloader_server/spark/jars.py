@@ -184,9 +184,7 @@ def _ivy_settings() -> Path | None:
 def _complaint(output: str) -> str:
     """The lines of Ivy's output that tell what failed, each once."""
     marks = ("WARN", "ERROR", "Exception", "UNRESOLVED", "not found", "failed")
-    lines = dict.fromkeys(
-        line.strip(" \t:") for line in output.splitlines() if any(mark in line for mark in marks)
-    )
+    lines = dict.fromkeys(line.strip(" \t:") for line in output.splitlines() if any(mark in line for mark in marks))
     return "\n  ".join(list(lines)[:12]) or output.strip()[-2000:] or "nothing"
 
 

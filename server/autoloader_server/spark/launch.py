@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Self
 
 from autoloader_server.spark.archive import archive_options, archive_path, class_path
+from autoloader_server.spark.catalog import catalog_file
 
 _MAIN_CLASS = "org.apache.spark.sql.connect.service.SparkConnectServer"
 
@@ -92,7 +93,7 @@ def server_confs(home: Path, *, port: int, token: str, scratch: Path) -> dict[st
         "spark.sql.defaultCatalog": "lake",
         catalog: "org.apache.iceberg.spark.SparkCatalog",
         f"{catalog}.type": "jdbc",
-        f"{catalog}.uri": catalog_uri(lake / "catalog.db"),
+        f"{catalog}.uri": catalog_uri(catalog_file(home)),
         f"{catalog}.warehouse": str(lake / "warehouse"),
         f"{catalog}.jdbc.schema-version": "V1",
         # A write-ahead log: a kill between two writes leaves the last commit, and readers do not wait.

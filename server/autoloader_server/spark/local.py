@@ -124,8 +124,7 @@ class LocalSpark:
                 return server
             time.sleep(_POLL_SECONDS)
         message = (
-            f"The local Spark server did not start. The end of its log, {self.folder.log}:\n"
-            f"{self.folder.log_tail()}"
+            f"The local Spark server did not start. The end of its log, {self.folder.log}:\n{self.folder.log_tail()}"
         )
         raise SparkUnavailable(message)
 

@@ -39,6 +39,16 @@ class ProcessIdentity:
     def to_json(self) -> str:
         return json.dumps(asdict(self))
 
+    @property
+    def boot(self) -> str:
+        """The boot of the machine that it belongs to, where the system tells."""
+        return self.started.partition(":")[0] if ":" in self.started else ""
+
+    @staticmethod
+    def this_boot() -> str:
+        """The machine's present boot."""
+        return _boot() if _is_linux() else ""
+
     def alive(self) -> bool:
         return _start_time(self.pid) == self.started
 
@@ -49,7 +59,7 @@ def _start_time(pid: int) -> str | None:
     On Linux in clock ticks since boot, with the boot's id: psutil derives its value from the wall clock, and
     two processes that ask before and after a clock step get different answers.
     """
-    if not sys.platform.startswith("linux"):
+    if not _is_linux():
         try:
             process = psutil.Process(pid)
             return None if process.status() == psutil.STATUS_ZOMBIE else f"{process.create_time():.2f}"
@@ -63,8 +73,15 @@ def _start_time(pid: int) -> str | None:
     fields = stat.rpartition(")")[2].split()
     if fields[0] in "ZX":
         return None
-    boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
-    return f"{boot}:{fields[19]}"
+    return f"{_boot()}:{fields[19]}"
+
+
+def _is_linux() -> bool:
+    return sys.platform.startswith("linux")
+
+
+def _boot() -> str:
+    return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
 
 
 def listens_on(pid: int, port: int) -> bool:

@@ -145,9 +145,7 @@ class SparkSessions:
 
     """
 
-    def __init__(
-        self, home: Path, remote: str | None = None, *, idle_seconds: float = 60, memory: str = "2g"
-    ) -> None:
+    def __init__(self, home: Path, remote: str | None = None, *, idle_seconds: float = 60, memory: str = "2g") -> None:
         self._local = None if remote else LocalSpark(home, idle_seconds=idle_seconds, memory=memory)
         self._remote = remote
         self._lock = threading.Lock()

@@ -22,6 +22,7 @@ from pathlib import Path
 from types import FrameType
 
 from autoloader_server.spark.archive import make_archive
+from autoloader_server.spark.catalog import catalog_file, make_catalog
 from autoloader_server.spark.launch import Launch, class_list, java_arguments, java_environment, server_confs
 from autoloader_server.spark.processes import ProcessIdentity, listens_on, write_private
 from autoloader_server.spark.state import Server, SparkFolder
@@ -61,10 +62,9 @@ def supervise(folder: SparkFolder, launch: Launch) -> int:
     return 0
 
 
-def _start(
-    folder: SparkFolder, launch: Launch, me: ProcessIdentity, scratch: Path
-) -> subprocess.Popen[bytes] | None:
+def _start(folder: SparkFolder, launch: Launch, me: ProcessIdentity, scratch: Path) -> subprocess.Popen[bytes] | None:
     """A server that accepts connections, or None; why not is in the log then."""
+    make_catalog(catalog_file(folder.home))
     for _ in range(_PORTS_TRIED):
         port, token = _free_port(), secrets.token_urlsafe(32)
         confs = server_confs(folder.home, port=port, token=token, scratch=scratch)

@@ -45,8 +45,8 @@ class Look:
     """What the worker saw in one file before Spark reads it.
 
     Files with an equal `group` are read by one Spark read. `columns`: the names it holds, where the file tells them (a
-    header, a footer). `checked`: it was held against the table's columns. `unfamiliar`: it has something beyond them, or
-    other types; `strange` is what; with `seen` there is no other column in it than `columns` and `strange` tell.
+    header, a footer). `checked`: it was held against the table's columns. `unfamiliar`: it has something beyond them,
+    or other types; `strange` is what; with `seen` no other column is in it than `columns` and `strange` tell.
     """
 
     path: str

@@ -110,9 +110,7 @@ class Csv:
                 looks.failures.append(FileFailure(path, SCHEMA_MISMATCH, message))
                 continue
             unfamiliar = any(column.casefold() not in have for column in group.columns)
-            looks.good.append(
-                Look(path, size, group, group.columns, checked=known is not None, unfamiliar=unfamiliar)
-            )
+            looks.good.append(Look(path, size, group, group.columns, checked=known is not None, unfamiliar=unfamiliar))
         return looks
 
     def infer(self, spark: SparkSession, looks: Sequence[Look]) -> StructType:
@@ -127,7 +125,7 @@ class Csv:
                 found = merge(found, self._infer(spark, group, [spark_path(look.path) for look in members]))
         return found
 
-    def misfits(self, spark: SparkSession, looks: Sequence[Look], data: StructType) -> list[FileFailure]:
+    def misfits(self, spark: SparkSession, looks: Sequence[Look], data: StructType) -> list[FileFailure]:  # noqa: ARG002 - a record of another type shows when it is read
         return []
 
     def read(
@@ -153,9 +151,9 @@ class Csv:
         )
         at = {name.casefold(): f"c{position}" for position, name in enumerate(group.columns)}
         columns = [
-            (
-                F.col(at[name]) if (name := field.name.casefold()) in at else F.lit(None).cast(field.dataType)
-            ).alias(field.name)
+            (F.col(at[name]) if (name := field.name.casefold()) in at else F.lit(None).cast(field.dataType)).alias(
+                field.name
+            )
             for field in data.fields
         ]
         return frame.select(
@@ -182,10 +180,11 @@ class Csv:
             first = True
             for piece in rest:
                 if wide:
-                    piece = decoder.decode(piece).encode("utf-8", "surrogatepass")
+                    text = decoder.decode(piece).encode()
                 else:
                     decoder.check(piece)
-                quotes.check(piece.removeprefix(_MARK) if first else piece)
+                    text = piece
+                quotes.check(text.removeprefix(_MARK) if first else text)
                 first = False
             decoder.decode(b"", final=True)
             quotes.check(b"", final=True)
@@ -229,8 +228,7 @@ class Csv:
         frame = spark.read.schema(texts).options(**options).csv(paths)
         special = [options[name] for name in ("nanValue", "positiveInf", "negativeInf") if name in options]
         wrong = [
-            F.max(~(F.col(f"c{at}").rlike(_NUMBER) | F.col(f"c{at}").isin(special))).alias(f"c{at}")
-            for at in doubles
+            F.max(~(F.col(f"c{at}").rlike(_NUMBER) | F.col(f"c{at}").isin(special))).alias(f"c{at}") for at in doubles
         ]
         row = frame.agg(*wrong).collect()[0]
         for at in doubles:

@@ -252,7 +252,7 @@ class _Scan:
         """Whether these are lines that fit. If so they need not be taken again."""
         if self._scanner is None or not self._scanner.fits(data, whole=False):
             return False
-        self._check_text(data)
+        self._check_utf8(data)  # msgspec has seen to the escapes
         return True
 
     def take(self, data: bytes, shape: Shape) -> None:
@@ -260,7 +260,8 @@ class _Scan:
         if shape == LINES and self.passes(data):
             return
         before = self._lines
-        self._check_text(data)
+        _check_escapes(data, self._at)
+        self._check_utf8(data)
         strict = is_one(data) if whole else check_lines(data, before)
         self.strict = self.strict and strict
         if self._scanner is None or (whole and self._scanner.fits(data, whole=True)):
@@ -273,7 +274,7 @@ class _Scan:
         else:
             self.fits = False
 
-    def _check_text(self, data: bytes) -> None:
+    def _check_utf8(self, data: bytes) -> None:
         if not data.isascii():
             try:
                 data.decode()
@@ -282,13 +283,17 @@ class _Scan:
                     f"byte {self._at + error.start} (0x{data[error.start]:02x}) is not UTF-8: set "
                     "format.options.encoding, for example to windows-1252"
                 ) from error
-        if b"\\ud" in data or b"\\uD" in data:
-            lone = next((found for found in _ESCAPE.finditer(data) if found["lone"]), None)
-            if lone is not None:
-                raise Unreadable(f"byte {self._at + lone.start()}: {lone[0].decode()} is half a character")
         self._at += len(data)
         if len(data) >= PIECE_BYTES:
             self._lines += data.count(b"\n")
+
+
+def _check_escapes(data: bytes, at: int) -> None:
+    if b"\\ud" not in data and b"\\uD" not in data:
+        return
+    lone = next((found for found in _ESCAPE.finditer(data) if found["lone"]), None)
+    if lone is not None:
+        raise Unreadable(f"byte {at + lone.start()}: {lone[0].decode()} is half a character")
 
 
 def _at_lines(stream: Iterator[bytes]) -> Iterator[bytes]:

@@ -61,12 +61,12 @@ class Scanner:
                 self._records.decode(data)
                 return True
             found = self._record.decode_lines(data)
-        except (msgspec.ValidationError, msgspec.DecodeError):
+        except (msgspec.DecodeError, UnicodeDecodeError):  # the latter of a name
             return False
         return one_a_line(data, len(found))
 
     def strange(self, data: bytes, *, whole: bool) -> tuple[Strange, ...]:
-        """What does not fit in strict JSON that is as it should be by lines; of types only what Spark does not refuse."""
+        """What in strict JSON does not fit; of the types only what Spark would not refuse by itself."""
         names = self._learned(data, whole=whole)
         if names is None:
             found = dict.fromkeys(self._walk(data, whole=whole))
@@ -87,7 +87,7 @@ class Scanner:
             else:
                 self._known_record.decode_lines(data)
                 records = _OBJECT.decode_lines(data)
-        except (msgspec.ValidationError, msgspec.DecodeError):
+        except (msgspec.DecodeError, UnicodeDecodeError):  # the latter of a name
             return None
         names = {name for record in records for name in record}
         return [path for path in sorted(self._valued) if len(path) == 1 and path[0] in names]
@@ -154,10 +154,10 @@ class Scanner:
             case T.MapType(), dict():
                 for inner in value.values():
                     yield from self._strange(inner, kind.valueType, (*path, "value"))
-            case (T.DoubleType() | T.FloatType()), int() if not isinstance(value, bool):
+            case ((T.DoubleType() | T.FloatType()), int()) if not isinstance(value, bool):
                 if not -(2**63) <= value < 2**63:
                     yield Strange(path, "digits")
-            case (T.DoubleType() | T.FloatType()), Decimal() if value.is_finite() and value.adjusted() > _LARGEST:
+            case ((T.DoubleType() | T.FloatType()), Decimal()) if value.is_finite() and value.adjusted() > _LARGEST:
                 yield Strange(path, "digits")
             case T.DecimalType(), Decimal():
                 exponent = value.normalize().as_tuple().exponent
@@ -182,7 +182,7 @@ def is_one(data: bytes) -> bool:
     """Whether this is one value of strict JSON, and nothing more."""
     try:
         msgspec.json.decode(data, type=msgspec.Raw)
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, UnicodeDecodeError):
         return False
     return True
 

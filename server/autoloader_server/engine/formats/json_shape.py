@@ -41,7 +41,9 @@ def shape_of(data: bytes) -> Shape:
     if values is None:
         raise Unreadable(f"its JSON is not whole: what begins with {_shown(first)} is never closed")
     if _values(first) is None:
-        raise Unreadable("it holds several JSON values that run over lines: write one value a line, or one array a file")
+        raise Unreadable(
+            "it holds several JSON values that run over lines: write one value a line, or one array a file"
+        )
     return LINES
 
 

@@ -7,7 +7,15 @@ from typing import TYPE_CHECKING, Any
 
 from autoloader_sdk.discovery.escape import spark_path
 from autoloader_server.engine.errors import DATA_MALFORMED, SCHEMA_MISMATCH, FileFailure
-from autoloader_server.engine.formats.base import CORRUPT_COLUMN, PATH_COLUMN, Look, Looks, by_name, shown_path, unopened
+from autoloader_server.engine.formats.base import (
+    CORRUPT_COLUMN,
+    PATH_COLUMN,
+    Look,
+    Looks,
+    by_name,
+    shown_path,
+    unopened,
+)
 from autoloader_server.engine.schema import merge, storable, widens
 from autoloader_server.engine.sql import identifier
 
@@ -20,7 +28,7 @@ if TYPE_CHECKING:
 class Parquet:
     """Parquet; its options mean nothing."""
 
-    def __init__(self, options: dict[str, Any]) -> None:
+    def __init__(self, options: dict[str, Any]) -> None:  # noqa: ARG002 - as each format is made
         # Schemas as Spark reads them, by the schema in the footer.
         self._schemas: dict[str, StructType] = {}
 
@@ -41,9 +49,7 @@ class Parquet:
                 looks.failures.append(FileFailure(path, DATA_MALFORMED, message))
                 continue
             columns = tuple(schema.names)
-            twice = sorted(
-                {name for name in columns if [c.casefold() for c in columns].count(name.casefold()) > 1}
-            )
+            twice = sorted({name for name in columns if [c.casefold() for c in columns].count(name.casefold()) > 1})
             if twice:
                 message = f"it has columns that are the same but for case: {', '.join(map(repr, twice))}"
                 looks.failures.append(FileFailure(path, SCHEMA_MISMATCH, message))
@@ -51,9 +57,7 @@ class Parquet:
             shape = schema.remove_metadata().to_string()
             nested = any(pa.types.is_nested(kind) for kind in schema.types)
             unfamiliar = nested or any(column.casefold() not in have for column in columns)
-            looks.good.append(
-                Look(path, size, shape, columns, checked=True, unfamiliar=unfamiliar, seen=not nested)
-            )
+            looks.good.append(Look(path, size, shape, columns, checked=True, unfamiliar=unfamiliar, seen=not nested))
         return looks
 
     def infer(self, spark: SparkSession, looks: Sequence[Look]) -> StructType:
@@ -104,8 +108,8 @@ class Parquet:
 
 def conform(column: Column, have: DataType, want: DataType) -> Column:
     """`column` in another type: casts that lose nothing, and null for the fields that it lacks, at any depth."""
-    from pyspark.sql.connect import functions as F
     from pyspark.sql import types as T
+    from pyspark.sql.connect import functions as F
 
     if have == want:
         return column
@@ -113,9 +117,7 @@ def conform(column: Column, have: DataType, want: DataType) -> Column:
         case T.StructType(), T.StructType():
             fields = by_name(have)
             parts = [
-                conform(column.getField(fields[name].name), fields[name].dataType, field.dataType).alias(
-                    field.name
-                )
+                conform(column.getField(fields[name].name), fields[name].dataType, field.dataType).alias(field.name)
                 if (name := field.name.casefold()) in fields
                 else F.lit(None).cast(field.dataType).alias(field.name)
                 for field in want.fields
