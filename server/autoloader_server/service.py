@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from dataclasses import dataclass, field
 from pathlib import Path
 from threading import Event, Lock
@@ -117,6 +118,9 @@ def open_database(settings: Settings) -> Database:
     from autoloader_server.db.migrate import migrate
 
     _make_home(settings.home)
+    if settings.database_url is None:
+        # For this user alone, whatever the folder's mode; its log and its index inherit it.
+        os.close(os.open(settings.home / "autoloader.db", os.O_CREAT | os.O_RDWR, 0o600))
     try:
         database = Database(
             settings.database_url.get_secret_value()

@@ -9,13 +9,23 @@ commands and `Client.local()` alike: what one of them loaded, the others see.
 """
 
 import os
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Literal, Self
 
-from pydantic import BaseModel, ByteSize, ConfigDict, Field, SecretStr, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    ByteSize,
+    ConfigDict,
+    Field,
+    SecretStr,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 from pydantic_settings import (
     BaseSettings,
     DotEnvSettingsSource,
@@ -51,6 +61,13 @@ class ClusterSettings(BaseModel):
     dbu_rate: float = Field(default=0.0, ge=0, description="price of one DBU")
     workers: int = Field(default=1, ge=0)
     dbu_per_worker: float = Field(default=0.0, ge=0, description="DBU per worker and hour")
+
+    @field_validator("url")
+    @classmethod
+    def _has_no_secret(cls, url: str) -> str:
+        if re.search(r";\s*(token|authorization)=", url, re.IGNORECASE):
+            raise ValueError("the URL is shown to users: give the token by `token`, as env:NAME or file:/path")
+        return url
 
     def remote(self) -> str:
         """The URL with its token, read now from where `token` says; raises ValueError if it is gone."""

@@ -50,19 +50,23 @@ def claim_batch(
 
 
 def _elsewhere(connection: Connection, work: Work, table_id: str, files: Sequence[FileVersion]) -> set[str]:
-    """Paths whose rows another ingestion has brought, or is bringing, into this very table: here they are SKIPPED."""
+    """Paths that another ingestion brings into this very table.
+
+    Where their rows are there, the files are SKIPPED here. Where they are only being loaded they wait: that may fail.
+    """
     others = connection.execute(
         select(batches.c.ingestion_id.distinct()).where(
             batches.c.table_uuid == table_id, batches.c.ingestion_id != work.ingestion_id
         )
     ).scalars()
     sharing = list(others)
-    found: dict[str, str] = {}
+    loaded: dict[str, str] = {}
+    loading: dict[str, str] = {}
     columns = processed_files.c
     for start in range(0, len(files) if sharing else 0, _AT_ONCE):
         part = {file.path: file.id for file in files[start : start + _AT_ONCE]}
         rows = connection.execute(
-            select(columns.path, columns.ingestion_id, ingestions.c.name)
+            select(columns.path, columns.status, columns.ingestion_id, ingestions.c.name)
             .join(batches, batches.c.id == columns.batch_id)
             .join(ingestions, ingestions.c.id == columns.ingestion_id)
             .where(
@@ -72,18 +76,18 @@ def _elsewhere(connection: Connection, work: Work, table_id: str, files: Sequenc
                 batches.c.table_uuid == table_id,
             )
         )
-        for path, ingestion_id, name in rows:
-            if path in found:
-                continue
-            found[path] = f"the ingestion {name!r} ({ingestion_id}) loads it into the same table"
+        for path, status, ingestion_id, name in rows:
+            known = loaded if status == ledger.SUCCESS else loading
+            known[path] = f"the ingestion {name!r} ({ingestion_id}) loads it into the same table"
+        for path in loaded.keys() & part.keys():
             connection.execute(
                 update(processed_files)
                 .where(columns.id == part[path])
-                .values(status=ledger.SKIPPED, reason=found[path])
+                .values(status=ledger.SKIPPED, reason=loaded[path])
             )
-    if found:
-        sentence = next(iter(found.values()))
-        ledger.note(
-            connection, work.run_id, f"{len(found)} files were skipped, such as {next(iter(found))!r}: {sentence}"
-        )
-    return set(found)
+        work.left_to_others.update(part[path] for path in (loading.keys() - loaded.keys()) & part.keys())
+    for known, what in ((loaded, "were skipped"), (loading, "wait")):
+        if known:
+            path, why = next(iter(known.items()))
+            ledger.note(connection, work.run_id, f"{len(known)} files {what}, such as {path!r}: {why}")
+    return {*loaded, *loading}

@@ -23,6 +23,8 @@ UNKNOWN = "unknown"
 INTERRUPTED = "interrupted"
 INTERNAL = "internal"
 
+CANCELLED = "cancelled; what had not been published is not in the table"
+
 # What another attempt may cure without anybody touching the file.
 RETRYABLE = frozenset({AUTH, CONNECTIVITY, MISSING, UNKNOWN})
 

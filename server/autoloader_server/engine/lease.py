@@ -15,12 +15,12 @@ from collections.abc import Callable
 from typing import Any
 
 from sqlalchemy import Connection, select, update
-from sqlalchemy.exc import OperationalError
 
 from autoloader_server.db.engine import Database
 from autoloader_server.db.tables import batches, runs
 from autoloader_server.engine.errors import LeaseLost
 from autoloader_server.security.redact import logger
+from autoloader_server.spark.errors import first_line
 from autoloader_server.spark.processes import ProcessIdentity
 
 _log = logger(__name__)
@@ -129,9 +129,9 @@ class Lease:
                         self._lost.set()
                         return
                     waited = 0.0
-            except OperationalError as error:
+            except Exception as error:
                 # The database is away for a moment: tried again each second, for as long as the lease lasts.
-                _log.warning("the lease of run %s could not be renewed yet: %s", self._run_id, error.orig)
+                _log.warning("the lease of run %s could not be renewed yet: %s", self._run_id, first_line(error))
 
     def _renew_once(self) -> bool:
         until = {"lease_expires_at": self._database.clock + self.seconds}
@@ -148,4 +148,12 @@ class Lease:
         if asked:
             self.cancelled.set()
             if self.on_cancel is not None:
-                self.on_cancel()
+                # In a thread of its own: it may wait for Spark, and the lease must not.
+                threading.Thread(target=self._cancel, args=(self.on_cancel,), daemon=True).start()
+
+    def _cancel(self, interrupt: Callable[[], None]) -> None:
+        try:
+            interrupt()
+        except Exception as error:
+            # The run notices the cancellation by itself, at its next step.
+            _log.warning("Spark could not be told of the cancellation of run %s: %s", self._run_id, first_line(error))

@@ -236,7 +236,9 @@ def record(
     """The batch is in the table: its files are SUCCESS, the run counts them. If nothing landed, they held no rows."""
     moment = now()
     records = landed.records if landed else 0
-    totals = connection.execute(select(batches.c.files, batches.c.bytes).where(batches.c.id == batch_id)).one()
+    totals = connection.execute(
+        select(batches.c.files, batches.c.bytes, batches.c.table_uuid).where(batches.c.id == batch_id)
+    ).one()
     lease.hold_batch(
         connection,
         batch_id,
@@ -276,7 +278,9 @@ def record(
     )
     if landed is not None:
         connection.execute(
-            update(ingestions).where(ingestions.c.id == ingestion_id).values(last_snapshot_id=landed.snapshot_id)
+            update(ingestions)
+            .where(ingestions.c.id == ingestion_id)
+            .values(last_snapshot_id=landed.snapshot_id, table_uuid=totals.table_uuid)
         )
 
 

@@ -16,7 +16,6 @@ from autoloader_sdk.discovery.entries import Entry, identity
 from autoloader_server.db.tables import batches
 from autoloader_server.engine import killpoints, ledger
 from autoloader_server.engine.errors import (
-    MISSING,
     UNKNOWN,
     BatchRefused,
     FileFailure,
@@ -26,7 +25,7 @@ from autoloader_server.engine.errors import (
     RunStopped,
     TableChanged,
 )
-from autoloader_server.engine.formats.base import Look
+from autoloader_server.engine.formats.base import Look, unopened
 from autoloader_server.engine.iceberg import BRANCH_PREFIX, DuplicatePublish, Snapshot, TableState
 from autoloader_server.engine.ledger import Batch, FileVersion, Landed
 from autoloader_server.engine.read import about_files, culprits, frame_of, run_error
@@ -125,8 +124,8 @@ def _changed(files: Sequence[FileVersion]) -> tuple[list[FileFailure], list[str]
     for file in files:
         try:
             found = os.stat(file.path)
-        except FileNotFoundError:
-            gone.append(FileFailure(file.path, MISSING, "it vanished after it was listed"))
+        except OSError as error:
+            gone.append(unopened(file.path, error))
             continue
         if identity(Entry(file.path, found.st_size, found.st_mtime_ns)) != file.identity:
             stale.append(file.path)
@@ -156,6 +155,9 @@ def _publish(work: Work, batch: Batch, staged: Snapshot) -> None:
             work.reach("published")
             record(work, batch, landed_as(found))
             return
+        if published != staged.id:
+            # Main had moved on: the procedure tells what is current now, which may be somebody else's.
+            published = _seen(work, batch).id
     work.reach("published")
     record(work, batch, Landed(published, staged.records, staged.bytes))
 
@@ -184,7 +186,8 @@ def burn(work: Work, batch: Batch, reason: str) -> bool:
         return True
     with work.database.write() as connection:
         attempt = ledger.begin_burning(connection, work.lease, batch.id, reason)
-    # A cancelled run still burns; it only stops looking for the cancellation.
+    # A cancelled run still burns: it stops looking for the cancellation, and is not interrupted by it.
+    work.leave_tag()
     reach = partial(killpoints.reach, home=work.home) if work.lease.cancelled.is_set() else work.reach
     reach("burning")
     with spark_errors():
@@ -248,7 +251,8 @@ def settle_refused(work: Work, refused: BatchRefused) -> None:
         work.lease.hold_run(connection)
         ledger.fail_files(connection, work.run_id, work.ingestion_id, failures)
         for path in set(refused.stale) - set(restless):
-            with suppress(FileNotFoundError):
+            # One that is gone by now is found so when it is tried again.
+            with suppress(OSError):
                 found = os.stat(path)
                 entry = Entry(path, found.st_size, found.st_mtime_ns)
                 ledger.supersede(connection, work.ingestion_id, entry)

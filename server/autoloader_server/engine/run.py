@@ -16,6 +16,7 @@ from autoloader_server.engine.counts import count_files
 from autoloader_server.engine.discover import discover, take_up_failed
 from autoloader_server.engine.errors import (
     AUTH,
+    CANCELLED,
     CONNECTIVITY,
     DATA_MALFORMED,
     INTERNAL,
@@ -151,7 +152,11 @@ def _attempt(work: Work, service: Service) -> None:
     except RunCancelled as error:
         _end(work, "cancelled", str(error))
     except RunStopped as error:
-        _fail(work, error.category, str(error))
+        if work.lease.cancelled.is_set():
+            # What Spark was at was interrupted, and says so in its own words.
+            _end(work, "cancelled", CANCELLED)
+        else:
+            _fail(work, error.category, str(error))
     except SourceError as error:
         kinds = {SourceMissing: MISSING, SourceForbidden: AUTH}
         _fail(work, kinds.get(type(error), CONNECTIVITY), str(error))
@@ -166,6 +171,8 @@ def _attempt(work: Work, service: Service) -> None:
             # Whoever has the work now took away what was missed here: a branch, a batch that was open.
             _log.warning("run %s lost its lease and stops: %s", work.run_id, first_line(error))
             _give_up(work)
+        elif work.lease.cancelled.is_set():
+            _end(work, "cancelled", CANCELLED)
         elif type(error).__module__.startswith("pyspark."):
             stopped = run_error(error)
             _fail(work, stopped.category, str(stopped))
@@ -204,8 +211,9 @@ def _load_everything(work: Work, service: Service) -> None:
 def _load_next(work: Work, limits: Limits) -> bool:
     """Load the next batch of waiting files. False when none is waiting."""
     with work.database.read() as connection:
-        waiting = ledger.waiting(connection, work.ingestion_id, limits.max_files_per_batch)
+        waiting = ledger.waiting(connection, work.ingestion_id, limits.max_files_per_batch + len(work.left_to_others))
     files = ledger.first_bytes(waiting, limits.max_bytes_per_batch)
+    files = [file for file in files if file.id not in work.left_to_others]
     if not files:
         return False
     work.check_progress([file.id for file in files])
@@ -252,7 +260,7 @@ def _finish(work: Work) -> None:
     if held:
         work.note(f"held: {held} files changed after they were loaded")
     if row.error_count == 0:
-        message = None if row.files_processed else _nothing(row)
+        message = None if row.files_processed else _nothing(work, row)
         _end(work, "success", message)
     elif row.files_processed == 0:
         _end(work, "failed", f"no file was loaded; {_files(row.error_count)} could not be")
@@ -264,7 +272,9 @@ def _files(number: int) -> str:
     return "1 file" if number == 1 else f"{number} files"
 
 
-def _nothing(row: Any) -> str:
+def _nothing(work: Work, row: Any) -> str:
+    if work.left_to_others:
+        return f"nothing was loaded; {_files(len(work.left_to_others))} wait for another ingestion"
     return "nothing new" if row.files_found else "there are no files at the source"
 
 
@@ -296,8 +306,8 @@ def _end(work: Work, status: str, message: str | None, category: str | None = No
         if status in ("success", "partial"):
             connection.execute(
                 update(ingestions)
-                .where(ingestions.c.id == work.ingestion_id, ingestions.c.status == "draft")
-                .values(status="active")
+                .where(ingestions.c.id == work.ingestion_id, ingestions.c.status.in_(("draft", "error")))
+                .values(status="active", status_reason=None)
             )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 
-from sqlalchemy import Connection, select, update
+from sqlalchemy import Connection, case, select, update
 
 from autoloader_server.db.tables import batches, ingestions, processed_files, runs
 from autoloader_server.engine import ledger
@@ -16,7 +16,7 @@ from autoloader_server.engine.iceberg import BRANCH_PREFIX
 from autoloader_server.engine.killpoints import reach
 from autoloader_server.engine.lease import owner_is_dead
 from autoloader_server.engine.ledger import Batch, FileVersion, Landed
-from autoloader_server.engine.load import burn, landed_as, load, record
+from autoloader_server.engine.load import burn, check_table, landed_as, load, record
 from autoloader_server.engine.read import SOURCE_FILE
 from autoloader_server.engine.schema import without
 from autoloader_server.engine.work import Work
@@ -121,8 +121,11 @@ def _settle(work: Work, batch: Batch) -> None:
     work.reach("settle_found")
     if landed is not None and landed.data_files > 0:
         record(work, batch, landed_as(landed))
-    elif landed is not None or not ours:
-        burn(work, batch, "its id was burned before" if ours else "its table is gone")
+    elif landed is not None:
+        burn(work, batch, "its id was burned before")
+    elif not ours and batch.generation == work.generation:
+        # It may have landed there, and a table that is away can come back: nothing is decided without it.
+        check_table(work, batch.table_id, state)
     elif batch.generation != work.generation:
         burn(work, batch, "the ingestion was cleared meanwhile")
         work.note("a batch from before the ingestion was cleared was taken back")
@@ -208,7 +211,11 @@ def _needs_repair(work: Work, why: str) -> None:
         connection.execute(
             update(ingestions)
             .where(ingestions.c.id == work.ingestion_id)
-            .values(status="error", status_reason=f"NEEDS_REPAIR: {sentence}")
+            # One that somebody has paused stays paused.
+            .values(
+                status=case((ingestions.c.status == "paused", "paused"), else_="error"),
+                status_reason=f"NEEDS_REPAIR: {sentence}",
+            )
         )
         connection.execute(update(runs).where(runs.c.id == work.run_id).values(message=sentence))
     raise NeedsRepair(sentence)

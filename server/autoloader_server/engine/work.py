@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from autoloader_sdk.models import IngestionCreate
 from autoloader_server.db.engine import Database
 from autoloader_server.engine import ledger
-from autoloader_server.engine.errors import INTERNAL, RunCancelled, RunStopped
+from autoloader_server.engine.errors import CANCELLED, INTERNAL, RunCancelled, RunStopped
 from autoloader_server.engine.formats.base import Format
 from autoloader_server.engine.iceberg import Table
 from autoloader_server.engine.killpoints import reach
@@ -48,6 +48,7 @@ class Work:
     retry_of: str | None = None
     deleted: bool = False
     seen_stale: set[str] = field(default_factory=set)
+    left_to_others: set[int] = field(default_factory=set)
     _schema: StructType | None = None
     _waiting: list[int] = field(default_factory=list)
     _rounds: int = 0
@@ -64,6 +65,10 @@ class Work:
         """End what Spark is doing for this run."""
         if self.sessions.started:
             self.sessions.session().interruptTag(self.tag)
+
+    def leave_tag(self) -> None:
+        """What comes now is not ended by a cancellation."""
+        self.spark.removeTag(self.tag)
 
     @property
     def tag(self) -> str:
@@ -119,4 +124,4 @@ class Work:
         reach(point, self.home)
         self.lease.check()
         if self.lease.cancelled.is_set():
-            raise RunCancelled("cancelled; what had not been published is not in the table")
+            raise RunCancelled(CANCELLED)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from sqlalchemy import delete, or_, select, update
+from sqlalchemy import case, delete, or_, select, update
 
 from autoloader_sdk.models import ClearedFiles
 from autoloader_server.db.engine import ROWS_PER_TRANSACTION
@@ -21,24 +21,23 @@ def clear_processed_files(service: Service, ingestion_id: str) -> ClearedFiles:
     """Forget the ingestion's files. The generation is raised first, so that older work still going is burned.
 
     Files of a batch that is neither landed nor burned yet stay until the next run has settled it: whether
-    their rows are in the table is not known before. Raises NotFound.
+    their rows are in the table is not known before. So do those that a run begun meanwhile has loaded. The table is
+    forgotten last: a clear that dies half-way can not be followed by a run into another table.
+
+    Raises NotFound.
     """
     with service.database.write() as connection:
-        row_of(connection, ingestion_id)
-        connection.execute(
-            update(ingestions)
-            .where(ingestions.c.id == ingestion_id)
-            .values(
-                generation=ingestions.c.generation + 1,
-                table_uuid=None,
-                last_snapshot_id=None,
-                updated_at=now(),
-            )
-        )
-    unsettled = select(batches.c.id).where(batches.c.ingestion_id == ingestion_id, batches.c.status.in_(UNFINISHED))
+        old = row_of(connection, ingestion_id)["generation"]
+        this = ingestions.c.id == ingestion_id
+        connection.execute(update(ingestions).where(this).values(generation=old + 1, updated_at=now()))
+    older = select(batches.c.id).where(
+        batches.c.ingestion_id == ingestion_id,
+        batches.c.generation <= old,
+        batches.c.status.not_in(UNFINISHED),
+    )
     its = (
         processed_files.c.ingestion_id == ingestion_id,
-        or_(processed_files.c.batch_id.is_(None), processed_files.c.batch_id.not_in(unsettled)),
+        or_(processed_files.c.batch_id.is_(None), processed_files.c.batch_id.in_(older)),
     )
     cleared = 0
     while True:
@@ -48,6 +47,13 @@ def clear_processed_files(service: Service, ingestion_id: str) -> ClearedFiles:
         cleared += gone
         if gone < ROWS_PER_TRANSACTION:
             break
+    forgotten = {"table_uuid": None, "last_snapshot_id": None, "status_reason": None}
+    with service.database.write() as connection:
+        connection.execute(
+            update(ingestions)
+            .where(this)
+            .values(status=case((ingestions.c.status == "error", "active"), else_=ingestions.c.status), **forgotten)
+        )
     return ClearedFiles(
         message=f"Cleared {cleared} processed file records", files_cleared=cleared, ingestion_id=ingestion_id
     )

@@ -10,13 +10,15 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import Connection, RowMapping, and_, insert, or_, select, update
 
 from autoloader_sdk.models import IngestionCreate, IngestionData, IngestionUpdate
-from autoloader_server.db.tables import ingestions, runs
-from autoloader_server.engine.ledger import unfinished
+from autoloader_server.db.engine import Database
+from autoloader_server.db.tables import batches, ingestions, runs
+from autoloader_server.engine.ledger import UNFINISHED
 from autoloader_server.security.redact import redact
 from autoloader_server.security.secrets import SecretsKeyError
 from autoloader_server.services.acceptance import not_yet, warnings_of
 from autoloader_server.services.clock import now
 from autoloader_server.services.errors import Conflict, Invalid, NotDone, NotFound
+from autoloader_server.services.idempotency import KEPT
 from autoloader_server.services.paging import Page, cursor_of, key_of
 
 if TYPE_CHECKING:
@@ -53,7 +55,11 @@ def create(
         "updated_at": moment,
     }
     with service.database.write() as connection:
-        made = connection.execute(select(ingestions.c.id).where(ingestions.c.id == ingestion_id)).scalar()
+        made = connection.execute(select(ingestions.c.created_at).where(ingestions.c.id == ingestion_id)).scalar()
+        if made is not None and moment - made > KEPT:
+            # The key was forgotten since: this is another request.
+            made, ingestion_id = None, _new_id(None)
+            values["id"] = ingestion_id
         if made is None:
             if unique_name and (other := _named(connection, body.name)):
                 raise Conflict(f"an ingestion named '{body.name}' is there already: {other}")
@@ -132,43 +138,71 @@ def set_status(service: Service, ingestion_id: str, status: str) -> None:
 def delete(service: Service, ingestion_id: str, *, delete_table: bool = False, force: bool = False) -> None:
     """Leave a tombstone: unfinished work is burned by its raised generation, the run history stays.
 
-    `delete_table` drops the destination too. Raises NotFound; Conflict where another ingestion loads into it,
-    unless `force`; NotDone where Spark could not drop it, and then the ingestion is still there.
+    `delete_table` drops the destination first. Raises NotFound; Conflict where another ingestion loads into it,
+    unless `force`; NotDone where Spark could not drop it, and then nothing was changed.
     """
-    with service.database.write() as connection:
+    with service.database.read() as connection:
         row = row_of(connection, ingestion_id)
         others = loading_into(connection, row["spec"]["destination"], but=ingestion_id)
-        if delete_table and others and not force:
-            raise Conflict(
-                f"the table is not dropped: {', '.join(others)} loads into it too. Delete with force=true "
-                "to drop it all the same, or without delete_table to keep it."
+    if delete_table and others and not force:
+        raise Conflict(
+            f"the table is not dropped: {', '.join(others)} loads into it too. Delete with force=true "
+            "to drop it all the same, or without delete_table to keep it."
+        )
+    if delete_table:
+        _drop_table(service, row)
+    moment = now()
+    its = runs.c.ingestion_id == ingestion_id
+    with service.database.write() as connection:
+        connection.execute(
+            update(ingestions)
+            .where(ingestions.c.id == ingestion_id)
+            .values(
+                generation=ingestions.c.generation + 1,
+                version=ingestions.c.version + 1,
+                deleted_at=moment,
+                updated_at=moment,
             )
-        this = ingestions.c.id == ingestion_id
-        connection.execute(update(ingestions).where(this).values(generation=ingestions.c.generation + 1))
-        moment = now()
-        its = runs.c.ingestion_id == ingestion_id
+        )
         connection.execute(
             update(runs)
             .where(its, runs.c.status == "queued")
             .values(status="cancelled", started_at=moment, ended_at=moment, message="the ingestion was deleted")
         )
-        connection.execute(update(runs).where(its, runs.c.status == "running").values(cancel_requested=True))
-    if delete_table:
+        going = connection.execute(
+            update(runs).where(its, runs.c.status == "running").values(cancel_requested=True)
+        ).rowcount
+    if delete_table and going:
+        # A first load that was going may have made the table once more in between.
         _drop_table(service, row)
-    with service.database.write() as connection:
-        values = {"deleted_at": now(), "updated_at": now(), "version": ingestions.c.version + 1}
-        connection.execute(update(ingestions).where(this).values(**values))
-        left = unfinished(connection, ingestion_id)
-        if left:
-            # Nobody will run it again: this run takes back what dead workers left.
-            run_id = str(uuid.uuid4())
+    for run_id, its_ingestion in queue_deletion_runs(service.database):
+        service.queue.submit(run_id, its_ingestion)
+
+
+def queue_deletion_runs(database: Database) -> list[tuple[str, str]]:
+    """For each deleted ingestion with unfinished batches a run that takes them back: nobody else would ever run it."""
+    waiting = select(runs.c.ingestion_id).where(runs.c.status.in_(("queued", "running")))
+    left = (
+        select(batches.c.ingestion_id.distinct())
+        .join(ingestions, ingestions.c.id == batches.c.ingestion_id)
+        .where(
+            ingestions.c.deleted_at.is_not(None),
+            batches.c.status.in_(UNFINISHED),
+            batches.c.ingestion_id.not_in(waiting),
+        )
+    )
+    with database.read() as connection:
+        if connection.execute(left).first() is None:
+            return []
+    with database.write() as connection:
+        found = [(str(uuid.uuid4()), ingestion_id) for ingestion_id in connection.execute(left).scalars()]
+        for run_id, ingestion_id in found:
             connection.execute(
                 insert(runs).values(
                     id=run_id, ingestion_id=ingestion_id, status="queued", trigger="deletion", created_at=now()
                 )
             )
-    if left:
-        service.queue.submit(run_id, ingestion_id)
+    return found
 
 
 def row_of(connection: Connection, ingestion_id: str) -> RowMapping:
@@ -240,7 +274,7 @@ def _data(service: Service, row: RowMapping) -> IngestionData:
             "tenant_id": row["tenant_id"],
             "status": row["status"],
             "on_schema_change": body.effective_on_schema_change,
-            "spark_connect_url": cluster.url if cluster else None,
+            "spark_connect_url": redact(cluster.url) if cluster else None,
             "metadata": {
                 "last_run_id": row["last_run_id"],
                 "last_run_time": row["last_run_at"],

@@ -32,5 +32,10 @@ def key_of(cursor: str, *kinds: type) -> list[str | int]:
     except ValueError:
         key = None
     if not isinstance(key, list) or [type(part) for part in key] != list(kinds):
-        raise Invalid([Fault(("query", "cursor"), "this is not a cursor of ours: take it from the Link header")])
+        raise bad_cursor()
     return key
+
+
+def bad_cursor() -> Invalid:
+    """The refusal of a cursor that is none of ours."""
+    return Invalid([Fault(("query", "cursor"), "this is not a cursor of ours: take it from the Link header")])

@@ -78,7 +78,10 @@ class RunQueue:
             self._sweeper.join(timeout=10)
 
     def sweep(self) -> None:
-        """End the runs of dead workers, and take up queued runs whose ingestion has nothing going."""
+        """End the runs of dead workers, and take up queued runs whose ingestion has nothing going.
+
+        Deleted ingestions that left something unfinished get a run that takes it back.
+        """
         going: set[str] = set()
         queued: list[tuple[str, str]] = []
         clock = self._service.database.clock
@@ -95,6 +98,9 @@ class RunQueue:
                 going.add(row.ingestion_id)
             else:
                 self._bury(row.id, row.lease_token)
+        from autoloader_server.services.ingestions import queue_deletion_runs
+
+        queued += queue_deletion_runs(self._service.database)
         for run_id, ingestion_id in queued:
             if ingestion_id not in going:
                 self.submit(run_id, ingestion_id)

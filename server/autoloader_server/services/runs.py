@@ -13,8 +13,9 @@ from autoloader_sdk.models import FINISHED, RunData, RunReceipt
 from autoloader_server.db.tables import run_errors, runs
 from autoloader_server.services.clock import now
 from autoloader_server.services.errors import Conflict, NotFound
+from autoloader_server.services.idempotency import KEPT
 from autoloader_server.services.ingestions import row_of
-from autoloader_server.services.paging import Page, cursor_of, key_of
+from autoloader_server.services.paging import Page, bad_cursor, cursor_of, key_of
 
 if TYPE_CHECKING:
     from autoloader_server.service import Service
@@ -88,7 +89,7 @@ def find(
     query = select(runs).where(runs.c.ingestion_id == ingestion_id, runs.c.created_at >= since)
     if cursor is not None:
         stamp, after = key_of(cursor, str, str)
-        created = datetime.fromisoformat(str(stamp))
+        created = _moment_of(str(stamp))
         query = query.where(
             or_(runs.c.created_at < created, and_(runs.c.created_at == created, runs.c.id < str(after)))
         )
@@ -101,6 +102,17 @@ def find(
     return Page(items, cursor_of(shown[-1]["created_at"].isoformat(), shown[-1]["id"]) if more else None)
 
 
+def _moment_of(stamp: str) -> datetime:
+    """The time in a cursor, which may be anybody's invention."""
+    try:
+        moment = datetime.fromisoformat(stamp)
+    except ValueError:
+        raise bad_cursor() from None
+    if moment.tzinfo is None:
+        raise bad_cursor()
+    return moment
+
+
 def _queue(
     service: Service, ingestion_id: str, *, trigger: str, force: bool, retry_of: str | None, key: str | None
 ) -> tuple[str, bool, str]:
@@ -110,13 +122,21 @@ def _queue(
         ingestion = row_of(connection, ingestion_id)
         its = runs.c.ingestion_id == ingestion_id
         going = connection.execute(select(runs.c.id).where(its, runs.c.status == "running")).scalar()
-        known = connection.execute(select(runs.c.status).where(runs.c.id == run_id)).scalar()
+        known = connection.execute(select(runs.c.status, runs.c.created_at).where(runs.c.id == run_id)).one_or_none()
+        if known is not None and now() - known.created_at > KEPT:
+            # The key was forgotten since: this is another request.
+            known, run_id = None, str(uuid.uuid4())
         if known is not None:
-            return run_id, known == "queued" and going is None, "this run was asked for already"
+            return run_id, known.status == "queued" and going is None, "this run was asked for already"
         if ingestion["status"] == "paused" and not force:
             raise Conflict(f"ingestion {ingestion_id} is paused: resume it, or run it once with force=true")
         waiting = connection.execute(select(runs.c.id).where(its, runs.c.status == "queued")).scalar()
         if waiting is not None:
+            if retry_of is not None:
+                mine = runs.c.retry_of.is_(None) | (runs.c.retry_of == retry_of)
+                taken = connection.execute(update(runs).where(runs.c.id == waiting, mine).values(retry_of=retry_of))
+                if not taken.rowcount:
+                    raise Conflict(f"run {waiting} waits to retry another run: ask again when it has started")
             return str(waiting), going is None, "a run is waiting already: this is its receipt"
         connection.execute(
             runs.insert().values(
