@@ -11,7 +11,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import psutil
 import pytest
 from sqlalchemy import select
 
@@ -20,6 +19,7 @@ from autoloader_server.engine.lease import this_owner
 from autoloader_server.service import Service
 from autoloader_server.services.queue import RunQueue
 from autoloader_server.settings import Settings
+from autoloader_server.spark.processes import ProcessIdentity
 
 SOON = 20.0
 
@@ -169,7 +169,9 @@ def test_an_error_of_the_engine_ends_the_run_as_failed_and_says_which_without_se
 def dead_owner() -> dict[str, Any]:
     """A process of this host that is gone."""
     process = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
-    owner = this_owner() | {"pid": process.pid, "started": psutil.Process(process.pid).create_time()}
+    identity = ProcessIdentity.of(process.pid)
+    assert identity is not None
+    owner = this_owner() | {"pid": identity.pid, "started": identity.started}
     process.kill()
     process.wait()
     return owner
