@@ -119,14 +119,17 @@ _LIBC = ctypes.CDLL(None)
 
 def run_without_rights(loaded: Ingestion) -> Ran:
     service = loaded.service
-    subprocess.run(
+    done = subprocess.run(
         [sys.executable, "-c", SCRIPT, str(service.home), str(service.database.url), loaded.id],
         preexec_fn=without_roots_rights,
         capture_output=True,
+        text=True,
         timeout=120,
         check=False,
     )
-    return loaded.wait(run_service.find(service, loaded.id).items[0].id)
+    asked = run_service.find(service, loaded.id).items
+    assert asked, done.stderr
+    return loaded.wait(asked[0].id)
 
 
 def test_a_closed_folder_fails_the_run_by_name(ingest: Ingest) -> None:
