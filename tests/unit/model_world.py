@@ -293,7 +293,7 @@ class World:
         return LEDGER
 
     def spark_of(self, cluster_id: str) -> Any:
-        spark = SimpleNamespace(addTag=lambda tag: None)
+        spark = SimpleNamespace(addTag=lambda tag: None, removeTag=lambda tag: None, getTags=set)
         return SimpleNamespace(started=True, session=lambda: spark)
 
     def carry_out(self, worker: Worker) -> None:

@@ -187,8 +187,13 @@ def burn(work: Work, batch: Batch, reason: str) -> bool:
     with work.database.write() as connection:
         attempt = ledger.begin_burning(connection, work.lease, batch.id, reason)
     # A cancelled run still burns: it stops looking for the cancellation, and is not interrupted by it.
-    work.leave_tag()
     reach = partial(killpoints.reach, home=work.home) if work.lease.cancelled.is_set() else work.reach
+    with work.uninterrupted():
+        return _burn(work, batch, attempt, reach)
+
+
+def _burn(work: Work, batch: Batch, attempt: int, reach: Callable[[str], None]) -> bool:
+    """From the ledger's BURNING to its BURNED; False where the batch had landed."""
     reach("burning")
     with spark_errors():
         state = work.table.state()

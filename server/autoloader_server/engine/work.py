@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cached_property
@@ -66,9 +68,17 @@ class Work:
         if self.sessions.started:
             self.sessions.session().interruptTag(self.tag)
 
-    def leave_tag(self) -> None:
-        """What comes now is not ended by a cancellation."""
-        self.spark.removeTag(self.tag)
+    @contextmanager
+    def uninterrupted(self) -> Iterator[None]:
+        """What Spark does in this block is not ended by a cancellation."""
+        tagged = self.tag in self.spark.getTags()
+        if tagged:
+            self.spark.removeTag(self.tag)
+        try:
+            yield
+        finally:
+            if tagged:
+                self.spark.addTag(self.tag)
 
     @property
     def tag(self) -> str:
