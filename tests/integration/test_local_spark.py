@@ -21,7 +21,7 @@ import pytest
 from autoloader_server.spark.errors import SparkUnavailable
 from autoloader_server.spark.local import LocalSpark
 from autoloader_server.spark.processes import ProcessIdentity
-from autoloader_server.spark.sessions import SESSION_CONFS, SparkSessions, connect, spark_errors
+from autoloader_server.spark.sessions import SESSION_CONFS, SparkSessions, connect, release, spark_errors
 from autoloader_server.spark.state import Server, SparkFolder
 
 # A user process: takes the server, says its pid, and stays until its stdin ends.
@@ -194,7 +194,7 @@ def test_two_sessions_that_begin_at_once_on_a_new_home_both_make_their_tables(ho
             session.range(number).writeTo(f"lake.n{number}.rows").create()
             return int(session.table(f"lake.n{number}.rows").count())
         finally:
-            session.stop()
+            release(session)
 
     with ThreadPoolExecutor() as pool:
         assert list(pool.map(begin, range(1, 5))) == [1, 2, 3, 4]

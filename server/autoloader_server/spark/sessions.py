@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from autoloader_server.spark.errors import SparkUnavailable
+from autoloader_server.spark.errors import SparkUnavailable, first_line
 from autoloader_server.spark.local import LocalSpark
 
 if TYPE_CHECKING:
@@ -42,6 +42,10 @@ _RETRIES = 6
 _MAX_BACKOFF_MS = 2000
 
 _CHECK_SECONDS = 30.0
+# A live server answers within milliseconds.
+_RELEASE_SECONDS = 2.0
+
+_log = logging.getLogger(__name__)
 
 # What a client is told where the server is gone, or is another one, or has dropped the session.
 _GONE = re.compile(
@@ -85,7 +89,7 @@ def connect(
             for name, value in {**SESSION_CONFS, **(confs or {})}.items():
                 session.conf.set(name, value)
     except BaseException:
-        client.close()
+        release(session)
         raise
     return session
 
@@ -207,16 +211,32 @@ class SparkSessions:
         if session is None:
             return
         atexit.unregister(self.close)
-        _release(session)
+        release(session)
 
 
-def _release(session: SparkSession) -> None:
-    """Let go of a session without waiting for a server that may be dead."""
+def release(session: SparkSession) -> None:
+    """Let go of a session without waiting for a server that may be dead, or busy with ending it.
+
+    Not by ``session.stop()``: that shuts down what all sessions of the process share, under a lock, and waits there for
+    calls in flight; one that the server never answered (seen with two sessions that ended at once) stopped them all.
+    """
     client = session.client
     for policy in client.get_retry_policies():  # calls that are being retried right now give up too
         policy.max_retries = 0
     client.set_retry_policies([])
-    session.stop()
+    telling = threading.Thread(target=_tell_of_the_end, args=(session,), daemon=True)
+    telling.start()
+    telling.join(_RELEASE_SECONDS)
+    # Ends the calls that are still in flight.
+    client._channel.close()  # noqa: SLF001 - there is no other way to it but `client.close()`, which waits
+    client._closed = True  # noqa: SLF001
+
+
+def _tell_of_the_end(session: SparkSession) -> None:
+    try:
+        session.client.release_session()
+    except Exception as error:
+        _log.debug("a session could not be released: %s", first_line(error))
 
 
 def _reason(text: str) -> str:

@@ -13,7 +13,7 @@ from autoloader_server.spark.errors import SparkUnavailable
 from autoloader_server.spark.jars import ensure_jars
 from autoloader_server.spark.java import find_java
 from autoloader_server.spark.local import LocalSpark
-from autoloader_server.spark.sessions import connect
+from autoloader_server.spark.sessions import connect, release
 
 if TYPE_CHECKING:
     from pyspark.sql.connect.session import SparkSession
@@ -45,7 +45,7 @@ def warm_archive(progress: Callable[[str], None] | None = None) -> Path:
             try:
                 _exercise(session, Path(home) / "files")
             finally:
-                session.stop()
+                release(session)
             spark.release()
             deadline = time.monotonic() + _ARCHIVE_SECONDS
             while server.supervisor.alive() and time.monotonic() < deadline:
