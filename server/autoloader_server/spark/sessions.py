@@ -80,6 +80,9 @@ def connect(
     # Not by the builder: that makes it the default of the user's own `getOrCreate()`.
     session = SparkSession(connection=url)
     client = session.client
+    # Its own shuts down a pool that all sessions of the process share, and waits for it; `SparkSession.__del__` calls
+    # it in whatever thread collects garbage, also in one of that pool, which then waits for itself for ever.
+    client.close = client._channel.close  # type: ignore[method-assign]  # noqa: SLF001
     client.set_retry_policies([_retry_policy(alive)])
     # Spark 4 would clean its ML cache at exit, and wait for a server that may be gone by then.
     if (cleanup := getattr(client, "_cleanup_ml_cache", None)) is not None:
@@ -217,8 +220,7 @@ class SparkSessions:
 def release(session: SparkSession) -> None:
     """Let go of a session without waiting for a server that may be dead, or busy with ending it.
 
-    Not by ``session.stop()``: that shuts down what all sessions of the process share, under a lock, and waits there for
-    calls in flight; one that the server never answered (seen with two sessions that ended at once) stopped them all.
+    Not by ``session.stop()``: that asks the server under a lock that all sessions share, without a limit of time.
     """
     client = session.client
     for policy in client.get_retry_policies():  # calls that are being retried right now give up too
@@ -228,8 +230,7 @@ def release(session: SparkSession) -> None:
     telling.start()
     telling.join(_RELEASE_SECONDS)
     # Ends the calls that are still in flight.
-    client._channel.close()  # noqa: SLF001 - there is no other way to it but `client.close()`, which waits
-    client._closed = True  # noqa: SLF001
+    client.close()
 
 
 def _tell_of_the_end(session: SparkSession) -> None:
