@@ -64,10 +64,13 @@ def test_the_hooks_of_pre_commit_are_ours_and_run_what_make_check_runs() -> None
     config = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text())
     assert [repository["repo"] for repository in config["repos"]] == ["local"]
     entries = {hook["id"]: hook["entry"] for hook in config["repos"][0]["hooks"]}
-    check = re.search(r"^check:.*\n((?:\t.*\n)+)", (ROOT / "Makefile").read_text(), re.MULTILINE)
-    assert check is not None
+    makefile = (ROOT / "Makefile").read_text()
+    for target in ("check", "test"):
+        assert re.search(rf"^{target}: setup lint ", makefile, re.MULTILINE)
+    lint = re.search(r"^lint:.*\n((?:\t.*\n)+)", makefile, re.MULTILINE)
+    assert lint is not None
     for tool in ("ruff format", "ruff check", "mypy", "lint-imports"):
-        assert f"$(BIN)/{tool}" in check[1]
+        assert f"$(BIN)/{tool}" in lint[1]
         assert any(entry.startswith(f".venv/bin/{tool}") for entry in entries.values())
 
 
