@@ -114,6 +114,11 @@ class Settings(BaseSettings):
     lease_renew_seconds: int = Field(default=15, ge=1)
     max_files_per_batch: int = Field(default=10_000, ge=1)
     max_bytes_per_batch: ByteSize = Field(default=ByteSize(10 * 2**30), ge=1)
+    check_beside_bytes: ByteSize = Field(
+        default=ByteSize(4 * 2**20),
+        ge=0,
+        description="batches from this size on are looked into while Spark stages them; smaller ones before",
+    )
     max_attempts: int = Field(default=5, ge=1, description="how often a failing file is tried")
     max_parallel_runs: int = Field(default=4, ge=1)
 

@@ -42,6 +42,7 @@ def settings(home: Path, database_url: str, lease_seconds: int = _LEASE_SECONDS)
         database_url=database_url,
         lease_seconds=lease_seconds,
         lease_renew_seconds=max(1, lease_seconds // 3),
+        check_beside_bytes=0,
     )
 
 

@@ -26,9 +26,9 @@ from autoloader_sdk.models import IngestionCreate
 from autoloader_server.db.engine import Database, sqlite_url
 from autoloader_server.db.migrate import migrate
 from autoloader_server.db.tables import batches, ingestions, metadata, processed_files, runs
-from autoloader_server.engine import killpoints, lease, ledger, load, run, settle, work
+from autoloader_server.engine import check, killpoints, lease, ledger, load, run, settle, work
 from autoloader_server.engine.errors import DATA_MALFORMED, MISSING, FileFailure
-from autoloader_server.engine.formats.base import Look, Looks
+from autoloader_server.engine.formats.base import Look
 from autoloader_server.services.clear import clear_processed_files
 from autoloader_server.spark.errors import SparkUnavailable
 
@@ -183,17 +183,18 @@ class Content:
 class Frame:
     """The fake format's reader: it looks at the real files, and believes their first word."""
 
-    def look(self, files: Sequence[tuple[str, int]], known: StructType | None) -> Looks:
-        looks = Looks()
+    def look(self, files: Sequence[tuple[str, int]], known: StructType | None) -> Iterator[Look | FileFailure]:
         for path, size in files:
             kind = _kind(path)
             if kind is None:
-                looks.failures.append(FileFailure(path, MISSING, "it vanished"))
+                yield FileFailure(path, MISSING, "it vanished")
             elif kind == BAD_LOOK:
-                looks.failures.append(FileFailure(path, DATA_MALFORMED, "one sees that it is bad"))
+                yield FileFailure(path, DATA_MALFORMED, "one sees that it is bad")
             else:
-                looks.good.append(Look(path, size, group=0))
-        return looks
+                yield Look(path, size, group=0)
+
+    def guess(self, files: Sequence[tuple[str, int]], known: StructType) -> list[Look] | None:
+        return [Look(path, size, group=0) for path, size in files]
 
     def infer(self, spark: object, looks: Sequence[Look]) -> StructType:
         return StructType([StructField("text", StringType())])
@@ -214,7 +215,7 @@ def read_rows(path: str) -> Sequence[Row]:
     kind = _kind(path)
     if kind is None:
         raise IcebergError(f"[FAILED_READ_FILE.FILE_NOT_EXIST] {path}")
-    if kind in BAD:
+    if kind == BAD_READ:  # the other kind it would garble without a word
         raise IcebergError(f"[FAILED_READ_FILE] MALFORMED_RECORD in {path}")
     return [] if kind == EMPTY else [(path, Path(path).read_text())]
 
@@ -239,6 +240,7 @@ class World:
     batch_size: int
     lineage: bool
     foreign: bool
+    beside: bool = False
     workers: dict[str, Worker] = field(default_factory=dict)
     in_flight: list[Callable[[], Any]] = field(default_factory=list)
     faults: list[str] = field(default_factory=list)
@@ -286,14 +288,16 @@ class World:
 
     @property
     def settings(self) -> Any:
-        return SimpleNamespace(home=self.folder, max_attempts=5)
+        return SimpleNamespace(home=self.folder, max_attempts=5, check_beside_bytes=0 if self.beside else 10**9)
 
     @property
     def ledger_id(self) -> str:
         return LEDGER
 
     def spark_of(self, cluster_id: str) -> Any:
-        spark = SimpleNamespace(addTag=lambda tag: None, removeTag=lambda tag: None, getTags=set)
+        spark = SimpleNamespace(
+            addTag=lambda tag: None, removeTag=lambda tag: None, getTags=set, interruptTag=lambda tag: None
+        )
         return SimpleNamespace(started=True, session=lambda: spark)
 
     def carry_out(self, worker: Worker) -> None:
@@ -512,6 +516,16 @@ class World:
                 assert row.status == wanted, f"{file.name} ({kind}): {row}"
 
 
+class AtOnce:
+    """A thread that has done its work when it was started: nothing moves by itself here."""
+
+    def __init__(self, *, target: Callable[[], None], name: str, daemon: bool) -> None:
+        self.start = target
+
+    def join(self) -> None:
+        pass
+
+
 def model_engine(monkeypatch: pytest.MonkeyPatch, owners: Callable[[], dict[str, Worker]]) -> None:
     """Put the model in the place of Spark, of processes, and of waiting."""
 
@@ -534,6 +548,7 @@ def model_engine(monkeypatch: pytest.MonkeyPatch, owners: Callable[[], dict[str,
         if getattr(module, "reach", None) is killpoints.reach:
             monkeypatch.setattr(module, "reach", reach)
     monkeypatch.setattr(settle, "_POLL_SECONDS", 0)
+    monkeypatch.setattr(check, "Thread", AtOnce)
     monkeypatch.setattr(load, "culprits", _culprits)
     monkeypatch.setattr(load, "frame_of", lambda spark, fmt, looks, *rest: [look.path for look in looks])
     # Only says what a run is doing.

@@ -31,7 +31,7 @@ from tests.unit.model_world import (
     model_engine,
 )
 
-from autoloader_server.engine import ledger, load, run, settle
+from autoloader_server.engine import check, ledger, load, run, settle
 from autoloader_server.engine.work import Work
 
 # The same 2,000 each time; `AUTOLOADER_TEST_INTERLEAVINGS=50000` hunts through so many others.
@@ -73,15 +73,18 @@ class Interleavings(RuleBasedStateMachine):
     @initialize(
         batch_size=st.integers(1, 3),
         lineage=st.booleans(),
+        beside=st.booleans(),
         foreign=st.booleans(),
         files=st.lists(st.tuples(names, kinds), min_size=1, max_size=3),
     )
-    def make(self, *, batch_size: int, lineage: bool, foreign: bool, files: list[tuple[str, str]]) -> None:
+    def make(
+        self, *, batch_size: int, lineage: bool, foreign: bool, beside: bool, files: list[tuple[str, str]]
+    ) -> None:
         cls = type(self)
         cls.worlds += 1
         folder = cls.folder / str(cls.worlds)
         folder.mkdir()
-        self.world = World(cls.database, folder, batch_size, lineage, foreign)
+        self.world = World(cls.database, folder, batch_size, lineage, foreign, beside)
         Interleavings.current = self.world
         for name, kind in files:
             self.world.put(name, kind)
@@ -438,6 +441,10 @@ def _without_a_second_look_at_the_files(monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setattr(load, "_audit", lambda files: None)
 
 
+def _without_waiting_for_the_looks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(check.Check, "verdict", lambda self: None)
+
+
 def _taking_what_is_not_seen_for_not_landed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(settle, "_decide_by_lineage", lambda work, batch: load.burn(work, batch, "a guess"))
 
@@ -461,6 +468,7 @@ def _staging_again_under_another_id(monkeypatch: pytest.MonkeyPatch) -> None:
     [
         _without_an_id,
         _without_a_second_look_at_the_files,
+        _without_waiting_for_the_looks,
         _leaving_branches,
         _staging_again_under_another_id,
     ],

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from functools import partial
 
 from sqlalchemy import select
@@ -15,6 +15,7 @@ from sqlalchemy import select
 from autoloader_sdk.discovery.entries import Entry, identity
 from autoloader_server.db.tables import batches
 from autoloader_server.engine import killpoints, ledger
+from autoloader_server.engine.check import Check
 from autoloader_server.engine.errors import (
     UNKNOWN,
     BatchRefused,
@@ -35,16 +36,23 @@ from autoloader_server.spark.errors import SparkUnavailable
 from autoloader_server.spark.sessions import spark_errors
 
 
-def load(work: Work, batch: Batch, files: Sequence[FileVersion], look: Callable[[], list[Look]]) -> None:
+def load(
+    work: Work,
+    batch: Batch,
+    files: Sequence[FileVersion],
+    look: Callable[[], list[Look]],
+    check: Check | None = None,
+) -> None:
     """Bring a claimed batch into the table, or burn it where it must not be.
 
-    `look` tells how its files are to be read; it is asked only if they have to be staged. Raises RunStopped, LeaseLost
-    or SparkUnavailable; the batch is then left as it is, for whoever settles it.
+    `look` tells how its files are to be read; it is asked only if they have to be staged. Where it is a guess, `check`
+    looks into them meanwhile. Raises RunStopped, LeaseLost or SparkUnavailable; the batch is then left as it is, for
+    whoever settles it.
     """
     try:
         staged = _find_staged(work, batch)
         if staged is None:
-            staged = _stage(work, batch, files, look())
+            staged = _stage(work, batch, files, look(), check)
         _audit(files)
         work.reach("audited")
         _publish(work, batch, staged)
@@ -68,7 +76,7 @@ def _find_staged(work: Work, batch: Batch) -> Snapshot | None:
     return found if found is not None and found.wap_id == batch.id and found.data_files > 0 else None
 
 
-def _stage(work: Work, batch: Batch, files: Sequence[FileVersion], looks: list[Look]) -> Snapshot:
+def _stage(work: Work, batch: Batch, files: Sequence[FileVersion], looks: list[Look], check: Check | None) -> Snapshot:
     with work.database.write() as connection:
         ledger.check_generation(connection, work.ingestion_id, batch.generation)
         work.lease.hold_batch(connection, batch.id, (ledger.OPEN,), attempt=batches.c.attempt + 1)
@@ -79,19 +87,25 @@ def _stage(work: Work, batch: Batch, files: Sequence[FileVersion], looks: list[L
         columns = work.schema
         work.table.create_branch(branch)
     work.reach("branch_created")
-    try:
+    with check or nullcontext():
+        try:
+            with spark_errors():
+                frame = frame_of(work.spark, work.format, looks, columns, work.lineage)
+                work.table.append(frame, branch, batch.id)
+        except SparkUnavailable:
+            raise
+        except Exception as error:
+            # An interrupted write is a cancellation, not a bad file.
+            work.reach("stage_failed")
+            if check is not None:
+                check.verdict()
+            _blame(work, files, looks, error)
+        work.reach("staged")
         with spark_errors():
-            frame = frame_of(work.spark, work.format, looks, columns, work.lineage)
-            work.table.append(frame, branch, batch.id)
-    except SparkUnavailable:
-        raise
-    except Exception as error:
-        # An interrupted write is a cancellation, not a bad file.
-        work.reach("stage_failed")
-        _blame(work, files, looks, error)
-    work.reach("staged")
-    with spark_errors():
-        staged = work.table.staged(branch)
+            staged = work.table.staged(branch)
+        if check is not None:
+            check.verdict()
+    # Only now: whoever settles this batch publishes what is written down here.
     with work.database.write() as connection:
         work.lease.hold_batch(connection, batch.id, (ledger.OPEN,), staged_snapshot_id=staged.id)
     work.reach("stage_recorded")

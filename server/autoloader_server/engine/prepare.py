@@ -11,6 +11,7 @@ from sqlalchemy import func, insert, select, update
 
 from autoloader_server.db.tables import batches, ingestions, run_errors, schema_versions
 from autoloader_server.engine import ledger
+from autoloader_server.engine.check import look_into
 from autoloader_server.engine.errors import (
     DATA_MALFORMED,
     SCHEMA_MISMATCH,
@@ -18,11 +19,11 @@ from autoloader_server.engine.errors import (
     RunStopped,
     TableChanged,
 )
-from autoloader_server.engine.formats.base import Look, by_name
+from autoloader_server.engine.formats.base import Look, Looks, by_name
 from autoloader_server.engine.iceberg import LEDGER_PROPERTY, TABLE_PROPERTY, TableState, lineage
 from autoloader_server.engine.ledger import FileVersion
 from autoloader_server.engine.load import check_table
-from autoloader_server.engine.read import infer, misfits
+from autoloader_server.engine.read import culprits, infer, misfits
 from autoloader_server.engine.schema import NewField, new_fields, storable, without
 from autoloader_server.engine.work import Work
 from autoloader_server.spark.sessions import spark_errors
@@ -171,10 +172,12 @@ def follow_schema(work: Work, ready: Ready, looks: Sequence[Look]) -> Ready:
     return Ready(ready.table_id, state.snapshot_id)
 
 
-def look_into(work: Work, files: Sequence[FileVersion], known: StructType | None) -> list[Look]:
+def look_first(work: Work, files: Sequence[FileVersion], known: StructType | None) -> list[Look]:
     """What the worker sees in these files; those that cannot be loaded fail here, before anything is claimed."""
     work.step("looking into the files")
-    return _look(work, [(file.path, file.size) for file in files], known)
+    looks = look_into(work, files, known)
+    _fail(work, looks.failures)
+    return looks.good
 
 
 def drop_misfits(work: Work, looks: Sequence[Look]) -> list[Look]:
@@ -188,7 +191,9 @@ def drop_misfits(work: Work, looks: Sequence[Look]) -> list[Look]:
             errors = select(run_errors.c.file).where(run_errors.c.run_id == work.run_id)
             known_bad = set(connection.execute(errors).scalars())
         again = [file for file in again if file[0] not in known_bad]
-        looks = [*(look for look in looks if look.checked), *_look(work, again, data)]
+        seen = Looks.of(work.format.look(again, data))
+        _fail(work, seen.failures)
+        looks = [*(look for look in looks if look.checked), *seen.good]
     clash = {name.casefold() for name in work.lineage}
     failures = [
         FileFailure(look.path, SCHEMA_MISMATCH, f"its column {name!r} is called like a lineage column")
@@ -198,15 +203,12 @@ def drop_misfits(work: Work, looks: Sequence[Look]) -> list[Look]:
     bad = {failure.path for failure in failures}
     looks = [look for look in looks if look.path not in bad]
     failures += misfits(work.spark, work.format, looks, data)
+    suspects = [look for look in looks if look.suspect and look.path not in {failure.path for failure in failures}]
+    if suspects:
+        failures += culprits(work.spark, work.format, suspects, data)
     _fail(work, failures)
     bad = {failure.path for failure in failures}
     return [look for look in looks if look.path not in bad]
-
-
-def _look(work: Work, files: Sequence[tuple[str, int]], known: StructType | None) -> list[Look]:
-    looks = work.format.look(files, known)
-    _fail(work, looks.failures)
-    return looks.good
 
 
 def _infer(work: Work, looks: Sequence[Look]) -> StructType:

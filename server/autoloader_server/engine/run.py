@@ -11,6 +11,7 @@ from autoloader_sdk.discovery.errors import SourceError, SourceForbidden, Source
 from autoloader_sdk.models import IngestionCreate, Limits
 from autoloader_server.db.tables import batches, ingestions, processed_files, runs
 from autoloader_server.engine import ledger
+from autoloader_server.engine.check import Check, guess
 from autoloader_server.engine.claim import claim_batch
 from autoloader_server.engine.counts import count_files
 from autoloader_server.engine.discover import discover, take_up_failed
@@ -35,7 +36,7 @@ from autoloader_server.engine.prepare import (
     drop_misfits,
     follow_schema,
     given_schema,
-    look_into,
+    look_first,
     make_table,
     own_table,
 )
@@ -121,6 +122,7 @@ def _begin(service: Service, run_id: str, lease: Lease) -> Work | None:
         retry_of=row.retry_of,
         deleted=ingestion.deleted_at is not None,
         closing=service.closing,
+        check_beside_bytes=service.settings.check_beside_bytes,
     )
 
 
@@ -220,7 +222,8 @@ def _load_next(work: Work, limits: Limits) -> bool:
     state = check_history(work)
     with spark_errors():
         known = without(work.schema, work.lineage) if state is not None else given_schema(work)
-    looks = look_into(work, files, known)
+    guessed = guess(work, files, known) if state is not None and known is not None else None
+    looks = guessed or look_first(work, files, known)
     work.reach("inspected")
     if not looks:
         return True
@@ -232,18 +235,22 @@ def _load_next(work: Work, limits: Limits) -> bool:
         assert state is not None
     ready = own_table(work, state)
     work.reach("prepared")
-    looks = drop_misfits(work, looks)
+    if guessed is None:
+        looks = drop_misfits(work, looks)
     if not looks:
         return True
     # Unless the table was just made from these very files, and nobody else made it first.
-    if known is not None or seen is None or any(new_fields(without(work.schema, work.lineage), seen)):
+    if guessed is None and (
+        known is not None or seen is None or any(new_fields(without(work.schema, work.lineage), seen))
+    ):
         ready = follow_schema(work, ready, looks)
     batch, taken = claim_batch(work, ready, files, looks)
     if batch is None:
         return True
     work.reach("claimed")
     wanted = {file.path for file in taken}
-    load(work, batch, taken, lambda: [look for look in looks if look.path in wanted])
+    check = Check(work, taken, guessed, known) if guessed is not None and known is not None else None
+    load(work, batch, taken, lambda: [look for look in looks if look.path in wanted], check)
     return True
 
 

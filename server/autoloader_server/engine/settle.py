@@ -11,7 +11,7 @@ from autoloader_server.db.tables import batches, ingestions, processed_files, ru
 from autoloader_server.engine import ledger
 from autoloader_server.engine.counts import fill_in
 from autoloader_server.engine.errors import BatchRefused, GenerationChanged, NeedsRepair
-from autoloader_server.engine.formats.base import Look
+from autoloader_server.engine.formats.base import Look, Looks
 from autoloader_server.engine.iceberg import BRANCH_PREFIX
 from autoloader_server.engine.killpoints import reach
 from autoloader_server.engine.lease import owner_is_dead
@@ -154,7 +154,7 @@ def _look(work: Work, files: Sequence[FileVersion]) -> list[Look]:
     """How a dead worker's files are to be read. Raises BatchRefused where one of them cannot be, by now."""
     with spark_errors():
         known = without(work.schema, work.lineage)
-    looks = work.format.look([(file.path, file.size) for file in files], known)
+    looks = Looks.of(work.format.look([(file.path, file.size) for file in files], known))
     if looks.failures:
         raise BatchRefused(looks.failures)
     return looks.good

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from autoloader_sdk.models import IngestionCreate
 from autoloader_server.db.engine import Database
 from autoloader_server.engine import ledger
+from autoloader_server.engine.check import Seen
 from autoloader_server.engine.errors import CANCELLED, INTERNAL, RunCancelled, RunStopped
 from autoloader_server.engine.formats.base import Format
 from autoloader_server.engine.iceberg import Table
@@ -47,10 +48,12 @@ class Work:
     lease: Lease
     created_at: datetime
     closing: Event
+    check_beside_bytes: int
     retry_of: str | None = None
     deleted: bool = False
     seen_stale: set[str] = field(default_factory=set)
     left_to_others: set[int] = field(default_factory=set)
+    seen: Seen = field(default_factory=Seen)
     _schema: StructType | None = None
     _waiting: list[int] = field(default_factory=list)
     _rounds: int = 0

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Hashable, Mapping, Sequence
+from collections.abc import Collection, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol, Self, TypeVar
 
 from autoloader_server.engine.errors import AUTH, CONNECTIVITY, DATA_MALFORMED, MISSING, FileFailure
 from autoloader_server.engine.formats.text import Unreadable
@@ -20,6 +20,9 @@ CORRUPT_COLUMN = "_autoloader_corrupt_9f1c"
 PATH_COLUMN = "_autoloader_path_9f1c"
 # What Spark infers a schema from, where not from everything.
 SAMPLE_FILES = 20
+# How a batch is to be read, while it is looked through.
+_GUESSED_FROM = 8
+_Each = TypeVar("_Each")
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +61,11 @@ class Look:
     strange: tuple[Strange, ...] = ()
     seen: bool = True
 
+    @property
+    def suspect(self) -> bool:
+        """Something in it is of another type than its column; whether Spark can read it Spark alone knows."""
+        return self.unfamiliar and self.seen and not self.strange and not self.columns
+
     def new_columns(self, have: Collection[str]) -> list[str]:
         """Names in it that the table lacks; `have` are the table's, case-folded. A field within another as `a.b`."""
         unknown = [one.name for one in self.strange if one.kind == "unknown"]
@@ -71,6 +79,16 @@ class Looks:
     good: list[Look] = field(default_factory=list)
     failures: list[FileFailure] = field(default_factory=list)
 
+    @classmethod
+    def of(cls, found: Iterable[Look | FileFailure]) -> Self:
+        looks = cls()
+        for one in found:
+            if isinstance(one, Look):
+                looks.good.append(one)
+            else:
+                looks.failures.append(one)
+        return looks
+
     def groups(self) -> dict[Hashable, list[Look]]:
         found: dict[Hashable, list[Look]] = {}
         for look in self.good:
@@ -81,8 +99,15 @@ class Looks:
 class Format(Protocol):
     """One format with an ingestion's options."""
 
-    def look(self, files: Sequence[tuple[str, int]], known: StructType | None) -> Looks:
-        """Look into local files (path, size). `known` are the table's data columns, None before there is a table."""
+    def look(self, files: Sequence[tuple[str, int]], known: StructType | None) -> Iterator[Look | FileFailure]:
+        """Look into local files (path, size), one after the other, without Spark.
+
+        `known` are the table's data columns, None before there is a table.
+        """
+        ...
+
+    def guess(self, files: Sequence[tuple[str, int]], known: StructType) -> list[Look] | None:
+        """How `look` will find these files, from a sample of them; None where that is open, or as quick as looking."""
         ...
 
     def infer(self, spark: SparkSession, looks: Sequence[Look]) -> StructType:
@@ -129,7 +154,7 @@ def shown_path(frame: DataFrame, data: StructType) -> Column:
     return F.col("_metadata.file_path")
 
 
-def spread(looks: Sequence[Look], most: int = SAMPLE_FILES) -> list[Look]:
+def spread(looks: Sequence[_Each], most: int = SAMPLE_FILES) -> list[_Each]:
     """At most `most` of them: the first, the last, and evenly between."""
     if len(looks) <= most:
         return list(looks)
@@ -149,3 +174,11 @@ def spark_options(options: Mapping[str, Any], names: Mapping[str, str]) -> dict[
         for key, value in options.items()
         if key in names
     }
+
+
+def sampled(fmt: Format, files: Sequence[tuple[str, int]], known: StructType) -> set[Any] | None:
+    """The groups of a sample of these files; None where one of them is not what the table's columns let expect."""
+    looks = Looks.of(fmt.look(spread(files, _GUESSED_FROM), known))
+    if looks.failures or any(look.unfamiliar for look in looks.good):
+        return None
+    return set(looks.groups())

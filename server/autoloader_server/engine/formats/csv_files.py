@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from typing import TYPE_CHECKING, Any
@@ -18,6 +18,7 @@ from autoloader_server.engine.formats.base import (
     Look,
     Looks,
     by_name,
+    sampled,
     shown_path,
     spark_options,
     spread,
@@ -95,22 +96,44 @@ class Csv:
             **spark_options(options, _SPARK_NAMES),
         }
 
-    def look(self, files: Sequence[tuple[str, int]], known: StructType | None) -> Looks:
+    def look(self, files: Sequence[tuple[str, int]], known: StructType | None) -> Iterator[Look | FileFailure]:
         have = by_name(known) if known is not None else {}
-        looks = Looks()
         for path, size in files:
             try:
                 group, duplicates = self._look(path)
             except (OSError, Unreadable) as error:
-                looks.failures.append(unopened(path, error))
+                yield unopened(path, error)
                 continue
             if duplicates:
                 names = ", ".join(repr(name) for name in duplicates)
                 message = f"its header has columns that are the same but for case: {names}"
-                looks.failures.append(FileFailure(path, SCHEMA_MISMATCH, message))
+                yield FileFailure(path, SCHEMA_MISMATCH, message)
                 continue
             unfamiliar = any(column.casefold() not in have for column in group.columns)
-            looks.good.append(Look(path, size, group, group.columns, checked=known is not None, unfamiliar=unfamiliar))
+            yield Look(path, size, group, group.columns, checked=known is not None, unfamiliar=unfamiliar)
+
+    def guess(self, files: Sequence[tuple[str, int]], known: StructType) -> list[Look] | None:
+        """Each file's own header, and for the rest as the sample is: lines within quotes show at their end only."""
+        sample = sampled(self, files, known)
+        if sample is None:
+            return None
+        kinds = {(group.encoding, group.multiline) for group in sample}
+        if len(kinds) > 1:
+            return None
+        encoding, multiline = kinds.pop()
+        have = by_name(known)
+        looks = []
+        for path, size in files:
+            try:
+                data = next(pieces(path, HEAD_BYTES), b"")
+                head = self._head(data, whole=len(data) < HEAD_BYTES)
+            except (OSError, Unreadable):
+                return None
+            group = _Group(self._names(tuple(head.columns)), java_name(head.encoding), multiline)
+            known_columns = all(column.casefold() in have for column in group.columns)
+            if not known_columns or head.duplicates or group.encoding != encoding:
+                return None
+            looks.append(Look(path, size, group, group.columns, checked=True))
         return looks
 
     def infer(self, spark: SparkSession, looks: Sequence[Look]) -> StructType:

@@ -19,6 +19,7 @@ from autoloader_server.engine.formats.base import (
     Look,
     Looks,
     Strange,
+    sampled,
     shown_path,
     spark_options,
     spread,
@@ -94,32 +95,38 @@ class Json:
             **spark_options(options, _SPARK_NAMES),
         }
 
-    def look(self, files: Sequence[tuple[str, int]], known: StructType | None) -> Looks:
+    def look(self, files: Sequence[tuple[str, int]], known: StructType | None) -> Iterator[Look | FileFailure]:
         if known is not None and self._inferred is not None and self._inferred.holds(files, known):
-            return self._inferred.looks
-        looks = Looks()
+            yield from self._inferred.found
+            return
         scanner = Scanner(known) if known is not None else None
         for path, size in files:
             try:
                 look = self._first_look(path, size) if scanner is None else None
-                looks.good.append(look or self._look(path, size, scanner))
+                yield look or self._look(path, size, scanner)
             except (OSError, Unreadable) as error:
-                looks.failures.append(unopened(path, error))
-        return looks
+                yield unopened(path, error)
+
+    def guess(self, files: Sequence[tuple[str, int]], known: StructType) -> list[Look] | None:
+        sample = sampled(self, files, known)
+        if sample is None or len(sample) > 1:
+            return None
+        group = sample.pop()
+        return [Look(path, size, group, checked=True) for path, size in files]
 
     def infer(self, spark: SparkSession, looks: Sequence[Look]) -> StructType:
         first = spread(looks)
         found = self._infer(spark, first)
         # The schema is held against every file, and those that do not fit it have their say.
         files = [(look.path, look.size) for look in looks]
-        again = self.look(files, found)
-        sampled = {look.path for look in first}
-        others = [look for look in again.good if look.unfamiliar and look.path not in sampled]
+        again = list(self.look(files, found))
+        inferred_from = {look.path for look in first}
+        others = [look for look in Looks.of(again).good if look.unfamiliar and look.path not in inferred_from]
         if others:
             found = merge(found, self._infer(spark, others))
-            again = self.look(files, found)
+            again = list(self.look(files, found))
         self._inferred = _Inferred(files, found, again)
-        for path in {one.path for look in again.good for one in look.strange if one.kind == "digits"}:
+        for path in {one.path for look in Looks.of(again).good for one in look.strange if one.kind == "digits"}:
             found = as_text(found, path)
         return found
 
@@ -231,7 +238,7 @@ class _Inferred:
 
     files: list[tuple[str, int]]
     schema: StructType
-    looks: Looks
+    found: list[Look | FileFailure]
 
     def holds(self, files: Sequence[tuple[str, int]], known: StructType) -> bool:
         return known == self.schema and list(files) == self.files

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from autoloader_sdk.discovery.escape import spark_path
@@ -32,33 +32,34 @@ class Parquet:
         # Schemas as Spark reads them, by the schema in the footer.
         self._schemas: dict[str, StructType] = {}
 
-    def look(self, files: Sequence[tuple[str, int]], known: StructType | None) -> Looks:
+    def look(self, files: Sequence[tuple[str, int]], known: StructType | None) -> Iterator[Look | FileFailure]:
         import pyarrow as pa
         import pyarrow.parquet as pq
 
         have = by_name(known) if known is not None else {}
-        looks = Looks()
         for path, size in files:
             try:
                 schema = pq.read_schema(path)
             except (pa.ArrowException, OSError) as error:
                 if isinstance(error, OSError) and error.errno is not None:
-                    looks.failures.append(unopened(path, error))
+                    yield unopened(path, error)
                     continue
                 message = f"it is not a whole Parquet file: {str(error).splitlines()[0]}"
-                looks.failures.append(FileFailure(path, DATA_MALFORMED, message))
+                yield FileFailure(path, DATA_MALFORMED, message)
                 continue
             columns = tuple(schema.names)
             twice = sorted({name for name in columns if [c.casefold() for c in columns].count(name.casefold()) > 1})
             if twice:
                 message = f"it has columns that are the same but for case: {', '.join(map(repr, twice))}"
-                looks.failures.append(FileFailure(path, SCHEMA_MISMATCH, message))
+                yield FileFailure(path, SCHEMA_MISMATCH, message)
                 continue
             shape = schema.remove_metadata().to_string()
             nested = any(pa.types.is_nested(kind) for kind in schema.types)
             unfamiliar = nested or any(column.casefold() not in have for column in columns)
-            looks.good.append(Look(path, size, shape, columns, checked=True, unfamiliar=unfamiliar, seen=not nested))
-        return looks
+            yield Look(path, size, shape, columns, checked=True, unfamiliar=unfamiliar, seen=not nested)
+
+    def guess(self, files: Sequence[tuple[str, int]], known: StructType) -> list[Look] | None:  # noqa: ARG002 - a footer is quickly read
+        return None
 
     def infer(self, spark: SparkSession, looks: Sequence[Look]) -> StructType:
         from pyspark.sql.types import StructType
