@@ -24,7 +24,7 @@ from autoloader_sdk._http.endpoint import (
 )
 from autoloader_sdk.errors import NotFound, RunFailed, WaitTimeout
 from autoloader_sdk.listing import Listing
-from autoloader_sdk.models import FINISHED, RunData, RunError, RunMetrics, RunReceipt
+from autoloader_sdk.models import FINISHED, UNENDED, RunData, RunError, RunMetrics, RunReceipt, RunStatus
 from autoloader_sdk.notebook import display
 
 if TYPE_CHECKING:
@@ -98,12 +98,12 @@ class Run(Resource[L]):
     @property
     def done(self) -> bool:
         """Whether it has ended, well or badly."""
-        return self.status in FINISHED or (self.ended_at is not None and self.status not in {"queued", "running"})
+        return self.status in FINISHED or (self.ended_at is not None and self.status not in UNENDED)
 
     @property
     def ok(self) -> bool:
         """Whether it has ended and each file was loaded."""
-        return self.status in {"success", "completed"}
+        return self.status in {RunStatus.SUCCESS, "completed"}
 
     @call
     def reload(self) -> Call[Run[L]]:
@@ -160,7 +160,7 @@ class Run(Resource[L]):
                     )
                 yield Pause(min(step, left))
                 step = step if poll is not None else min(step * 1.5, 2.0)
-        if check and self.status in {"failed", "cancelled"}:
+        if check and self.status in {RunStatus.FAILED, RunStatus.CANCELLED}:
             raise RunFailed(str(self), run=self)
         return self
 
@@ -246,7 +246,11 @@ class Run(Resource[L]):
 def from_receipt(link: L, ingestion_id: str, reply: Reply) -> Run[L]:
     """The run that a receipt of either generation promises."""
     receipt = RunReceipt.model_validate(reply.body or {})
-    told = {"id": receipt.run_id or "", "ingestion_id": ingestion_id, "status": receipt.status or "queued"}
+    told = {
+        "id": receipt.run_id or "",
+        "ingestion_id": ingestion_id,
+        "status": receipt.status or RunStatus.QUEUED.value,
+    }
     more = {"flow_run_id": receipt.flow_run_id, "message": receipt.message, "warnings": receipt.warnings}
     run = RunData.model_validate({**told, **more})
     return Run(link, run, asked_at=reply.date, retry_of=receipt.original_run_id)

@@ -16,9 +16,10 @@ from tests.chaos.source import Content, Source, content
 from tests.chaos.waiting import until
 from tests.chaos.worker import Worker, carry_out, settings
 
-from autoloader_sdk.models import IngestionCreate
+from autoloader_sdk.models import FileStatus, IngestionCreate
 from autoloader_server.db.tables import batches, processed_files, runs
-from autoloader_server.engine import iceberg, ledger
+from autoloader_server.engine import iceberg
+from autoloader_server.engine.batch_record import BatchStatus
 from autoloader_server.engine.sql import TableName
 from autoloader_server.service import Service
 from autoloader_server.services import ingestions
@@ -158,7 +159,7 @@ class World:
         """Wait until some worker has claimed a batch that it has not ended yet."""
         with self.service() as service:
             open_ = select(batches.c.id).where(
-                batches.c.ingestion_id == self.ingestion_id, batches.c.status == ledger.OPEN
+                batches.c.ingestion_id == self.ingestion_id, batches.c.status == BatchStatus.OPEN
             )
 
             def claimed() -> bool:
@@ -245,29 +246,29 @@ class World:
         if set(current) != set(self.source.rows) | self.source.bad:
             yield f"the ledger has {len(current)} files, the source another set of them"
         for path, row in current.items():
-            status = ledger.FAILED if path in self.source.bad else ledger.SUCCESS
+            status = FileStatus.FAILED if path in self.source.bad else FileStatus.SUCCESS
             if row.status != status:
                 yield f"{path} is {row.status} in the ledger, not {status}"
-            if row.status == ledger.FAILED and not row.reason:
+            if row.status == FileStatus.FAILED and not row.reason:
                 yield f"{path} failed without a reason"
-            if row.status == ledger.SUCCESS and row.records not in (None, in_table[path]):
+            if row.status == FileStatus.SUCCESS and row.records not in (None, in_table[path]):
                 yield f"{path} has {row.records} rows in the ledger, {in_table[path]} in the table"
 
     def _wrong_batches(self, its_batches: Sequence[Any], found: Counter[tuple[str, Content]]) -> Iterator[str]:
         """Each landed batch is one commit on main, and each commit with rows is a landed batch."""
         line = {snapshot.id: snapshot for snapshot in self.table.ancestors()}
         for row in its_batches:
-            if row.status not in (ledger.LANDED, ledger.BURNED):
+            if row.status not in (BatchStatus.LANDED, BatchStatus.BURNED):
                 yield f"batch {row.id} was left {row.status}"
-            if row.status == ledger.LANDED:
+            if row.status == BatchStatus.LANDED:
                 snapshot = line.get(row.published_snapshot_id)
                 if snapshot is None or snapshot.wap_id != row.id or snapshot.records != row.records:
                     yield f"batch {row.id} has {row.records} rows in the ledger; on main there is {snapshot}"
-        landed = {row.id for row in its_batches if row.status == ledger.LANDED}
+        landed = {row.id for row in its_batches if row.status == BatchStatus.LANDED}
         by_table = [snapshot.wap_id for snapshot in line.values() if snapshot.data_files]
         if sorted(by_table, key=str) != sorted(landed):
             yield f"main has commits of {len(by_table)} batches, {len(landed)} landed by the ledger"
-        recorded = sum(row.records for row in its_batches if row.status == ledger.LANDED)
+        recorded = sum(row.records for row in its_batches if row.status == BatchStatus.LANDED)
         if recorded != sum(found.values()):
             yield f"{recorded} rows are recorded, {sum(found.values())} are in the table"
         if left := self.table.branches():

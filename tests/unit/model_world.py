@@ -22,11 +22,12 @@ from pyspark.sql.types import StringType, StructField, StructType
 from sqlalchemy import ColumnElement, Connection, Float, delete, event, insert, literal, select
 from tests.unit.model_table import Iceberg, IcebergError, ModelTable, Row
 
-from autoloader_sdk.models import IngestionCreate
+from autoloader_sdk.models import FileStatus, IngestionCreate
 from autoloader_server.db.engine import Database, sqlite_url
 from autoloader_server.db.migrate import migrate
 from autoloader_server.db.tables import batches, ingestions, metadata, processed_files, runs
-from autoloader_server.engine import check, killpoints, lease, ledger, load, run, settle, work
+from autoloader_server.engine import check, killpoints, lease, load, run, settle, work
+from autoloader_server.engine.batch_record import UNFINISHED
 from autoloader_server.engine.errors import DATA_MALFORMED, MISSING, FileFailure
 from autoloader_server.engine.formats.base import Look
 from autoloader_server.services.clear import clear_processed_files
@@ -417,7 +418,7 @@ class World:
 
         So may what an unsettled batch brought, if the history that tells is gone when it is settled.
         """
-        for counter, status in ((self.cleared, ledger.SUCCESS), (self.unsettled_at_clear, ledger.PROCESSING)):
+        for counter, status in ((self.cleared, FileStatus.SUCCESS), (self.unsettled_at_clear, FileStatus.PROCESSING)):
             for path, identity in self.versions(status):
                 if self.contents[path, identity].kind == GOOD:
                     counter[path, self.contents[path, identity].text] += 1
@@ -475,22 +476,22 @@ class World:
         if self.iceberg.expired and "nobody can tell whether" in ended:
             return
         assert ended.split(":", maxsplit=1)[0] in ("success", "partial", "failed"), ended
-        assert "fault in autoloader" not in ended
+        assert "error in the autoloader itself" not in ended
         files = processed_files.c
         with self.database.read() as connection:
             rows = connection.execute(
                 select(files.path, files.identity, files.status, files.current, files.reason)
             ).all()
             left = connection.execute(
-                select(batches.c.id, batches.c.status).where(batches.c.status.in_(ledger.UNFINISHED))
+                select(batches.c.id, batches.c.status).where(batches.c.status.in_(UNFINISHED))
             ).all()
             texts = connection.execute(select(runs.c.message)).scalars().all()
         assert not left, f"unfinished batches: {left}"
         assert not self.iceberg.branches, f"branches left: {self.iceberg.branches}"
-        assert not [text for text in texts if text and "fault in autoloader" in text], texts
+        assert not [text for text in texts if text and "error in the autoloader itself" in text], texts
         current = {row.path: row for row in rows if row.current}
-        loaded = {(row.path, row.identity) for row in rows if row.status == ledger.SUCCESS}
-        stuck = [row for row in rows if row.status in (ledger.PROCESSING, ledger.DISCOVERED)]
+        loaded = {(row.path, row.identity) for row in rows if row.status == FileStatus.SUCCESS}
+        stuck = [row for row in rows if row.status in (FileStatus.PROCESSING, FileStatus.DISCOVERED)]
         assert not stuck, f"neither loaded nor refused: {stuck}"
         expected = Counter(self.cleared)
         expected.update(
@@ -510,9 +511,9 @@ class World:
             kind = self.contents[str(file), identity].kind
             earlier = any(path == str(file) and other != identity for path, other in loaded)
             if earlier:
-                assert row.status == ledger.HELD, f"{file.name} ({kind}) changed after it was loaded: {row}"
+                assert row.status == FileStatus.HELD, f"{file.name} ({kind}) changed after it was loaded: {row}"
             else:
-                wanted = ledger.FAILED if kind in BAD else ledger.SUCCESS
+                wanted = FileStatus.FAILED if kind in BAD else FileStatus.SUCCESS
                 assert row.status == wanted, f"{file.name} ({kind}): {row}"
 
 

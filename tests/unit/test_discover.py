@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from sqlalchemy import Connection, delete, event, func, insert, select, update
 
 from autoloader_sdk.discovery.entries import Entry, identity
-from autoloader_sdk.models import IngestionCreate
+from autoloader_sdk.models import FileStatus, IngestionCreate
 from autoloader_server.db.engine import Database, sqlite_url
 from autoloader_server.db.migrate import migrate
 from autoloader_server.db.tables import processed_files
@@ -33,8 +33,8 @@ SPEC = IngestionCreate.model_validate(
         "destination": {"catalog": "lake", "database": "b", "table": "t"},
     }
 )
-NOT_LOADED = (ledger.DISCOVERED, ledger.FAILED, ledger.SKIPPED)
-STATUSES = (*NOT_LOADED, ledger.PROCESSING, ledger.SUCCESS, ledger.HELD)
+NOT_LOADED = (FileStatus.DISCOVERED, FileStatus.FAILED, FileStatus.SKIPPED)
+STATUSES = (*NOT_LOADED, FileStatus.PROCESSING, FileStatus.SUCCESS, FileStatus.HELD)
 
 Compare = Callable[..., Found]
 
@@ -108,7 +108,7 @@ def reason(database: Database, name: str) -> str | None:
 def test_a_new_file_waits(database: Database, compare: Compare) -> None:
     found = compare([entry("a.csv")])
     assert (found.listed, found.new, found.held, found.skipped, found.unreadable) == (1, 1, 0, 0, [])
-    assert rows(database) == [(1, identity(entry("a.csv")), ledger.DISCOVERED, True)]
+    assert rows(database) == [(1, identity(entry("a.csv")), FileStatus.DISCOVERED, True)]
 
 
 def test_a_file_that_is_known_is_not_written_again(database: Database, compare: Compare) -> None:
@@ -133,17 +133,17 @@ def test_a_changed_file_that_was_never_loaded_is_superseded(database: Database, 
     add(database, entry("a.csv", 1), status)
     assert compare([entry("a.csv", 2)]).new == 1
     assert rows(database) == [
-        (1, identity(entry("a.csv", 1)), ledger.SKIPPED, False),
-        (2, identity(entry("a.csv", 2)), ledger.DISCOVERED, True),
+        (1, identity(entry("a.csv", 1)), FileStatus.SKIPPED, False),
+        (2, identity(entry("a.csv", 2)), FileStatus.DISCOVERED, True),
     ]
 
 
 def test_a_changed_file_whose_rows_are_in_the_table_is_held(database: Database, compare: Compare) -> None:
-    add(database, entry("a.csv", 1), ledger.SUCCESS)
+    add(database, entry("a.csv", 1), FileStatus.SUCCESS)
     assert compare([entry("a.csv", 2)]).held == 1
     assert rows(database) == [
-        (1, identity(entry("a.csv", 1)), ledger.SUCCESS, False),
-        (2, identity(entry("a.csv", 2)), ledger.HELD, True),
+        (1, identity(entry("a.csv", 1)), FileStatus.SUCCESS, False),
+        (2, identity(entry("a.csv", 2)), FileStatus.HELD, True),
     ]
     told = reason(database, "a.csv") or ""
     assert identity(entry("a.csv", 1)) in told
@@ -151,28 +151,28 @@ def test_a_changed_file_whose_rows_are_in_the_table_is_held(database: Database, 
 
 
 def test_a_held_file_that_changes_again_is_held_still(database: Database, compare: Compare) -> None:
-    add(database, entry("a.csv", 1), ledger.SUCCESS)
+    add(database, entry("a.csv", 1), FileStatus.SUCCESS)
     compare([entry("a.csv", 2)])
     compare([entry("a.csv", 3)])
     assert rows(database) == [
-        (1, identity(entry("a.csv", 1)), ledger.SUCCESS, False),
-        (2, identity(entry("a.csv", 2)), ledger.SKIPPED, False),
-        (3, identity(entry("a.csv", 3)), ledger.HELD, True),
+        (1, identity(entry("a.csv", 1)), FileStatus.SUCCESS, False),
+        (2, identity(entry("a.csv", 2)), FileStatus.SKIPPED, False),
+        (3, identity(entry("a.csv", 3)), FileStatus.HELD, True),
     ]
 
 
 def test_a_file_that_is_being_loaded_is_left_to_whoever_loads_it(database: Database, compare: Compare) -> None:
-    add(database, entry("a.csv", 1), ledger.PROCESSING)
+    add(database, entry("a.csv", 1), FileStatus.PROCESSING)
     found = compare([entry("a.csv", 2)])
     assert (found.new, found.held) == (0, 0)
-    assert rows(database) == [(1, identity(entry("a.csv", 1)), ledger.PROCESSING, True)]
+    assert rows(database) == [(1, identity(entry("a.csv", 1)), FileStatus.PROCESSING, True)]
 
 
 def test_a_file_that_was_empty_waits_when_it_has_data(database: Database, compare: Compare) -> None:
     assert compare([entry("a.csv", 1, size=0)]).skipped == 1
     assert reason(database, "a.csv") == "empty file"
     assert compare([entry("a.csv", 2)]).new == 1
-    assert [row[2:] for row in rows(database)] == [(ledger.SKIPPED, False), (ledger.DISCOVERED, True)]
+    assert [row[2:] for row in rows(database)] == [(FileStatus.SKIPPED, False), (FileStatus.DISCOVERED, True)]
 
 
 def test_what_is_not_data_is_skipped_with_the_reason(database: Database, compare: Compare) -> None:
@@ -185,7 +185,7 @@ def test_what_is_not_data_is_skipped_with_the_reason(database: Database, compare
 def test_a_name_that_the_engine_can_not_read_fails_and_is_told(database: Database, compare: Compare) -> None:
     found = compare([entry("a.csv", problem="its name holds a newline")])
     assert found.unreadable == [(f"{ROOT}/a.csv", "its name holds a newline")]
-    assert rows(database)[0][2] == ledger.FAILED
+    assert rows(database)[0][2] == FileStatus.FAILED
 
 
 def test_files_from_before_are_skipped_where_the_ingestion_says_so(database: Database, compare: Compare) -> None:
@@ -194,7 +194,7 @@ def test_files_from_before_are_skipped_where_the_ingestion_says_so(database: Dat
     new = Entry(f"{ROOT}/new.csv", 10, int(MADE.timestamp()) * 10**9 + 1)
     found = compare([new, old], spec=spec)
     assert (found.new, found.skipped) == (1, 1)
-    assert rows(database, "old.csv")[0][2] == ledger.SKIPPED
+    assert rows(database, "old.csv")[0][2] == FileStatus.SKIPPED
 
 
 def test_another_ingestions_files_are_its_own(database: Database, compare: Compare) -> None:
@@ -224,12 +224,12 @@ def test_what_another_worker_listed_meanwhile_is_not_written_twice(
         """Between the first look and the transaction: it holds the write lock by now."""
         connection.execute(
             insert(processed_files).values(
-                ingestion_id=ING, ordinal=1, status=ledger.SUCCESS, **ledger.listed(entry("a.csv"))
+                ingestion_id=ING, ordinal=1, status=FileStatus.SUCCESS, **ledger.listed(entry("a.csv"))
             )
         )
 
     assert discover(database, ING, SPEC, MADE, meanwhile).new == 1
-    assert [row[2] for row in rows(database)] == [ledger.SUCCESS, ledger.DISCOVERED]
+    assert [row[2] for row in rows(database)] == [FileStatus.SUCCESS, FileStatus.DISCOVERED]
 
 
 @pytest.mark.parametrize("count", [10_000, 10_001])
@@ -285,12 +285,14 @@ def test_any_order_and_any_pages_give_what_a_naive_comparison_gives(
         assert rows(database) == _as_rows(model)
         # Between two runs anything may have become of the versions that waited.
         for path in sorted(model):
-            if model[path][-1][1] == ledger.DISCOVERED:
+            if model[path][-1][1] == FileStatus.DISCOVERED:
                 model[path][-1][1] = data.draw(
-                    st.sampled_from([ledger.SUCCESS, ledger.FAILED, ledger.PROCESSING, ledger.DISCOVERED])
+                    st.sampled_from(
+                        [FileStatus.SUCCESS, FileStatus.FAILED, FileStatus.PROCESSING, FileStatus.DISCOVERED]
+                    )
                 )
-            elif model[path][-1][1] == ledger.PROCESSING:
-                model[path][-1][1] = ledger.SUCCESS
+            elif model[path][-1][1] == FileStatus.PROCESSING:
+                model[path][-1][1] = FileStatus.SUCCESS
         _bring_about(database, model)
 
 
@@ -306,12 +308,12 @@ def _naively(model: dict[str, list[list[str]]], entries: list[Entry]) -> tuple[i
     new = held = 0
     for listed in entries:
         versions = model.setdefault(listed.path, [])
-        if versions and (versions[-1][0] == identity(listed) or versions[-1][1] == ledger.PROCESSING):
+        if versions and (versions[-1][0] == identity(listed) or versions[-1][1] == FileStatus.PROCESSING):
             continue
-        loaded = any(status == ledger.SUCCESS for _, status in versions)
-        if versions and versions[-1][1] != ledger.SUCCESS:
-            versions[-1][1] = ledger.SKIPPED
-        versions.append([identity(listed), ledger.HELD if loaded else ledger.DISCOVERED])
+        loaded = any(status == FileStatus.SUCCESS for _, status in versions)
+        if versions and versions[-1][1] != FileStatus.SUCCESS:
+            versions[-1][1] = FileStatus.SKIPPED
+        versions.append([identity(listed), FileStatus.HELD if loaded else FileStatus.DISCOVERED])
         new, held = new + (not loaded), held + loaded
     return new, held
 
@@ -327,14 +329,14 @@ def _as_rows(model: dict[str, list[list[str]]]) -> list[tuple[int, str, str, boo
 def test_failed_files_wait_again_when_their_time_has_come(database: Database) -> None:
     past, future = datetime(2020, 1, 1, tzinfo=UTC), datetime(2100, 1, 1, tzinfo=UTC)
     failed = {"retryable": True, "attempts": 1, "next_attempt_at": past}
-    add(database, entry("due.csv"), ledger.FAILED, **failed)
-    add(database, entry("later.csv"), ledger.FAILED, **{**failed, "next_attempt_at": future})
-    add(database, entry("bad.csv"), ledger.FAILED, **{**failed, "retryable": False})
-    add(database, entry("often.csv"), ledger.FAILED, **{**failed, "attempts": 5})
-    add(database, entry("old.csv"), ledger.FAILED, **{**failed, "current": False})
+    add(database, entry("due.csv"), FileStatus.FAILED, **failed)
+    add(database, entry("later.csv"), FileStatus.FAILED, **{**failed, "next_attempt_at": future})
+    add(database, entry("bad.csv"), FileStatus.FAILED, **{**failed, "retryable": False})
+    add(database, entry("often.csv"), FileStatus.FAILED, **{**failed, "attempts": 5})
+    add(database, entry("old.csv"), FileStatus.FAILED, **{**failed, "current": False})
     with database.write() as connection:
         assert take_up_failed(connection, ING, max_attempts=5) == 1
-    assert rows(database, "due.csv")[0][2] == ledger.DISCOVERED
+    assert rows(database, "due.csv")[0][2] == FileStatus.DISCOVERED
     assert {row[2] for name in ("later", "bad", "often", "old") for row in rows(database, f"{name}.csv")} == {
-        ledger.FAILED
+        FileStatus.FAILED
     }

@@ -31,7 +31,8 @@ from tests.unit.model_world import (
     model_engine,
 )
 
-from autoloader_server.engine import check, ledger, load, run, settle
+from autoloader_server.engine import batch_record, check, load, run, settle
+from autoloader_server.engine.batch_record import Batch
 from autoloader_server.engine.work import Work
 
 # The same 2,000 each time; `AUTOLOADER_TEST_INTERLEAVINGS=50000` hunts through so many others.
@@ -456,9 +457,9 @@ def _leaving_branches(monkeypatch: pytest.MonkeyPatch) -> None:
 def _staging_again_under_another_id(monkeypatch: pytest.MonkeyPatch) -> None:
     """A dead worker's batch is given up for a new one without a word to the table."""
 
-    def give_up(work: Work, batch: ledger.Batch) -> None:
+    def give_up(work: Work, batch: Batch) -> None:
         with work.database.write() as connection:
-            ledger.end_burning(connection, work.lease, batch.id)
+            batch_record.end_burning(connection, work.lease, batch.id)
 
     monkeypatch.setattr(settle, "_settle", give_up)
 

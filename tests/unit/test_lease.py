@@ -18,8 +18,9 @@ from sqlalchemy import insert, select, update
 from autoloader_server.db.engine import Database, sqlite_url
 from autoloader_server.db.migrate import migrate
 from autoloader_server.db.tables import batches, runs
+from autoloader_server.engine import batch_record
 from autoloader_server.engine import lease as module
-from autoloader_server.engine import ledger
+from autoloader_server.engine.batch_record import UNFINISHED, BatchStatus
 from autoloader_server.engine.errors import LeaseLost
 from autoloader_server.engine.lease import Lease, owner_is_dead, this_owner
 from autoloader_server.spark.processes import ProcessIdentity
@@ -123,7 +124,7 @@ def add_run(database: Database, lease: Lease | None, run_id: str) -> None:
         )
 
 
-def add_batch(database: Database, lease: Lease, batch_id: str, status: str = ledger.OPEN) -> None:
+def add_batch(database: Database, lease: Lease, batch_id: str, status: str = BatchStatus.OPEN) -> None:
     with database.write() as connection:
         connection.execute(
             insert(batches).values(
@@ -231,12 +232,12 @@ def test_asking_for_a_cancellation_interrupts_once(database: Database, monkeypat
         lease.stop()
 
 
-@pytest.mark.parametrize("status", [ledger.OPEN, ledger.BURNING])
+@pytest.mark.parametrize("status", [BatchStatus.OPEN, BatchStatus.BURNING])
 def test_the_owner_changes_its_batch(database: Database, status: str) -> None:
     lease = Lease(database, "run-1", seconds=60, renew_seconds=15)
     add_batch(database, lease, "b-1", status)
     with database.write() as connection:
-        lease.hold_batch(connection, "b-1", ledger.UNFINISHED, staged_snapshot_id=7)
+        lease.hold_batch(connection, "b-1", UNFINISHED, staged_snapshot_id=7)
     with database.read() as connection:
         assert connection.execute(select(batches.c.staged_snapshot_id)).scalar() == 7
 
@@ -246,14 +247,14 @@ def test_a_worker_that_lost_its_batch_changes_nothing(database: Database) -> Non
     theirs = Lease(database, "run-2", seconds=60, renew_seconds=15)
     add_batch(database, mine, "b-1")
     with database.read() as connection:
-        found = ledger.batch(connection, "b-1")
-    assert not ledger.take_over(database, theirs, found, owner_dead=False), "it is leased"
-    assert ledger.take_over(database, theirs, found, owner_dead=True)
+        found = batch_record.get(connection, "b-1")
+    assert not batch_record.take_over(database, theirs, found, owner_dead=False), "it is leased"
+    assert batch_record.take_over(database, theirs, found, owner_dead=True)
 
     def write() -> None:
         with database.write() as connection:
             connection.execute(update(batches).values(reason="written before the check"))
-            mine.hold_batch(connection, "b-1", ledger.UNFINISHED, staged_snapshot_id=7)
+            mine.hold_batch(connection, "b-1", UNFINISHED, staged_snapshot_id=7)
 
     with pytest.raises(LeaseLost):
         write()
@@ -274,9 +275,9 @@ def test_a_worker_holds_its_run_until_somebody_ends_it(database: Database) -> No
 
 def test_a_batch_that_ended_is_nobodys_to_change(database: Database) -> None:
     lease = Lease(database, "run-1", seconds=60, renew_seconds=15)
-    add_batch(database, lease, "b-1", ledger.LANDED)
+    add_batch(database, lease, "b-1", BatchStatus.LANDED)
     with pytest.raises(LeaseLost), database.write() as connection:
-        lease.hold_batch(connection, "b-1", ledger.UNFINISHED, status=ledger.BURNING)
+        lease.hold_batch(connection, "b-1", UNFINISHED, status=BatchStatus.BURNING)
 
 
 def test_an_expired_lease_is_taken_over_by_one_worker_only(database: Database) -> None:
@@ -285,9 +286,9 @@ def test_an_expired_lease_is_taken_over_by_one_worker_only(database: Database) -
     with database.write() as connection:
         connection.execute(update(batches).values(lease_expires_at=database.clock - 0.001))
     with database.read() as connection:
-        found = ledger.batch(connection, "b-1")
+        found = batch_record.get(connection, "b-1")
     takers = [Lease(database, f"run-{n}", seconds=60, renew_seconds=15) for n in (2, 3)]
-    assert [ledger.take_over(database, each, found, owner_dead=False) for each in takers] == [True, False]
+    assert [batch_record.take_over(database, each, found, owner_dead=False) for each in takers] == [True, False]
 
 
 def test_a_token_belongs_to_one_worker() -> None:

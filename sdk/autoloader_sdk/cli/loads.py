@@ -95,7 +95,9 @@ def run_one(context: Context, ingestion: str, *, no_wait: bool, timeout: float |
         run.wait(timeout, check=False, progress=sys.stderr.isatty())
     click.echo(str(run))
     if not run.ok:
-        sys.exit(PARTIAL if run.status == "partial" else FAILED)
+        from autoloader_sdk.models import RunStatus
+
+        sys.exit(PARTIAL if run.status == RunStatus.PARTIAL else FAILED)
 
 
 @click.command()

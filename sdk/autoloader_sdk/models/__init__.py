@@ -22,7 +22,7 @@ from autoloader_sdk.models.ingestion import (
 from autoloader_sdk.models.preview import CostBreakdown, PreviewColumn, PreviewResult
 from autoloader_sdk.models.quality import Quality, QualityData
 from autoloader_sdk.models.refresh import RefreshImpact, RefreshOperation, RefreshRequest, RefreshStep
-from autoloader_sdk.models.run import FINISHED, RunData, RunError, RunMetrics, RunReceipt
+from autoloader_sdk.models.run import FINISHED, UNENDED, RunData, RunError, RunMetrics, RunReceipt, RunStatus
 from autoloader_sdk.models.schedule import Backfill, Schedule, ScheduleData, cron_fault
 from autoloader_sdk.models.schema_version import SchemaChange, SchemaVersion, SchemaVersions
 from autoloader_sdk.models.service import Health, ServiceInfo
@@ -30,6 +30,7 @@ from autoloader_sdk.models.source import Source, SourceData, source_type
 
 __all__ = [
     "FINISHED",
+    "UNENDED",
     "AnswerModel",
     "Backfill",
     "ClearedFiles",
@@ -69,6 +70,7 @@ __all__ = [
     "RunError",
     "RunMetrics",
     "RunReceipt",
+    "RunStatus",
     "Schedule",
     "ScheduleData",
     "SchemaChange",

@@ -1,10 +1,25 @@
 """A file version in the ledger."""
 
-from typing import Literal
+from enum import StrEnum
 
 from autoloader_sdk.models.base import AnswerModel, Moment
 
-FileStatus = Literal["DISCOVERED", "PROCESSING", "SUCCESS", "FAILED", "SKIPPED", "HELD", "QUARANTINED"]
+
+class FileStatus(StrEnum):
+    """What became of a file version."""
+
+    DISCOVERED = "DISCOVERED"
+    """It waits."""
+    PROCESSING = "PROCESSING"
+    """It is in a batch that has neither landed nor been burned."""
+    SUCCESS = "SUCCESS"
+    """It is in the table."""
+    FAILED = "FAILED"
+    SKIPPED = "SKIPPED"
+    """It is no data, or another version took its place."""
+    HELD = "HELD"
+    """It changed after it was loaded."""
+    QUARANTINED = "QUARANTINED"
 
 
 class FileData(AnswerModel):

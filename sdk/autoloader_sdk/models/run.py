@@ -1,12 +1,28 @@
 """A run: one execution of an ingestion."""
 
+from enum import StrEnum
 from typing import Annotated
 
 from pydantic import Field, field_validator
 
 from autoloader_sdk.models.base import AnswerModel, Moment, NoneIsEmpty
 
-FINISHED = frozenset({"success", "completed", "partial", "failed", "cancelled"})
+
+class RunStatus(StrEnum):
+    """How far a run has come: it waits, goes, or has ended in one of four ways."""
+
+    QUEUED = "queued"
+    RUNNING = "running"
+    SUCCESS = "success"
+    PARTIAL = "partial"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+
+UNENDED = frozenset({RunStatus.QUEUED, RunStatus.RUNNING})
+"""The statuses that a run leaves again."""
+
+FINISHED: frozenset[str] = frozenset(RunStatus) - UNENDED | {"completed"}
 """The statuses after which a run changes no more (`completed` is an older service's word for success)."""
 
 
@@ -38,13 +54,13 @@ class RunError(AnswerModel):
 
 
 class RunData(AnswerModel):
-    """A run as a service answers it: queued, running, success, partial, failed, cancelled, or another."""
+    """A run as a service answers it; `status` is a `RunStatus`, or a word of another version of the service."""
 
     id: str
     ingestion_id: str | None = None
     started_at: Moment | None = None
     ended_at: Moment | None = None
-    status: str = "running"
+    status: str = RunStatus.RUNNING.value
     trigger: str | None = None
     metrics: RunMetrics = Field(default_factory=RunMetrics)
     errors: Annotated[list[RunError], NoneIsEmpty] = Field(default_factory=list)

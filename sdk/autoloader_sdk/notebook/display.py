@@ -9,12 +9,16 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 from html import escape
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from autoloader_sdk.models import ClusterData, FileData, IngestionData, RunData
+from autoloader_sdk.models import UNENDED, ClusterData, FileData, IngestionData, RunData, RunStatus
 
-_MARKS = {"success": "✓", "completed": "✓", "partial": "◐", "failed": "✗", "cancelled": "✗"}
+_MARKS = {
+    RunStatus.SUCCESS: "✓",
+    "completed": "✓",
+    RunStatus.PARTIAL: "◐",
+    RunStatus.FAILED: "✗",
+    RunStatus.CANCELLED: "✗",
+}
 _SHOWN_ROWS = 50
 _CELL = "text-align:left;padding:2px 12px 2px 0;vertical-align:top"
 
@@ -79,7 +83,7 @@ def run_html(run: RunData) -> str:
     """A run as a block: a bar while it goes on, figures, failed files in a table."""
     heading = f"{_MARKS.get(run.status, '…')} run {run.id}: {run.status}".replace("  ", " ")
     parts = [f"<strong>{escape(heading)}</strong>", f"<div>{escape(_did(run))}</div>"]
-    if run.status in {"running", "queued"}:
+    if run.status in UNENDED:
         parts.insert(1, f" <progress>{escape(run.status)}</progress>")
     parts += [f"<div>{escape(note)}</div>" for note in [run.message, *run.warnings] if note]
     if run.metrics.held:

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Sequence
 
 from sqlalchemy import Connection, select, update
 
+from autoloader_sdk.models import FileStatus
 from autoloader_server.db.tables import batches, ingestions, processed_files
-from autoloader_server.engine import ledger
+from autoloader_server.engine import batch_record, ledger, run_record
+from autoloader_server.engine.batch_record import Batch
 from autoloader_server.engine.formats.base import Look
-from autoloader_server.engine.ledger import Batch, FileVersion
+from autoloader_server.engine.ledger import FileVersion
 from autoloader_server.engine.prepare import Ready
 from autoloader_server.engine.work import Work
-
-_AT_ONCE = 5_000
 
 
 def claim_batch(
@@ -28,12 +29,18 @@ def claim_batch(
     wanted = [file for file in files if file.path in readable]
     with work.database.write() as connection:
         work.lease.hold_run(connection)
-        ledger.check_generation(connection, work.ingestion_id, work.generation)
+        batch_record.check_generation(connection, work.ingestion_id, work.generation)
         elsewhere = _elsewhere(connection, work, ready.table_id, wanted)
-        batch_id, taken = ledger.claim(
+        batch_id = uuid.uuid4().hex
+        here = [file for file in wanted if file.path not in elsewhere]
+        taken = ledger.take(connection, here, batch_id, work.run_id)
+        if not taken:
+            return None, []
+        batch = batch_record.store(
             connection,
             work.lease,
-            [file for file in wanted if file.path not in elsewhere],
+            batch_id,
+            taken,
             ingestion_id=work.ingestion_id,
             run_id=work.run_id,
             generation=work.generation,
@@ -41,12 +48,10 @@ def claim_batch(
             table_uuid=ready.table_id,
             base_snapshot_id=ready.snapshot_id,
         )
-        if not taken:
-            return None, []
         connection.execute(
             update(ingestions).where(ingestions.c.id == work.ingestion_id).values(table_uuid=ready.table_id)
         )
-        return ledger.batch(connection, batch_id), taken
+    return batch, taken
 
 
 def _elsewhere(connection: Connection, work: Work, table_id: str, files: Sequence[FileVersion]) -> set[str]:
@@ -63,8 +68,8 @@ def _elsewhere(connection: Connection, work: Work, table_id: str, files: Sequenc
     loaded: dict[str, str] = {}
     loading: dict[str, str] = {}
     columns = processed_files.c
-    for start in range(0, len(files) if sharing else 0, _AT_ONCE):
-        part = {file.path: file.id for file in files[start : start + _AT_ONCE]}
+    for some in ledger.parts(files) if sharing else ():
+        part = {file.path: file.id for file in some}
         rows = connection.execute(
             select(columns.path, columns.status, columns.ingestion_id, ingestions.c.name)
             .join(batches, batches.c.id == columns.batch_id)
@@ -72,22 +77,22 @@ def _elsewhere(connection: Connection, work: Work, table_id: str, files: Sequenc
             .where(
                 columns.ingestion_id.in_(sharing),
                 columns.path.in_(part),
-                columns.status.in_((ledger.SUCCESS, ledger.PROCESSING)),
+                columns.status.in_((FileStatus.SUCCESS, FileStatus.PROCESSING)),
                 batches.c.table_uuid == table_id,
             )
         )
         for path, status, ingestion_id, name in rows:
-            known = loaded if status == ledger.SUCCESS else loading
+            known = loaded if status == FileStatus.SUCCESS else loading
             known[path] = f"the ingestion {name!r} ({ingestion_id}) loads it into the same table"
         for path in loaded.keys() & part.keys():
             connection.execute(
                 update(processed_files)
                 .where(columns.id == part[path])
-                .values(status=ledger.SKIPPED, reason=loaded[path])
+                .values(status=FileStatus.SKIPPED, reason=loaded[path])
             )
         work.left_to_others.update(part[path] for path in (loading.keys() - loaded.keys()) & part.keys())
     for known, what in ((loaded, "were skipped"), (loading, "wait")):
         if known:
             path, why = next(iter(known.items()))
-            ledger.note(connection, work.run_id, f"{len(known)} files {what}, such as {path!r}: {why}")
+            run_record.note(connection, work.run_id, f"{len(known)} files {what}, such as {path!r}: {why}")
     return {*loaded, *loading}

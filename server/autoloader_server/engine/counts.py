@@ -6,7 +6,7 @@ from sqlalchemy import bindparam, select, update
 
 from autoloader_server.db.engine import ROWS_PER_TRANSACTION
 from autoloader_server.db.tables import batches, processed_files
-from autoloader_server.engine import ledger
+from autoloader_server.engine.batch_record import BatchStatus
 from autoloader_server.engine.read import SOURCE_FILE
 from autoloader_server.engine.work import Work
 from autoloader_server.spark.sessions import spark_errors
@@ -23,7 +23,7 @@ def count_files(work: Work) -> None:
         left = connection.execute(
             select(batches.c.id, batches.c.published_snapshot_id).where(
                 batches.c.ingestion_id == work.ingestion_id,
-                batches.c.status == ledger.LANDED,
+                batches.c.status == BatchStatus.LANDED,
                 batches.c.counted.is_(False),
             )
         ).all()

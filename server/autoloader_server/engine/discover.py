@@ -17,7 +17,8 @@ from sqlalchemy import ColumnElement, Connection, insert, select, update
 from autoloader_sdk.discovery.classify import skip_reason
 from autoloader_sdk.discovery.entries import Entry, below, identity, local_path
 from autoloader_sdk.discovery.listing import list_source
-from autoloader_sdk.models import IngestionCreate
+from autoloader_sdk.models import FileStatus, IngestionCreate
+from autoloader_server.db.clock import now
 from autoloader_server.db.engine import Database
 from autoloader_server.db.tables import processed_files
 from autoloader_server.engine import ledger
@@ -82,13 +83,13 @@ def take_up_failed(connection: Connection, ingestion_id: str, max_attempts: int)
         update(processed_files)
         .where(
             files.ingestion_id == ingestion_id,
-            files.status == ledger.FAILED,
+            files.status == FileStatus.FAILED,
             files.current,
             files.retryable,
             files.attempts < max_attempts,
-            files.next_attempt_at <= ledger.now(),
+            files.next_attempt_at <= now(),
         )
-        .values(status=ledger.DISCOVERED)
+        .values(status=FileStatus.DISCOVERED)
     ).rowcount
 
 
@@ -155,7 +156,7 @@ def _write(
         before = known.get(entry.path)
         version = identity(entry)
         # A file that is being loaded is looked at again before its batch is published.
-        if before is not None and (before.identity == version or before.status == ledger.PROCESSING):
+        if before is not None and (before.identity == version or before.status == FileStatus.PROCESSING):
             continue
         status, reason = _judge(connection, ingestion_id, entry, before, rules)
         if before is not None:
@@ -168,16 +169,16 @@ def _write(
                 "ordinal": before.ordinal + 1 if before else 1,
                 "status": status,
                 "reason": reason,
-                "category": DATA_MALFORMED if status == ledger.FAILED else None,
+                "category": DATA_MALFORMED if status == FileStatus.FAILED else None,
                 **ledger.listed(entry),
             }
         )
         match status:
-            case ledger.DISCOVERED:
+            case FileStatus.DISCOVERED:
                 found.new += 1
-            case ledger.HELD:
+            case FileStatus.HELD:
                 found.held += 1
-            case ledger.SKIPPED:
+            case FileStatus.SKIPPED:
                 found.skipped += 1
             case _:
                 found.unreadable.append((entry.path, reason or ""))
@@ -187,17 +188,17 @@ def _write(
 
 def _judge(
     connection: Connection, ingestion_id: str, entry: Entry, before: _Known | None, rules: _Rules
-) -> tuple[str, str | None]:
+) -> tuple[FileStatus, str | None]:
     if (skipped := rules.skip(entry)) is not None:
-        return ledger.SKIPPED, skipped
+        return FileStatus.SKIPPED, skipped
     if entry.problem is not None:
-        return ledger.FAILED, entry.problem
+        return FileStatus.FAILED, entry.problem
     if before is not None and (loaded := _loaded_version(connection, ingestion_id, entry.path)) is not None:
         return (
-            ledger.HELD,
+            FileStatus.HELD,
             f"changed after it was loaded ({loaded} → {identity(entry)}): held back, so that no row is there twice",
         )
-    return ledger.DISCOVERED, None
+    return FileStatus.DISCOVERED, None
 
 
 def _loaded_version(connection: Connection, ingestion_id: str, path: str) -> str | None:
@@ -205,7 +206,7 @@ def _loaded_version(connection: Connection, ingestion_id: str, path: str) -> str
     files = processed_files.c
     return connection.execute(
         select(files.identity)
-        .where(files.ingestion_id == ingestion_id, files.path == path, files.status == ledger.SUCCESS)
+        .where(files.ingestion_id == ingestion_id, files.path == path, files.status == FileStatus.SUCCESS)
         .order_by(files.ordinal.desc())
         .limit(1)
     ).scalar()
@@ -214,6 +215,6 @@ def _loaded_version(connection: Connection, ingestion_id: str, path: str) -> str
 def _superseded(before: _Known) -> dict[str, Any]:
     """A version that was never loaded ends here; one that is in the table stays SUCCESS."""
     values: dict[str, Any] = {"current": False}
-    if before.status != ledger.SUCCESS:
-        values |= {"status": ledger.SKIPPED, "reason": f"superseded by a newer version (was {before.status})"}
+    if before.status != FileStatus.SUCCESS:
+        values |= {"status": FileStatus.SKIPPED, "reason": f"superseded by a newer version (was {before.status})"}
     return values

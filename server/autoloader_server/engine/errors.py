@@ -13,6 +13,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from autoloader_server.spark.errors import first_line
+
 DATA_MALFORMED = "data_malformed"
 SCHEMA_MISMATCH = "schema_mismatch"
 AUTH = "auth"
@@ -24,6 +26,12 @@ INTERRUPTED = "interrupted"
 INTERNAL = "internal"
 
 CANCELLED = "cancelled; what had not been published is not in the table"
+
+
+def fault_of_ours(error: Exception) -> str:
+    """The message of a run that ended by an error of the autoloader itself."""
+    return f"an error in the autoloader itself: {type(error).__name__}: {first_line(error)}"
+
 
 # What another attempt may cure without anybody touching the file.
 RETRYABLE = frozenset({AUTH, CONNECTIVITY, MISSING, UNKNOWN})

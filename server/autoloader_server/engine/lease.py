@@ -118,6 +118,10 @@ class Lease:
         if connection.execute(mine).scalar() is None:
             raise LeaseLost(self._run_id)
 
+    def let_go(self, connection: Connection) -> None:
+        """Whatever batch is still held under this lease may be taken over at once."""
+        connection.execute(update(batches).where(batches.c.lease_token == self.token).values(lease_expires_at=0.0))
+
     def _renew(self) -> None:
         waited = 0.0
         while not self._stopped.wait(_CANCEL_POLL_SECONDS):

@@ -14,7 +14,8 @@ from sqlalchemy import select
 
 from autoloader_sdk.discovery.entries import Entry, identity
 from autoloader_server.db.tables import batches
-from autoloader_server.engine import killpoints, ledger
+from autoloader_server.engine import batch_record, killpoints, ledger
+from autoloader_server.engine.batch_record import Batch, BatchStatus, Landed
 from autoloader_server.engine.check import Check
 from autoloader_server.engine.errors import (
     UNKNOWN,
@@ -28,7 +29,7 @@ from autoloader_server.engine.errors import (
 )
 from autoloader_server.engine.formats.base import Look, unopened
 from autoloader_server.engine.iceberg import BRANCH_PREFIX, DuplicatePublish, Snapshot, TableState
-from autoloader_server.engine.ledger import Batch, FileVersion, Landed
+from autoloader_server.engine.ledger import FileVersion
 from autoloader_server.engine.read import about_files, culprits, frame_of, run_error
 from autoloader_server.engine.schema import without
 from autoloader_server.engine.work import Work
@@ -78,8 +79,8 @@ def _find_staged(work: Work, batch: Batch) -> Snapshot | None:
 
 def _stage(work: Work, batch: Batch, files: Sequence[FileVersion], looks: list[Look], check: Check | None) -> Snapshot:
     with work.database.write() as connection:
-        ledger.check_generation(connection, work.ingestion_id, batch.generation)
-        work.lease.hold_batch(connection, batch.id, (ledger.OPEN,), attempt=batches.c.attempt + 1)
+        batch_record.check_generation(connection, work.ingestion_id, batch.generation)
+        work.lease.hold_batch(connection, batch.id, (BatchStatus.OPEN,), attempt=batches.c.attempt + 1)
         attempt = connection.execute(select(batches.c.attempt).where(batches.c.id == batch.id)).scalar_one()
     branch = branch_name(batch.id, attempt)
     work.step("loading")
@@ -107,7 +108,7 @@ def _stage(work: Work, batch: Batch, files: Sequence[FileVersion], looks: list[L
             check.verdict()
     # Only now: whoever settles this batch publishes what is written down here.
     with work.database.write() as connection:
-        work.lease.hold_batch(connection, batch.id, (ledger.OPEN,), staged_snapshot_id=staged.id)
+        work.lease.hold_batch(connection, batch.id, (BatchStatus.OPEN,), staged_snapshot_id=staged.id)
     work.reach("stage_recorded")
     return staged
 
@@ -152,7 +153,7 @@ def _publish(work: Work, batch: Batch, staged: Snapshot) -> None:
         record(work, batch, None)
         return
     with work.database.read() as connection:
-        ledger.check_generation(connection, work.ingestion_id, batch.generation)
+        batch_record.check_generation(connection, work.ingestion_id, batch.generation)
         holder = connection.execute(select(batches.c.lease_token).where(batches.c.id == batch.id)).scalar()
     if holder != work.lease.token:
         raise LeaseLost(batch.id)
@@ -179,7 +180,7 @@ def _publish(work: Work, batch: Batch, staged: Snapshot) -> None:
 def record(work: Work, batch: Batch, landed: Landed | None) -> None:
     """Write down that the batch is in the table, or that its files held no rows."""
     with work.database.write() as connection:
-        ledger.record(connection, work.lease, batch.id, work.ingestion_id, work.run_id, landed)
+        batch_record.record(connection, work.lease, batch.id, work.ingestion_id, work.run_id, landed)
     # Not `work.reach`: what is recorded can not be cancelled any more.
     killpoints.reach("recorded", work.home)
 
@@ -196,10 +197,10 @@ def burn(work: Work, batch: Batch, reason: str) -> bool:
     """
     if _never_staged(work, batch):
         with work.database.write() as connection:
-            ledger.end_burning(connection, work.lease, batch.id)
+            batch_record.end_burning(connection, work.lease, batch.id)
         return True
     with work.database.write() as connection:
-        attempt = ledger.begin_burning(connection, work.lease, batch.id, reason)
+        attempt = batch_record.begin_burning(connection, work.lease, batch.id, reason)
     # A cancelled run still burns: it stops looking for the cancellation, and is not interrupted by it.
     reach = partial(killpoints.reach, home=work.home) if work.lease.cancelled.is_set() else work.reach
     with work.uninterrupted():
@@ -223,10 +224,7 @@ def _burn(work: Work, batch: Batch, attempt: int, reach: Callable[[str], None]) 
             except DuplicatePublish:
                 found = _seen(work, batch)
                 if found.data_files > 0:
-                    with work.database.write() as connection:
-                        ledger.record(
-                            connection, work.lease, batch.id, work.ingestion_id, work.run_id, landed_as(found)
-                        )
+                    record(work, batch, landed_as(found))
                     return False
     reach("burned")
     # Now, not off the clock: a branch would keep what was staged past the expiry of the burned id that forbids it.
@@ -235,7 +233,7 @@ def _burn(work: Work, batch: Batch, attempt: int, reach: Callable[[str], None]) 
             for each in range(1, attempt + 1):
                 work.table.drop_branch(branch_name(batch.id, each))
     with work.database.write() as connection:
-        ledger.end_burning(connection, work.lease, batch.id)
+        batch_record.end_burning(connection, work.lease, batch.id)
     reach("burn_recorded")
     return True
 

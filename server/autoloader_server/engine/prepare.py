@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import func, insert, select, update
 
+from autoloader_server.db.clock import now
 from autoloader_server.db.tables import batches, ingestions, run_errors, schema_versions
 from autoloader_server.engine import ledger
 from autoloader_server.engine.check import look_into
@@ -282,7 +283,7 @@ def _write_version(work: Work, fresh: Sequence[NewField], files: list[str]) -> N
             insert(schema_versions).values(
                 ingestion_id=work.ingestion_id,
                 version=version,
-                detected_at=ledger.now(),
+                detected_at=now(),
                 schema_json=work.schema.jsonValue(),
                 changes_json=changes,
                 strategy_applied=_APPEND,

@@ -2,35 +2,22 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from sqlalchemy import Connection, func, select, update
-from sqlalchemy.exc import OperationalError
+from sqlalchemy import select, update
 
-from autoloader_sdk.discovery.errors import SourceError, SourceForbidden, SourceMissing
-from autoloader_sdk.models import IngestionCreate, Limits
-from autoloader_server.db.tables import batches, ingestions, processed_files, runs
-from autoloader_server.engine import ledger
+from autoloader_sdk.models import IngestionCreate, Limits, RunStatus
+from autoloader_server.db.clock import now
+from autoloader_server.db.tables import ingestions, runs
+from autoloader_server.engine import ledger, outcome, run_record
 from autoloader_server.engine.check import Check, guess
 from autoloader_server.engine.claim import claim_batch
 from autoloader_server.engine.counts import count_files
 from autoloader_server.engine.discover import discover, take_up_failed
-from autoloader_server.engine.errors import (
-    AUTH,
-    CANCELLED,
-    CONNECTIVITY,
-    DATA_MALFORMED,
-    INTERNAL,
-    INTERRUPTED,
-    MISSING,
-    WRITE_FAILURE,
-    GenerationChanged,
-    LeaseLost,
-    RunCancelled,
-    RunStopped,
-)
+from autoloader_server.engine.errors import DATA_MALFORMED, RunCancelled
 from autoloader_server.engine.lease import Lease, owner_is_dead
 from autoloader_server.engine.load import load
+from autoloader_server.engine.outcome import Outcome
 from autoloader_server.engine.prepare import (
     check_history,
     drop_misfits,
@@ -40,12 +27,11 @@ from autoloader_server.engine.prepare import (
     make_table,
     own_table,
 )
-from autoloader_server.engine.read import run_error
 from autoloader_server.engine.schema import new_fields, without
 from autoloader_server.engine.settle import clean_up, drop_branches, settle
 from autoloader_server.engine.work import Work
-from autoloader_server.security.redact import logger, redact
-from autoloader_server.spark.errors import SparkError, first_line
+from autoloader_server.security.redact import logger
+from autoloader_server.spark.errors import first_line
 from autoloader_server.spark.sessions import spark_errors
 
 if TYPE_CHECKING:
@@ -82,7 +68,9 @@ def execute(service: Service, run_id: str) -> None:
 def _begin(service: Service, run_id: str, lease: Lease) -> Work | None:
     """Take the run from the queue, unless a live one of the same ingestion is going."""
     with service.database.write() as connection:
-        row = connection.execute(select(runs).where(runs.c.id == run_id, runs.c.status == "queued")).one_or_none()
+        row = connection.execute(
+            select(runs).where(runs.c.id == run_id, runs.c.status == RunStatus.QUEUED)
+        ).one_or_none()
         if row is None:
             return None
         going = connection.execute(
@@ -90,20 +78,20 @@ def _begin(service: Service, run_id: str, lease: Lease) -> Work | None:
                 runs.c.id,
                 runs.c.lease_owner,
                 (runs.c.lease_expires_at < service.database.clock).label("expired"),
-            ).where(runs.c.ingestion_id == row.ingestion_id, runs.c.status == "running")
+            ).where(runs.c.ingestion_id == row.ingestion_id, runs.c.status == RunStatus.RUNNING)
         ).all()
         if any(not (other.expired or owner_is_dead(other.lease_owner)) for other in going):
             return None
         for other in going:
-            end_dead_run(connection, other.id)
+            run_record.end_dead(connection, other.id)
         ingestion = connection.execute(select(ingestions).where(ingestions.c.id == row.ingestion_id)).one()
         connection.execute(
             update(runs)
             .where(runs.c.id == run_id)
             .values(
-                status="running",
+                status=RunStatus.RUNNING,
                 step="starting",
-                started_at=ledger.now(),
+                started_at=now(),
                 generation=ingestion.generation,
                 **lease.columns(),
             )
@@ -126,61 +114,35 @@ def _begin(service: Service, run_id: str, lease: Lease) -> Work | None:
     )
 
 
-def end_dead_run(connection: Connection, run_id: str) -> None:
-    """A run whose worker died ends as failed; the next run settles what it left."""
-    message = "the worker died in the middle of the run; the next run of this ingestion finishes its work"
-    ended = connection.execute(
-        update(runs)
-        .where(runs.c.id == run_id, runs.c.status == "running")
-        .values(status="failed", ended_at=ledger.now(), message=message, step=None, lease_token=None)
-        .returning(runs.c.ingestion_id)
-    ).scalar()
-    if ended is not None:
-        ledger.report(connection, run_id, INTERRUPTED, message)
-        _remember_last(connection, ended, run_id)
-
-
 def _attempt(work: Work, service: Service) -> None:
     try:
         work.reach("run_started")
         _load_everything(work, service)
-        _finish(work)
-    except LeaseLost:
-        # The run belongs to somebody else now, or was ended: whatever is written is theirs to write.
-        _log.warning("run %s lost its lease and stops", work.run_id)
-        _give_up(work)
-    except GenerationChanged:
-        _end(work, "cancelled", "the ingestion was cleared or deleted while the run was going")
-    except RunCancelled as error:
-        _end(work, "cancelled", str(error))
-    except RunStopped as error:
-        if work.lease.cancelled.is_set():
-            # What Spark was at was interrupted, and says so in its own words.
-            _end(work, "cancelled", CANCELLED)
-        else:
-            _fail(work, error.category, str(error))
-    except SourceError as error:
-        kinds = {SourceMissing: MISSING, SourceForbidden: AUTH}
-        _fail(work, kinds.get(type(error), CONNECTIVITY), str(error))
-    except SparkError as error:
-        _fail(work, CONNECTIVITY, str(error))
-    except OperationalError as error:
-        _fail(work, WRITE_FAILURE, f"the ledger's database failed: {error.orig}; nothing was lost, run again")
-    except OSError as error:
-        _fail(work, WRITE_FAILURE, f"{error}; nothing was lost, run again")
+        _end(work, outcome.of_work(work))
     except Exception as error:
-        if not _is_ours(work):
-            # Whoever has the work now took away what was missed here: a branch, a batch that was open.
+        ending = outcome.of_error(work, error)
+        if ending is not None:
+            _end(work, ending)
+        else:
+            # Whatever is written is for the new owner to write.
             _log.warning("run %s lost its lease and stops: %s", work.run_id, first_line(error))
             _give_up(work)
-        elif work.lease.cancelled.is_set():
-            _end(work, "cancelled", CANCELLED)
-        elif type(error).__module__.startswith("pyspark."):
-            stopped = run_error(error)
-            _fail(work, stopped.category, str(stopped))
-        else:
-            _log.exception("run %s failed by a fault of ours", work.run_id)
-            _fail(work, INTERNAL, f"an error in the autoloader itself: {type(error).__name__}: {first_line(error)}")
+
+
+def _end(work: Work, ending: Outcome) -> None:
+    """Write how the run ended, if it is still ours, and let go of everything that it held."""
+    ours = runs.c.lease_token == work.lease.token
+    status, message, category = ending
+    with work.database.write() as connection:
+        if run_record.end(connection, work.run_id, status, message, ours, category=category):
+            work.lease.let_go(connection)
+
+
+def _give_up(work: Work) -> None:
+    """A worker without a lease ends its own run, if nobody else has: it did not do its work."""
+    with work.database.write() as connection:
+        work.lease.let_go(connection)
+        run_record.end_dead(connection, work.run_id, runs.c.lease_token == work.lease.token)
 
 
 def _load_everything(work: Work, service: Service) -> None:
@@ -201,10 +163,10 @@ def _load_everything(work: Work, service: Service) -> None:
             ledger.wait_again(connection, work.ingestion_id, work.retry_of)
         take_up_failed(connection, work.ingestion_id, limits.max_attempts)
         for path, why in found.unreadable:
-            ledger.report(connection, work.run_id, DATA_MALFORMED, why, file=path)
+            run_record.report(connection, work.run_id, DATA_MALFORMED, why, file=path)
         counted = {"files_found": found.listed, "files_held": found.held, "files_skipped": found.skipped}
         planned = ledger.count_waiting(connection, work.ingestion_id)
-        ledger.progress(connection, work.run_id, "discovered", files_planned=planned, **counted)
+        run_record.progress(connection, work.run_id, "discovered", files_planned=planned, **counted)
     work.reach("discovered")
     while _load_next(work, limits):
         pass
@@ -252,95 +214,6 @@ def _load_next(work: Work, limits: Limits) -> bool:
     check = Check(work, taken, guessed, known) if guessed is not None and known is not None else None
     load(work, batch, taken, lambda: [look for look in looks if look.path in wanted], check)
     return True
-
-
-def _finish(work: Work) -> None:
-    with work.database.read() as connection:
-        row = connection.execute(select(runs).where(runs.c.id == work.run_id)).one()
-        held = connection.execute(
-            select(func.count()).where(
-                processed_files.c.ingestion_id == work.ingestion_id,
-                processed_files.c.status == ledger.HELD,
-                processed_files.c.current,
-            )
-        ).scalar_one()
-    if held:
-        work.note(f"held: {held} files changed after they were loaded")
-    if row.error_count == 0:
-        message = None if row.files_processed else _nothing(work, row)
-        _end(work, "success", message)
-    elif row.files_processed == 0:
-        _end(work, "failed", f"no file was loaded; {_files(row.error_count)} could not be")
-    else:
-        _end(work, "partial", f"{_files(row.files_processed)} loaded; {_files(row.error_count)} could not be")
-
-
-def _files(number: int) -> str:
-    return "1 file" if number == 1 else f"{number} files"
-
-
-def _nothing(work: Work, row: Any) -> str:
-    if work.left_to_others:
-        return f"nothing was loaded; {_files(len(work.left_to_others))} wait for another ingestion"
-    return "nothing new" if row.files_found else "there are no files at the source"
-
-
-def _fail(work: Work, category: str, message: str) -> None:
-    if work.closing.is_set():
-        # Whatever failed, failed because the service let go of Spark and of the database.
-        category = INTERRUPTED
-        message = "the service was stopped in the middle of the run; the next run finishes its work"
-    _end(work, "failed", message, category)
-
-
-def _end(work: Work, status: str, message: str | None, category: str | None = None) -> None:
-    """Write how the run ended, and let go of everything that it held."""
-    message = redact(message) if message is not None else None
-    with work.database.write() as connection:
-        ended = connection.execute(
-            update(runs)
-            .where(runs.c.id == work.run_id, runs.c.lease_token == work.lease.token)
-            .values(status=status, message=message, ended_at=ledger.now(), step=None, lease_token=None)
-        )
-        if not ended.rowcount:
-            return
-        if category is not None and message is not None:
-            ledger.report(connection, work.run_id, category, message)
-        connection.execute(
-            update(batches).where(batches.c.lease_token == work.lease.token).values(lease_expires_at=0.0)
-        )
-        _remember_last(connection, work.ingestion_id, work.run_id)
-        if status in ("success", "partial"):
-            connection.execute(
-                update(ingestions)
-                .where(ingestions.c.id == work.ingestion_id, ingestions.c.status.in_(("draft", "error")))
-                .values(status="active", status_reason=None)
-            )
-
-
-def _remember_last(connection: Connection, ingestion_id: str, run_id: str) -> None:
-    connection.execute(
-        update(ingestions).where(ingestions.c.id == ingestion_id).values(last_run_id=run_id, last_run_at=ledger.now())
-    )
-
-
-def _is_ours(work: Work) -> bool:
-    with work.database.read() as connection:
-        token = connection.execute(select(runs.c.lease_token).where(runs.c.id == work.run_id)).scalar()
-    return bool(token == work.lease.token)
-
-
-def _give_up(work: Work) -> None:
-    """A worker without a lease ends its own run, if nobody else has: it did not do its work."""
-    with work.database.write() as connection:
-        connection.execute(
-            update(batches).where(batches.c.lease_token == work.lease.token).values(lease_expires_at=0.0)
-        )
-        mine = connection.execute(
-            select(runs.c.id).where(runs.c.id == work.run_id, runs.c.lease_token == work.lease.token)
-        ).scalar()
-        if mine is not None:
-            end_dead_run(connection, work.run_id)
 
 
 def _after(work: Work) -> None:

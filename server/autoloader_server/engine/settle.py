@@ -7,15 +7,17 @@ from collections.abc import Sequence
 
 from sqlalchemy import Connection, case, select, update
 
-from autoloader_server.db.tables import batches, ingestions, processed_files, runs
-from autoloader_server.engine import ledger
+from autoloader_sdk.models import FileStatus
+from autoloader_server.db.tables import batches, ingestions, processed_files
+from autoloader_server.engine import batch_record, ledger
+from autoloader_server.engine.batch_record import ENDED, UNFINISHED, Batch, BatchStatus, Landed
 from autoloader_server.engine.counts import fill_in
 from autoloader_server.engine.errors import BatchRefused, GenerationChanged, NeedsRepair
 from autoloader_server.engine.formats.base import Look, Looks
 from autoloader_server.engine.iceberg import BRANCH_PREFIX
 from autoloader_server.engine.killpoints import reach
 from autoloader_server.engine.lease import owner_is_dead
-from autoloader_server.engine.ledger import Batch, FileVersion, Landed
+from autoloader_server.engine.ledger import FileVersion
 from autoloader_server.engine.load import burn, check_table, landed_as, load, record
 from autoloader_server.engine.read import SOURCE_FILE
 from autoloader_server.engine.schema import without
@@ -31,12 +33,12 @@ def settle(work: Work) -> int:
     A live worker's batch is waited for until its lease expires. Starts no Spark where there is nothing to settle.
     """
     with work.database.read() as connection:
-        left = ledger.unfinished(connection, work.ingestion_id)
+        left = batch_record.unfinished(connection, work.ingestion_id)
     for found in left:
         if _take(work, found):
             work.reach("taken_over")
             with work.database.read() as connection:
-                batch = ledger.batch(connection, found.id)
+                batch = batch_record.get(connection, found.id)
             _settle(work, batch)
     return len(left)
 
@@ -61,7 +63,7 @@ def drop_branches(work: Work) -> None:
         ended = connection.execute(
             select(batches.c.id).where(
                 batches.c.id.in_(set(owners.values())),
-                batches.c.status.in_((ledger.LANDED, ledger.BURNED)),
+                batches.c.status.in_(ENDED),
             )
         ).scalars()
         stray = set(ended)
@@ -81,7 +83,7 @@ def _undropped(work: Work) -> list[str]:
         found = connection.execute(
             select(batches.c.id).where(
                 batches.c.ingestion_id == work.ingestion_id,
-                batches.c.status.in_((ledger.LANDED, ledger.BURNED)),
+                batches.c.status.in_(ENDED),
                 batches.c.branches_dropped.is_(False),
             )
         )
@@ -93,11 +95,11 @@ def _take(work: Work, found: Batch) -> bool:
     waiting = False
     while True:
         dead = owner_is_dead(found.lease_owner)
-        if ledger.take_over(work.database, work.lease, found, owner_dead=dead):
+        if batch_record.take_over(work.database, work.lease, found, owner_dead=dead):
             return True
         with work.database.read() as connection:
-            found = ledger.batch(connection, found.id)
-        if found.status not in ledger.UNFINISHED:
+            found = batch_record.get(connection, found.id)
+        if found.status not in UNFINISHED:
             return False
         if not waiting:
             owner = found.lease_owner or {}
@@ -131,7 +133,7 @@ def _settle(work: Work, batch: Batch) -> None:
         work.note("a batch from before the ingestion was cleared was taken back")
     elif not any(snapshot.id == batch.base_snapshot_id for snapshot in line):
         _decide_by_lineage(work, batch)
-    elif batch.status == ledger.BURNING:
+    elif batch.status == BatchStatus.BURNING:
         burn(work, batch, "its burning was not finished")
     else:
         _go_on(work, batch)
@@ -193,7 +195,7 @@ def _doubtful(connection: Connection, files: Sequence[FileVersion]) -> str | Non
             select(processed_files.c.path).where(
                 processed_files.c.path == file.path,
                 processed_files.c.id != file.id,
-                processed_files.c.status == ledger.SUCCESS,
+                processed_files.c.status == FileStatus.SUCCESS,
             )
         ).scalar()
         if other is not None:
@@ -217,5 +219,4 @@ def _needs_repair(work: Work, why: str) -> None:
                 status_reason=f"NEEDS_REPAIR: {sentence}",
             )
         )
-        connection.execute(update(runs).where(runs.c.id == work.run_id).values(message=sentence))
     raise NeedsRepair(sentence)

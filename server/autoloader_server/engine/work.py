@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from autoloader_sdk.models import IngestionCreate
 from autoloader_server.db.engine import Database
-from autoloader_server.engine import ledger
+from autoloader_server.engine import run_record
 from autoloader_server.engine.check import Seen
 from autoloader_server.engine.errors import CANCELLED, INTERNAL, RunCancelled, RunStopped
 from autoloader_server.engine.formats.base import Format
@@ -126,11 +126,11 @@ class Work:
     def step(self, name: str, **counts: int) -> None:
         """Say what the run is doing, for whoever watches it."""
         with self.database.write() as connection:
-            ledger.progress(connection, self.run_id, name, **counts)
+            run_record.progress(connection, self.run_id, name, **counts)
 
     def note(self, sentence: str) -> None:
         with self.database.write() as connection:
-            ledger.note(connection, self.run_id, sentence)
+            run_record.note(connection, self.run_id, sentence)
 
     def reach(self, point: str) -> None:
         """Between two steps: a place to be killed at, and to notice a lost lease or a cancellation."""

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 from sqlalchemy import case, delete, or_, select, update
 
 from autoloader_sdk.models import ClearedFiles
+from autoloader_server.db.clock import now
 from autoloader_server.db.engine import ROWS_PER_TRANSACTION
 from autoloader_server.db.tables import batches, ingestions, processed_files
-from autoloader_server.engine.ledger import BURNED, LANDED
-from autoloader_server.services.clock import now
+from autoloader_server.engine.batch_record import ENDED
 from autoloader_server.services.ingestions import row_of
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ def clear_processed_files(service: Service, ingestion_id: str) -> ClearedFiles:
     older = select(batches.c.id).where(
         batches.c.ingestion_id == ingestion_id,
         batches.c.generation <= old,
-        batches.c.status.in_((LANDED, BURNED)),
+        batches.c.status.in_(ENDED),
     )
     its = (
         processed_files.c.ingestion_id == ingestion_id,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, get_args
+from typing import TYPE_CHECKING
 
 from sqlalchemy import and_, or_, select
 
@@ -16,7 +16,7 @@ from autoloader_server.services.paging import Page, cursor_of, key_of
 if TYPE_CHECKING:
     from autoloader_server.service import Service
 
-STATUSES: tuple[str, ...] = get_args(FileStatus)
+STATUSES: tuple[str, ...] = tuple(FileStatus)
 _SHOWN = (
     *("path", "status", "reason", "size", "etag", "modified_at", "records", "run_id", "batch_id"),
     *(

@@ -10,9 +10,9 @@ from typing import Any
 from sqlalchemy import delete, select, update
 from sqlalchemy.exc import IntegrityError
 
+from autoloader_server.db.clock import now
 from autoloader_server.db.engine import Database
 from autoloader_server.db.tables import idempotency_keys
-from autoloader_server.services.clock import now
 from autoloader_server.services.errors import Conflict, Fault, Invalid
 
 KEPT = timedelta(hours=24)

@@ -9,14 +9,15 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Connection, RowMapping, and_, insert, or_, select, update
 
-from autoloader_sdk.models import IngestionCreate, IngestionData, IngestionUpdate
+from autoloader_sdk.models import UNENDED, IngestionCreate, IngestionData, IngestionUpdate, RunStatus
+from autoloader_server.db.clock import now
 from autoloader_server.db.engine import Database
 from autoloader_server.db.tables import batches, ingestions, runs
-from autoloader_server.engine.ledger import UNFINISHED
+from autoloader_server.engine import run_record
+from autoloader_server.engine.batch_record import UNFINISHED
 from autoloader_server.security.redact import redact
 from autoloader_server.security.secrets import SecretsKeyError
 from autoloader_server.services.acceptance import not_yet, warnings_of
-from autoloader_server.services.clock import now
 from autoloader_server.services.errors import Conflict, Invalid, NotDone, NotFound
 from autoloader_server.services.idempotency import KEPT
 from autoloader_server.services.paging import Page, cursor_of, key_of
@@ -152,7 +153,6 @@ def delete(service: Service, ingestion_id: str, *, delete_table: bool = False, f
     if delete_table:
         _drop_table(service, row)
     moment = now()
-    its = runs.c.ingestion_id == ingestion_id
     with service.database.write() as connection:
         connection.execute(
             update(ingestions)
@@ -164,15 +164,12 @@ def delete(service: Service, ingestion_id: str, *, delete_table: bool = False, f
                 updated_at=moment,
             )
         )
-        connection.execute(
-            update(runs)
-            .where(its, runs.c.status == "queued")
-            .values(status="cancelled", started_at=moment, ended_at=moment, message="the ingestion was deleted")
-        )
-        going = connection.execute(
-            update(runs).where(its, runs.c.status == "running").values(cancel_requested=True)
-        ).rowcount
-    if delete_table and going:
+        unended = connection.execute(
+            select(runs.c.id, runs.c.status).where(runs.c.ingestion_id == ingestion_id, runs.c.status.in_(UNENDED))
+        ).all()
+        for run in unended:
+            run_record.cancel(connection, run.id, "the ingestion was deleted")
+    if delete_table and any(run.status == RunStatus.RUNNING for run in unended):
         # A first load that was going may have made the table once more in between.
         _drop_table(service, row)
     for run_id, its_ingestion in queue_deletion_runs(service.database):
@@ -181,7 +178,7 @@ def delete(service: Service, ingestion_id: str, *, delete_table: bool = False, f
 
 def queue_deletion_runs(database: Database) -> list[tuple[str, str]]:
     """For each deleted ingestion with unfinished batches a run that takes them back: nobody else would ever run it."""
-    waiting = select(runs.c.ingestion_id).where(runs.c.status.in_(("queued", "running")))
+    waiting = select(runs.c.ingestion_id).where(runs.c.status.in_(UNENDED))
     left = (
         select(batches.c.ingestion_id.distinct())
         .join(ingestions, ingestions.c.id == batches.c.ingestion_id)
@@ -199,7 +196,7 @@ def queue_deletion_runs(database: Database) -> list[tuple[str, str]]:
         for run_id, ingestion_id in found:
             connection.execute(
                 insert(runs).values(
-                    id=run_id, ingestion_id=ingestion_id, status="queued", trigger="deletion", created_at=now()
+                    id=run_id, ingestion_id=ingestion_id, status=RunStatus.QUEUED, trigger="deletion", created_at=now()
                 )
             )
     return found

@@ -10,12 +10,13 @@ from collections.abc import Callable
 from threading import Event, Lock, Thread
 from typing import TYPE_CHECKING
 
-from sqlalchemy import func, select, update
+from sqlalchemy import select
 
-from autoloader_server.db.tables import run_errors, runs
-from autoloader_server.security.redact import logger, redact
-from autoloader_server.services.clock import now
-from autoloader_server.spark.errors import first_line
+from autoloader_sdk.models import UNENDED, RunStatus
+from autoloader_server.db.tables import runs
+from autoloader_server.engine import run_record
+from autoloader_server.engine.errors import INTERNAL, fault_of_ours
+from autoloader_server.security.redact import logger
 
 if TYPE_CHECKING:
     from autoloader_server.service import Service
@@ -89,10 +90,10 @@ class RunQueue:
         expired = (runs.c.lease_expires_at.is_(None) | (runs.c.lease_expires_at < clock)).label("expired")
         with self._service.database.read() as connection:
             rows = connection.execute(
-                select(*columns, expired).where(runs.c.status.in_(("queued", "running"))).order_by(runs.c.created_at)
+                select(*columns, expired).where(runs.c.status.in_(UNENDED)).order_by(runs.c.created_at)
             ).all()
         for row in rows:
-            if row.status == "queued":
+            if row.status == RunStatus.QUEUED:
                 queued.append((row.id, row.ingestion_id))
             elif row.id in self._active or not self._is_dead(row.lease_owner, expired=bool(row.expired)):
                 going.add(row.ingestion_id)
@@ -112,13 +113,11 @@ class RunQueue:
 
     def _bury(self, run_id: str, token: str | None) -> None:
         """End a run whose worker is dead, unless somebody took it over since it was looked at."""
-        from autoloader_server.engine.run import end_dead_run
-
         same = runs.c.lease_token.is_(None) if token is None else runs.c.lease_token == token
         with self._service.database.write() as connection:
-            if connection.execute(select(runs.c.id).where(runs.c.id == run_id, same)).scalar() is not None:
-                end_dead_run(connection, run_id)
-                _log.warning("run %s ended: its worker died; the next run finishes its work", run_id)
+            ended = run_record.end_dead(connection, run_id, same)
+        if ended:
+            _log.warning("run %s ended: its worker died; the next run finishes its work", run_id)
 
     def _sweep_on(self) -> None:
         from autoloader_server.services.idempotency import forget_old_keys
@@ -168,7 +167,7 @@ class RunQueue:
     def _next_of(self, ingestion_id: str, done: str) -> str | None:
         """The run that waited behind `done`; `done` itself, if still queued, is for the sweep."""
         waiting = select(runs.c.id).where(
-            runs.c.ingestion_id == ingestion_id, runs.c.status == "queued", runs.c.id != done
+            runs.c.ingestion_id == ingestion_id, runs.c.status == RunStatus.QUEUED, runs.c.id != done
         )
         try:
             with self._service.database.read() as connection:
@@ -179,30 +178,8 @@ class RunQueue:
         return None if found is None else str(found)
 
     def _record_bug(self, run_id: str, error: Exception) -> None:
-        message = redact(f"an error in the autoloader itself: {type(error).__name__}: {first_line(error)}")
-        moment = now()
-        ended = {
-            "status": "failed",
-            "message": message,
-            "step": None,
-            "ended_at": moment,
-            "lease_token": None,
-        }
-        started = func.coalesce(runs.c.started_at, runs.c.created_at)
         try:
             with self._service.database.write() as connection:
-                changed = connection.execute(
-                    update(runs)
-                    .where(runs.c.id == run_id, runs.c.status.in_(("queued", "running")))
-                    .values(**ended, started_at=started)
-                )
-                if changed.rowcount:
-                    row = {
-                        "run_id": run_id,
-                        "error_type": "internal",
-                        "message": message,
-                        "timestamp": moment,
-                    }
-                    connection.execute(run_errors.insert().values(row))
+                run_record.end(connection, run_id, RunStatus.FAILED, fault_of_ours(error), category=INTERNAL)
         except Exception:
             _log.exception("run %s could not be recorded as failed; the sweep will end it", run_id)

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import Connection, RowMapping, and_, or_, select, update
 from sqlalchemy.exc import IntegrityError
 
-from autoloader_sdk.models import FINISHED, RunData, RunReceipt
+from autoloader_sdk.models import UNENDED, RunData, RunReceipt, RunStatus
+from autoloader_server.db.clock import now
 from autoloader_server.db.tables import run_errors, runs
-from autoloader_server.services.clock import now
+from autoloader_server.engine import run_record
 from autoloader_server.services.errors import Conflict, NotFound
 from autoloader_server.services.idempotency import KEPT
 from autoloader_server.services.ingestions import row_of
@@ -53,7 +54,7 @@ def retry(
 ) -> RunReceipt:
     """A new run over the files that failed in `run_id`; raises Conflict while that one is not finished."""
     original = get(service, ingestion_id, run_id)
-    if original.status not in FINISHED:
+    if original.status in UNENDED:
         raise Conflict(f"run {run_id} is {original.status}: it can be retried when it has ended")
     receipt = request(service, ingestion_id, trigger="retry", force=force, retry_of=run_id, idempotency_key=key)
     return receipt.model_copy(update={"status": "retry_scheduled", "original_run_id": run_id})
@@ -63,15 +64,7 @@ def cancel(service: Service, ingestion_id: str, run_id: str) -> RunData:
     """End a queued run now, a running one at its next safe point; a finished one is left as it is."""
     with service.database.write() as connection:
         _row(connection, ingestion_id, run_id)
-        moment = now()
-        connection.execute(
-            update(runs)
-            .where(runs.c.id == run_id, runs.c.status == "queued")
-            .values(status="cancelled", started_at=moment, ended_at=moment, message="cancelled before it started")
-        )
-        connection.execute(
-            update(runs).where(runs.c.id == run_id, runs.c.status == "running").values(cancel_requested=True)
-        )
+        run_record.cancel(connection, run_id, "cancelled before it started")
     return get(service, ingestion_id, run_id)
 
 
@@ -121,16 +114,16 @@ def _queue(
     with service.database.write() as connection:
         ingestion = row_of(connection, ingestion_id)
         its = runs.c.ingestion_id == ingestion_id
-        going = connection.execute(select(runs.c.id).where(its, runs.c.status == "running")).scalar()
+        going = connection.execute(select(runs.c.id).where(its, runs.c.status == RunStatus.RUNNING)).scalar()
         known = connection.execute(select(runs.c.status, runs.c.created_at).where(runs.c.id == run_id)).one_or_none()
         if known is not None and now() - known.created_at > KEPT:
             # The key was forgotten since: this is another request.
             known, run_id = None, str(uuid.uuid4())
         if known is not None:
-            return run_id, known.status == "queued" and going is None, "this run was asked for already"
+            return run_id, known.status == RunStatus.QUEUED and going is None, "this run was asked for already"
         if ingestion["status"] == "paused" and not force:
             raise Conflict(f"ingestion {ingestion_id} is paused: resume it, or run it once with force=true")
-        waiting = connection.execute(select(runs.c.id).where(its, runs.c.status == "queued")).scalar()
+        waiting = connection.execute(select(runs.c.id).where(its, runs.c.status == RunStatus.QUEUED)).scalar()
         if waiting is not None:
             if retry_of is not None:
                 mine = runs.c.retry_of.is_(None) | (runs.c.retry_of == retry_of)
@@ -142,7 +135,7 @@ def _queue(
             runs.insert().values(
                 id=run_id,
                 ingestion_id=ingestion_id,
-                status="queued",
+                status=RunStatus.QUEUED,
                 trigger=trigger,
                 created_at=now(),
                 generation=ingestion["generation"],

@@ -1,0 +1,210 @@
+"""A batch's row: taken over, recorded as landed, burned; each change of state is one transaction.
+
+A batch is changed only through `Lease.hold_batch`: a worker that lost its lease writes nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+from sqlalchemy import Connection, insert, select, update
+
+from autoloader_sdk.models import FileStatus
+from autoloader_server.db.clock import now
+from autoloader_server.db.engine import Database
+from autoloader_server.db.tables import batches, ingestions, processed_files, runs
+from autoloader_server.engine.errors import GenerationChanged
+from autoloader_server.engine.lease import Lease
+from autoloader_server.engine.ledger import FileVersion
+
+
+class BatchStatus(StrEnum):
+    """How far a batch has come: begun, in the table, or on the way to where nothing of it can ever be published."""
+
+    OPEN = "OPEN"
+    LANDED = "LANDED"
+    BURNING = "BURNING"
+    BURNED = "BURNED"
+
+
+UNFINISHED = (BatchStatus.OPEN, BatchStatus.BURNING)
+ENDED = (BatchStatus.LANDED, BatchStatus.BURNED)
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """A fixed set of file versions under one id."""
+
+    id: str
+    ingestion_id: str
+    run_id: str
+    generation: int
+    status: str
+    attempt: int
+    table_id: str
+    base_snapshot_id: int
+    staged_snapshot_id: int | None
+    lease_token: str | None
+    lease_owner: dict[str, Any] | None
+    lease_expires_at: float | None
+
+
+_BATCH_COLUMNS = (
+    batches.c.id,
+    batches.c.ingestion_id,
+    batches.c.run_id,
+    batches.c.generation,
+    batches.c.status,
+    batches.c.attempt,
+    batches.c.table_uuid,
+    batches.c.base_snapshot_id,
+    batches.c.staged_snapshot_id,
+    batches.c.lease_token,
+    batches.c.lease_owner,
+    batches.c.lease_expires_at,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Landed:
+    """What a batch brought into the table. `counted`: the rows per file are known already."""
+
+    snapshot_id: int
+    records: int
+    bytes: int
+    counted: bool = False
+
+
+def check_generation(connection: Connection, ingestion_id: str, generation: int) -> None:
+    """Raises GenerationChanged where the ingestion was cleared, refreshed or deleted since."""
+    row = connection.execute(
+        select(ingestions.c.generation, ingestions.c.deleted_at).where(ingestions.c.id == ingestion_id)
+    ).one_or_none()
+    if row is None or row.deleted_at is not None or row.generation != generation:
+        raise GenerationChanged(ingestion_id)
+
+
+def store(connection: Connection, lease: Lease, batch_id: str, files: Sequence[FileVersion], **columns: Any) -> Batch:
+    """A new batch of these files. `columns` are its run, ingestion, generation, table, and the table's snapshot."""
+    connection.execute(
+        insert(batches).values(
+            id=batch_id,
+            status=BatchStatus.OPEN,
+            files=len(files),
+            bytes=sum(file.size for file in files),
+            created_at=now(),
+            **columns,
+            **lease.columns(),
+        )
+    )
+    return get(connection, batch_id)
+
+
+def get(connection: Connection, batch_id: str) -> Batch:
+    return Batch(*connection.execute(select(*_BATCH_COLUMNS).where(batches.c.id == batch_id)).one())
+
+
+def unfinished(connection: Connection, ingestion_id: str) -> list[Batch]:
+    """Batches that somebody began and nobody ended."""
+    rows = connection.execute(
+        select(*_BATCH_COLUMNS)
+        .where(batches.c.ingestion_id == ingestion_id, batches.c.status.in_(UNFINISHED))
+        .order_by(batches.c.created_at)
+    )
+    return [Batch(*row) for row in rows]
+
+
+def take_over(database: Database, lease: Lease, found: Batch, *, owner_dead: bool) -> bool:
+    """Make another worker's batch ours, when its lease has expired or its owner is dead.
+
+    Only if it is still held under the token that was seen.
+    """
+    with database.write() as connection:
+        query = update(batches).where(batches.c.id == found.id, batches.c.status.in_(UNFINISHED))
+        if found.lease_token is None:
+            query = query.where(batches.c.lease_token.is_(None))
+        else:
+            query = query.where(batches.c.lease_token == found.lease_token)
+            if not owner_dead:
+                query = query.where(batches.c.lease_expires_at < database.clock)
+        return connection.execute(query.values(**lease.columns())).rowcount == 1
+
+
+def record(
+    connection: Connection,
+    lease: Lease,
+    batch_id: str,
+    ingestion_id: str,
+    run_id: str,
+    landed: Landed | None,
+) -> None:
+    """The batch is in the table: its files are SUCCESS, the run counts them. If nothing landed, they held no rows."""
+    moment = now()
+    records = landed.records if landed else 0
+    totals = connection.execute(
+        select(batches.c.files, batches.c.bytes, batches.c.table_uuid).where(batches.c.id == batch_id)
+    ).one()
+    lease.hold_batch(
+        connection,
+        batch_id,
+        UNFINISHED,
+        status=BatchStatus.LANDED,
+        run_id=run_id,
+        published_snapshot_id=landed.snapshot_id if landed else None,
+        records=records,
+        counted=landed is None or landed.counted,
+        ended_at=moment,
+        lease_token=None,
+    )
+    done: dict[str, Any] = {
+        "status": FileStatus.SUCCESS,
+        "run_id": run_id,
+        "loaded_at": moment,
+        "reason": None,
+        "category": None,
+        "attempts": processed_files.c.attempts + 1,
+    }
+    if landed is None:
+        done["records"] = 0
+    connection.execute(
+        update(processed_files)
+        .where(processed_files.c.batch_id == batch_id, processed_files.c.status == FileStatus.PROCESSING)
+        .values(**done)
+    )
+    connection.execute(
+        update(runs)
+        .where(runs.c.id == run_id)
+        .values(
+            files_processed=runs.c.files_processed + totals.files,
+            bytes_read=runs.c.bytes_read + totals.bytes,
+            records_ingested=runs.c.records_ingested + records,
+            bytes_written=runs.c.bytes_written + (landed.bytes if landed else 0),
+        )
+    )
+    if landed is not None:
+        connection.execute(
+            update(ingestions)
+            .where(ingestions.c.id == ingestion_id)
+            .values(last_snapshot_id=landed.snapshot_id, table_uuid=totals.table_uuid)
+        )
+
+
+def begin_burning(connection: Connection, lease: Lease, batch_id: str, reason: str) -> int:
+    """From here on only burning may go on. The number of this attempt, for its branch's name."""
+    lease.hold_batch(
+        connection, batch_id, UNFINISHED, status=BatchStatus.BURNING, reason=reason, attempt=batches.c.attempt + 1
+    )
+    return int(connection.execute(select(batches.c.attempt).where(batches.c.id == batch_id)).scalar_one())
+
+
+def end_burning(connection: Connection, lease: Lease, batch_id: str) -> None:
+    """Nothing of this batch can ever be published: its files wait again."""
+    lease.hold_batch(connection, batch_id, UNFINISHED, status=BatchStatus.BURNED, ended_at=now(), lease_token=None)
+    connection.execute(
+        update(processed_files)
+        .where(processed_files.c.batch_id == batch_id, processed_files.c.status == FileStatus.PROCESSING)
+        .values(status=FileStatus.DISCOVERED, batch_id=None)
+    )

@@ -1,0 +1,124 @@
+"""How a run ends, told by what it did or by what stopped it."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+from sqlalchemy import func, select
+from sqlalchemy.exc import OperationalError
+
+from autoloader_sdk.discovery.errors import SourceError, SourceForbidden, SourceMissing
+from autoloader_sdk.models import FileStatus, RunStatus
+from autoloader_server.db.tables import processed_files, runs
+from autoloader_server.engine.errors import (
+    AUTH,
+    CANCELLED,
+    CONNECTIVITY,
+    INTERNAL,
+    INTERRUPTED,
+    MISSING,
+    WRITE_FAILURE,
+    GenerationChanged,
+    LeaseLost,
+    RunCancelled,
+    RunStopped,
+    fault_of_ours,
+)
+from autoloader_server.engine.read import run_error
+from autoloader_server.engine.work import Work
+from autoloader_server.security.redact import logger
+from autoloader_server.spark.errors import SparkError
+
+_log = logger(__name__)
+
+
+class Outcome(NamedTuple):
+    """A run's last status and sentence; with a category, the sentence is an error of the run's too."""
+
+    status: RunStatus
+    message: str | None
+    category: str | None = None
+
+
+def of_work(work: Work) -> Outcome:
+    """How a run ended that went through all of its steps."""
+    with work.database.read() as connection:
+        row = connection.execute(select(runs).where(runs.c.id == work.run_id)).one()
+        held = connection.execute(
+            select(func.count()).where(
+                processed_files.c.ingestion_id == work.ingestion_id,
+                processed_files.c.status == FileStatus.HELD,
+                processed_files.c.current,
+            )
+        ).scalar_one()
+    if held:
+        work.note(f"held: {held} files changed after they were loaded")
+    failed = f"{_files(row.error_count)} could not be"
+    if row.error_count == 0:
+        return Outcome(RunStatus.SUCCESS, None if row.files_processed else _nothing(work, row))
+    if row.files_processed == 0:
+        return Outcome(RunStatus.FAILED, f"no file was loaded; {failed}")
+    return Outcome(RunStatus.PARTIAL, f"{_files(row.files_processed)} loaded; {failed}")
+
+
+def of_error(work: Work, error: Exception) -> Outcome | None:
+    """How a run ended that this error stopped; None where the run belongs to somebody else by now."""
+    match error:
+        case LeaseLost():
+            return None
+        case GenerationChanged():
+            message = "the ingestion was cleared or deleted while the run was going"
+            return Outcome(RunStatus.CANCELLED, message)
+        case RunCancelled():
+            return Outcome(RunStatus.CANCELLED, str(error))
+        case RunStopped():
+            # What Spark was at was interrupted by a cancellation, and says so in its own words.
+            return _cancelled(work) or _failed(work, error.category, str(error))
+        case SourceError():
+            kinds = {SourceMissing: MISSING, SourceForbidden: AUTH}
+            return _failed(work, kinds.get(type(error), CONNECTIVITY), str(error))
+        case SparkError():
+            return _failed(work, CONNECTIVITY, str(error))
+        case OperationalError():
+            message = f"the ledger's database failed: {error.orig}; nothing was lost, run again"
+            return _failed(work, WRITE_FAILURE, message)
+        case OSError():
+            return _failed(work, WRITE_FAILURE, f"{error}; nothing was lost, run again")
+    if not _is_ours(work):
+        # Whoever has the work now took away what was missed here: a branch, a batch that was open.
+        return None
+    if (cancelled := _cancelled(work)) is not None:
+        return cancelled
+    if type(error).__module__.startswith("pyspark."):
+        stopped = run_error(error)
+        return _failed(work, stopped.category, str(stopped))
+    _log.error("run %s failed by a fault of ours", work.run_id, exc_info=error)
+    return _failed(work, INTERNAL, fault_of_ours(error))
+
+
+def _cancelled(work: Work) -> Outcome | None:
+    return Outcome(RunStatus.CANCELLED, CANCELLED) if work.lease.cancelled.is_set() else None
+
+
+def _failed(work: Work, category: str, message: str) -> Outcome:
+    if work.closing.is_set():
+        # Whatever failed, failed because the service let go of Spark and of the database.
+        category = INTERRUPTED
+        message = "the service was stopped in the middle of the run; the next run finishes its work"
+    return Outcome(RunStatus.FAILED, message, category)
+
+
+def _is_ours(work: Work) -> bool:
+    with work.database.read() as connection:
+        token = connection.execute(select(runs.c.lease_token).where(runs.c.id == work.run_id)).scalar()
+    return bool(token == work.lease.token)
+
+
+def _files(number: int) -> str:
+    return "1 file" if number == 1 else f"{number} files"
+
+
+def _nothing(work: Work, row: Any) -> str:
+    if work.left_to_others:
+        return f"nothing was loaded; {_files(len(work.left_to_others))} wait for another ingestion"
+    return "nothing new" if row.files_found else "there are no files at the source"
