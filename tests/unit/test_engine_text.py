@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from pyspark.errors import AnalysisException, SparkRuntimeException
 
 from autoloader_server.engine.errors import CONNECTIVITY, UNKNOWN, WRITE_FAILURE
+from autoloader_server.engine.explain import about_files, named_paths, run_error
 from autoloader_server.engine.formats.base import Look
 from autoloader_server.engine.formats.text import (
     QuoteCheck,
@@ -24,7 +25,7 @@ from autoloader_server.engine.formats.text import (
     java_name,
     pieces,
 )
-from autoloader_server.engine.read import about_files, named_paths, plain_path, run_error
+from autoloader_server.engine.read import plain_path
 
 fields = st.text(st.sampled_from('ab,"\n\r \\ü'), max_size=5)
 

@@ -17,6 +17,7 @@ from autoloader_server.db.tables import batches
 from autoloader_server.engine import batch_record, killpoints, ledger
 from autoloader_server.engine.batch_record import Batch, BatchStatus, Landed
 from autoloader_server.engine.check import Check
+from autoloader_server.engine.culprits import culprits
 from autoloader_server.engine.errors import (
     UNKNOWN,
     BatchRefused,
@@ -27,10 +28,11 @@ from autoloader_server.engine.errors import (
     RunStopped,
     TableChanged,
 )
+from autoloader_server.engine.explain import about_files, run_error
 from autoloader_server.engine.formats.base import Look, unopened
 from autoloader_server.engine.iceberg import BRANCH_PREFIX, DuplicatePublish, Snapshot, TableState
 from autoloader_server.engine.ledger import FileVersion
-from autoloader_server.engine.read import about_files, culprits, frame_of, run_error
+from autoloader_server.engine.read import frame_of
 from autoloader_server.engine.schema import without
 from autoloader_server.engine.work import Work
 from autoloader_server.spark.errors import SparkUnavailable

@@ -24,7 +24,7 @@ from autoloader_server.engine.errors import (
     RunStopped,
     fault_of_ours,
 )
-from autoloader_server.engine.read import run_error
+from autoloader_server.engine.explain import run_error
 from autoloader_server.engine.work import Work
 from autoloader_server.security.redact import logger
 from autoloader_server.spark.errors import SparkError

@@ -13,6 +13,7 @@ from autoloader_server.db.clock import now
 from autoloader_server.db.tables import batches, ingestions, run_errors, schema_versions
 from autoloader_server.engine import ledger
 from autoloader_server.engine.check import look_into
+from autoloader_server.engine.culprits import culprits, infer, misfits
 from autoloader_server.engine.errors import (
     DATA_MALFORMED,
     SCHEMA_MISMATCH,
@@ -24,7 +25,6 @@ from autoloader_server.engine.formats.base import Look, Looks, by_name
 from autoloader_server.engine.iceberg import LEDGER_PROPERTY, TABLE_PROPERTY, TableState, lineage
 from autoloader_server.engine.ledger import FileVersion
 from autoloader_server.engine.load import check_table
-from autoloader_server.engine.read import culprits, infer, misfits
 from autoloader_server.engine.schema import NewField, new_fields, storable, without
 from autoloader_server.engine.work import Work
 from autoloader_server.spark.sessions import spark_errors

@@ -1,0 +1,134 @@
+"""Which files are at fault where Spark cannot read them all: it names them, or they are halved until one is alone."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from autoloader_server.engine.errors import DATA_MALFORMED, FileFailure
+from autoloader_server.engine.explain import about_files, explain, named_paths, run_error
+from autoloader_server.engine.formats.base import CORRUPT_COLUMN, PATH_COLUMN, Format, Look, Looks
+from autoloader_server.engine.read import plain_path
+from autoloader_server.engine.schema import merge
+from autoloader_server.engine.sql import identifier
+from autoloader_server.spark.sessions import spark_errors
+
+if TYPE_CHECKING:
+    from pyspark.sql.connect.session import SparkSession
+    from pyspark.sql.types import StructType
+
+_MOST_OF_A_RECORD = 200
+
+
+def culprits(spark: SparkSession, fmt: Format, looks: Sequence[Look], data: StructType) -> list[FileFailure]:
+    """The files of these that cannot be read into `data`, found by reading without writing.
+
+    One read counts the malformed records of each file; where a file cannot even be read, Spark names it, or the files
+    are halved until it stands alone. Raises SparkUnavailable where Spark is the fault.
+    """
+    failures: list[FileFailure] = []
+    rest = list(looks)
+    while rest:
+        try:
+            with spark_errors():
+                malformed = _malformed(spark, fmt, rest, data)
+        except Exception as error:
+            if not about_files(error):
+                raise run_error(error) from error
+            named = [look for look in rest if look.path in named_paths(str(error), rest)]
+            if not named and len(rest) == 1:
+                named = rest
+            if not named:
+                half = len(rest) // 2
+                found = culprits(spark, fmt, rest[:half], data) + culprits(spark, fmt, rest[half:], data)
+                return failures + found
+            failures += [explain(error, look.path) for look in named]
+            gone = {look.path for look in named}
+            rest = [look for look in rest if look.path not in gone]
+            continue
+        return failures + malformed
+    return failures
+
+
+def infer(spark: SparkSession, fmt: Format, looks: Sequence[Look]) -> tuple[StructType, list[FileFailure]]:
+    """The columns of these files, and those of which none can be made out: Spark cannot read them.
+
+    Raises RunStopped or SparkUnavailable where Spark is the fault.
+    """
+    from pyspark.sql.types import StructType
+
+    try:
+        with spark_errors():
+            return fmt.infer(spark, looks), []
+    except Exception as error:
+        if not about_files(error):
+            raise run_error(error) from error
+        if len(looks) == 1:
+            return StructType([]), [explain(error, looks[0].path)]
+    half = len(looks) // 2
+    left, bad = infer(spark, fmt, looks[:half])
+    right, worse = infer(spark, fmt, looks[half:])
+    return merge(left, right), bad + worse
+
+
+def misfits(spark: SparkSession, fmt: Format, looks: Sequence[Look], data: StructType) -> list[FileFailure]:
+    """The files that cannot go into these columns, and those whose columns Spark cannot make out."""
+    try:
+        with spark_errors():
+            return fmt.misfits(spark, looks, data)
+    except Exception as error:
+        if not about_files(error):
+            raise run_error(error) from error
+        if len(looks) == 1:
+            return [explain(error, looks[0].path)]
+    half = len(looks) // 2
+    return misfits(spark, fmt, looks[:half], data) + misfits(spark, fmt, looks[half:], data)
+
+
+def _malformed(spark: SparkSession, fmt: Format, looks: Sequence[Look], data: StructType) -> list[FileFailure]:
+    """Files with malformed records; an exception where a file cannot be read at all."""
+    from pyspark.sql.connect import functions as F
+
+    failures = []
+    for members in Looks(list(looks)).groups().values():
+        frame = fmt.read(spark, members, data, keep_malformed=True)
+        # The hash has every column parsed; without it Spark would skip what nobody asks for. It takes no maps.
+        everything = F.hash(
+            *[
+                F.to_json(F.struct(column)) if _holds_map(field.dataType) else column
+                for field in data.fields
+                for column in [F.col(identifier(field.name))]
+            ]
+        )
+        rows = (
+            frame.groupBy(PATH_COLUMN)
+            .agg(
+                F.count(F.col(CORRUPT_COLUMN)).alias("bad"),
+                F.count(F.lit(1)).alias("all"),
+                F.first(CORRUPT_COLUMN, ignorenulls=True).alias("first"),
+                F.max(everything).alias("parsed"),
+            )
+            .collect()
+        )
+        # Not in Spark: it would see that a format without malformed records has none, and read nothing.
+        for row in rows:
+            if row["bad"] == 0:
+                continue
+            record = row["first"] if len(row["first"]) <= _MOST_OF_A_RECORD else row["first"][:_MOST_OF_A_RECORD] + "…"
+            message = f"{row['bad']} of its {row['all']} records do not fit the table's columns; the first: {record!r}"
+            failures.append(FileFailure(plain_path(row[PATH_COLUMN]), DATA_MALFORMED, message))
+    return failures
+
+
+def _holds_map(kind: object) -> bool:
+    from pyspark.sql import types as T
+
+    match kind:
+        case T.MapType():
+            return True
+        case T.ArrayType():
+            return _holds_map(kind.elementType)
+        case T.StructType():
+            return any(_holds_map(field.dataType) for field in kind.fields)
+        case _:
+            return False

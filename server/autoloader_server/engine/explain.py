@@ -1,0 +1,103 @@
+"""What an error of Spark's says: of a file, or of the run."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from urllib.parse import quote
+
+from autoloader_server.engine.errors import (
+    AUTH,
+    CONNECTIVITY,
+    DATA_MALFORMED,
+    MISSING,
+    SCHEMA_MISMATCH,
+    UNKNOWN,
+    WRITE_FAILURE,
+    FileFailure,
+    RunStopped,
+)
+from autoloader_server.engine.formats.base import Look
+from autoloader_server.spark.errors import first_line
+
+_ABOUT_FILES = re.compile(
+    r"FAILED_READ_FILE|MALFORMED_|BadRecordException|FILE_NOT_EXIST|PATH_NOT_FOUND|FileNotFoundException|"
+    r"EOFException|ZipException|ZlibException|BZip2|not in GZIP|incorrect header check|CAST_OVERFLOW|CAST_INVALID|"
+    r"CorruptStatistics|is not a Parquet file|CANNOT_READ_FILE_FOOTER|Could not read footer|Permission denied|"
+    r"COLUMN_ALREADY_EXISTS|PARQUET_TYPE_|PARQUET_COLUMN_DATA_TYPE_MISMATCH|UNABLE_TO_INFER_SCHEMA"
+)
+# RFC 2396, as java.net.URI has it; what is no ASCII it leaves as it is.
+_LEGAL_IN_A_URL = "/-_.!~'()*,;:$&+=@"
+_LONGEST_REASON = 400
+
+
+def about_files(error: Exception) -> bool:
+    """Whether an error tells of what was read. Anything else, a fault of ours included, is blamed on no file."""
+    return type(error).__module__.startswith("pyspark.") and _ABOUT_FILES.search(str(error)) is not None
+
+
+def explain(error: Exception, path: str) -> FileFailure:
+    """An error of Spark's about one file, as a category and a sentence."""
+    text = _without_stack(error)
+    if re.search(r"FILE_NOT_EXIST|PATH_NOT_FOUND|FileNotFoundException|No such file", text):
+        return FileFailure(path, MISSING, "it vanished while it was being read")
+    if re.search(r"AccessDenied|Permission denied|403|Forbidden", text):
+        return FileFailure(path, AUTH, "Spark has no right to read it")
+    if re.search(r"EOFException|Unexpected end of|ZipException|ZlibException|incorrect header check|not in GZIP", text):
+        return FileFailure(path, DATA_MALFORMED, "its compressed content is cut off or damaged")
+    if "COLUMN_ALREADY_EXISTS" in text:
+        return FileFailure(
+            path, SCHEMA_MISMATCH, f"it has a field twice, or two that differ only in case: {_reason(error)}"
+        )
+    if re.search(r"MALFORMED_RECORD|BadRecordException|MALFORMED_CSV_RECORD", text):
+        return FileFailure(path, DATA_MALFORMED, "its records do not fit the table's columns")
+    if re.search(r"PARQUET_COLUMN_DATA_TYPE_MISMATCH|CAST_OVERFLOW|CAST_INVALID_INPUT", text):
+        return FileFailure(path, SCHEMA_MISMATCH, f"its values do not fit the table's columns: {_reason(error)}")
+    return FileFailure(path, DATA_MALFORMED, f"Spark cannot read it: {_reason(error)}")
+
+
+def run_error(error: Exception) -> RunStopped:
+    """An error of Spark's that no file is to blame for; a fault of ours stays what it is."""
+    if not type(error).__module__.startswith("pyspark."):
+        raise error
+    text = _without_stack(error)
+    if "No space left on device" in text or "SQLITE_FULL" in text:
+        return RunStopped("the disk is full: free some space and run again; nothing was lost", WRITE_FAILURE)
+    if re.search(r"SparkOutOfMemoryError|OutOfMemoryError", text):
+        return RunStopped("Spark ran out of memory: give it more, or lower limits.max_bytes_per_batch", WRITE_FAILURE)
+    category = CONNECTIVITY if "UNAVAILABLE" in text else UNKNOWN
+    return RunStopped(f"Spark failed: {_reason(error)}", category)
+
+
+def named_paths(message: str, looks: Sequence[Look]) -> set[str]:
+    """Those of the files that an error of Spark's names: a URL after `file://`, a path after `file:`."""
+    shown = {
+        form: look.path
+        for look in looks
+        for form in (f"file://{_url(look.path)}", f"file:{look.path}")
+        if form in message
+    }
+    # A path that only begins another one which is named is not itself named.
+    return {
+        path
+        for form, path in shown.items()
+        if not all(
+            _part_of_longer(message, found.start(), form, shown) for found in re.finditer(re.escape(form), message)
+        )
+    }
+
+
+def _part_of_longer(message: str, start: int, form: str, shown: Mapping[str, str]) -> bool:
+    return any(len(other) > len(form) and message.startswith(other, start) for other in shown)
+
+
+def _url(path: str) -> str:
+    return "".join(letter if not letter.isascii() else quote(letter, safe=_LEGAL_IN_A_URL) for letter in path)
+
+
+def _without_stack(error: Exception) -> str:
+    return str(error).partition("JVM stacktrace:")[0]
+
+
+def _reason(error: Exception) -> str:
+    return first_line(error)[:_LONGEST_REASON]
