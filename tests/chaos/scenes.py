@@ -9,6 +9,7 @@ from autoloader_server.engine.killpoints import POINTS
 
 BURNING = frozenset({"stage_failed", "burning", "burn_branch_created", "burn_staged", "burned", "burn_recorded"})
 SETTLING = frozenset({"settle_waited", "taken_over", "settle_found"})
+NEW_COLUMNS = frozenset({"columns_intended", "columns_added"})
 # Between the claim and the record, and in the burning: here a batch is unfinished.
 UNFINISHED = frozenset(POINTS[POINTS.index("claimed") : POINTS.index("recorded")]) | BURNING
 
@@ -19,10 +20,10 @@ def set_scene(world: World, point: str) -> int:
     A world's first load is what reaches `table_made`; every other point is reached in old worlds too.
     """
     killed = 0
-    if point in BURNING | {"columns_added"} and not world.source.rows:
+    if point in BURNING | NEW_COLUMNS and not world.source.rows:
         world.source.add(2)
         world.finish()
-    if point == "columns_added":
+    if point in NEW_COLUMNS:
         world.source.add_column()
     world.source.add(3)
     if point in BURNING:

@@ -25,6 +25,7 @@ class Source:
         self.format = format_
         self.rows: dict[str, list[Row]] = {}
         self.bad: set[str] = set()
+        self.added_columns: set[str] = set()
         self.random = Random(seed)
         self._next_id = 0
         self._columns: list[str] = []
@@ -37,7 +38,10 @@ class Source:
 
     def add_column(self) -> None:
         """Files from now on have one column more."""
-        self._columns.append(f"extra_{len(self._columns) + 1}")
+        name = f"extra_{len(self._columns) + 1}"
+        self._columns.append(name)
+        if self.rows:
+            self.added_columns.add(name)
 
     def add_bad(self) -> None:
         """A file that only a read of all of it shows to be bad; for a table that is there already."""

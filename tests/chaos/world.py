@@ -16,13 +16,13 @@ from tests.chaos.source import Content, Source, content
 from tests.chaos.waiting import until
 from tests.chaos.worker import Worker, carry_out, settings
 
-from autoloader_sdk.models import FileStatus, IngestionCreate
+from autoloader_sdk.models import FileStatus, IngestionCreate, SchemaVersion
 from autoloader_server.db.tables import batches, processed_files, runs
 from autoloader_server.engine import iceberg
 from autoloader_server.engine.batch_record import BatchStatus
 from autoloader_server.engine.sql import TableName
 from autoloader_server.service import Service
-from autoloader_server.services import ingestions
+from autoloader_server.services import ingestions, schema_versions
 from autoloader_server.spark.sessions import SparkSessions
 from autoloader_server.spark.state import Server, SparkFolder
 
@@ -210,9 +210,11 @@ class World:
             ).all()
             its_batches = connection.execute(select(batches).where(batches.c.ingestion_id == self.ingestion_id)).all()
             its_runs = connection.execute(select(runs).where(runs.c.ingestion_id == self.ingestion_id)).all()
+            versions = schema_versions.find(service, self.ingestion_id).versions
         verdict.faults += [
             *self._wrong_files(files, found),
             *self._wrong_batches(its_batches, found),
+            *self._wrong_versions(versions),
             *_wrong_runs(its_runs, sum(found.values())),
         ]
         return verdict
@@ -253,6 +255,13 @@ class World:
                 yield f"{path} failed without a reason"
             if row.status == FileStatus.SUCCESS and row.records not in (None, in_table[path]):
                 yield f"{path} has {row.records} rows in the ledger, {in_table[path]} in the table"
+
+    def _wrong_versions(self, versions: Sequence[SchemaVersion]) -> Iterator[str]:
+        """Each column that came to the table is told of by one version."""
+        told = Counter(change.column_name for version in versions for change in version.changes_json)
+        there = {field.name for field in self.table.schema().fields}
+        if told != Counter(there & self.source.added_columns):
+            yield f"the schema versions tell of the columns {dict(told)}, the table has {sorted(there)}"
 
     def _wrong_batches(self, its_batches: Sequence[Any], found: Counter[tuple[str, Content]]) -> Iterator[str]:
         """Each landed batch is one commit on main, and each commit with rows is a landed batch."""

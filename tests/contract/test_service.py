@@ -13,7 +13,7 @@ import pytest
 from sqlalchemy import func, select, update
 
 from autoloader_sdk._http.asgi import LoopThread, PlainASGI
-from autoloader_server.db.tables import idempotency_keys, schema_versions
+from autoloader_server.db.tables import idempotency_keys, ingestions, schema_versions
 from autoloader_server.embedded import EmbeddedService, open_service
 from autoloader_server.service import Service
 from autoloader_server.services.idempotency import forget_old_keys
@@ -275,14 +275,16 @@ def test_schema_versions_carry_both_sets_of_names(http: httpx.Client, service: S
         "changes_json": [change],
     }
     with service.database.write() as connection:
-        for version in (2, 3):
+        for version in (2, 3, 4):
             values = row | {
                 "version": version,
                 "strategy_applied": "append_new_columns",
                 "affected_files": ["/d/a"],
             }
             connection.execute(schema_versions.insert().values(values))
-        assert connection.execute(select(func.count()).select_from(schema_versions)).scalar() == 2
+        assert connection.execute(select(func.count()).select_from(schema_versions)).scalar() == 3
+        # The fourth is only meant: its column is not in the table yet.
+        connection.execute(update(ingestions).where(ingestions.c.id == ingestion).values(schema_version=3))
     path = f"{PATH}/{ingestion}/schema-versions"
     answer = http.get(path).json()
     assert ([each["version"] for each in answer["versions"]], answer["total"], answer["current_version"]) == (

@@ -5,13 +5,12 @@ from __future__ import annotations
 import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from sqlalchemy import func, insert, select, update
+from sqlalchemy import select
 
-from autoloader_server.db.clock import now
-from autoloader_server.db.tables import batches, ingestions, run_errors, schema_versions
-from autoloader_server.engine import ledger
+from autoloader_server.db.tables import batches, ingestions, run_errors
+from autoloader_server.engine import ledger, schema_record
 from autoloader_server.engine.check import look_into
 from autoloader_server.engine.culprits import culprits, infer, misfits
 from autoloader_server.engine.errors import (
@@ -25,7 +24,7 @@ from autoloader_server.engine.formats.base import Look, Looks, by_name
 from autoloader_server.engine.iceberg import LEDGER_PROPERTY, TABLE_PROPERTY, TableState, lineage
 from autoloader_server.engine.ledger import FileVersion
 from autoloader_server.engine.load import check_table
-from autoloader_server.engine.schema import NewField, new_fields, storable, without
+from autoloader_server.engine.schema import NewField, merge, new_fields, storable, without
 from autoloader_server.engine.work import Work
 from autoloader_server.spark.sessions import spark_errors
 
@@ -142,7 +141,8 @@ def own_table(work: Work, state: TableState) -> Ready:
             state = refreshed
     assert state.table_id is not None
     assert state.snapshot_id is not None
-    return Ready(state.table_id, state.snapshot_id)
+    # A worker may have died after it added columns, and before it wrote that down.
+    return _count_version(work, Ready(state.table_id, state.snapshot_id))
 
 
 def follow_schema(work: Work, ready: Ready, looks: Sequence[Look]) -> Ready:
@@ -155,19 +155,49 @@ def follow_schema(work: Work, ready: Ready, looks: Sequence[Look]) -> Ready:
     if work.spec.effective_on_schema_change != _APPEND:
         _note_ignored(work, strange, data)
         return ready
-    fresh = list(new_fields(data, storable(_infer(work, strange))))
+    seen = storable(_infer(work, strange))
+    fresh = list(new_fields(data, seen))
     if not fresh:
         return ready
     names = [column.name for column in fresh]
+    with work.database.write() as connection:
+        work.lease.hold_run(connection)
+        schema_record.intend(
+            connection,
+            work.ingestion_id,
+            merge(work.schema, seen).jsonValue(),
+            fresh,
+            strategy=_APPEND,
+            files=[look.path for look in strange if _has_any(look, fresh)],
+        )
+    work.reach("columns_intended")
     with spark_errors():
         work.table.add_columns({column.path: column.type for column in fresh})
+        work.schema_changed()
+    work.reach("columns_added")
+    ready = _count_version(work, ready)
+    work.note(f"{len(names)} columns were added to the table: {', '.join(names[:_MOST_NAMED])}")
+    return ready
+
+
+def _count_version(work: Work, ready: Ready) -> Ready:
+    """Count the schema version that was written down last, if its columns are in the table by now."""
+    from pyspark.sql.types import StructType
+
+    with work.database.read() as connection:
+        meant = schema_record.meant(connection, work.ingestion_id)
+    if meant is None:
+        return ready
+    with spark_errors():
+        if any(new_fields(work.schema, StructType.fromJson(meant.schema))):
+            return ready
         # A new branch has the schema of the newest snapshot (Iceberg 1.4): so there must be one with the new columns.
         work.table.append_nothing()
-        work.schema_changed()
         state = work.table.state()
-        _write_version(work, fresh, [look.path for look in strange if _has_any(look, fresh)])
-    work.reach("columns_added")
-    work.note(f"{len(names)} columns were added to the table: {', '.join(names[:_MOST_NAMED])}")
+        schema = work.schema.jsonValue()
+    with work.database.write() as connection:
+        work.lease.hold_run(connection)
+        schema_record.count(connection, work.ingestion_id, meant.version, schema)
     assert state is not None
     assert state.snapshot_id is not None
     return Ready(ready.table_id, state.snapshot_id)
@@ -262,34 +292,3 @@ def _partitions(work: Work, schema: StructType) -> list[str]:
 def _has_any(look: Look, fresh: Sequence[NewField]) -> bool:
     have = {name.casefold() for name in look.new_columns(())}
     return not look.seen or any(column.name.casefold() in have or column.path[0].casefold() in have for column in fresh)
-
-
-def _write_version(work: Work, fresh: Sequence[NewField], files: list[str]) -> None:
-    changes: list[dict[str, Any]] = [
-        {
-            "change_type": "NEW_COLUMN",
-            "column_name": column.name,
-            "old_type": None,
-            "new_type": column.type.simpleString(),
-        }
-        for column in fresh
-    ]
-    with work.database.write() as connection:
-        last = connection.execute(
-            select(func.max(schema_versions.c.version)).where(schema_versions.c.ingestion_id == work.ingestion_id)
-        ).scalar()
-        version = (last or 1) + 1
-        connection.execute(
-            insert(schema_versions).values(
-                ingestion_id=work.ingestion_id,
-                version=version,
-                detected_at=now(),
-                schema_json=work.schema.jsonValue(),
-                changes_json=changes,
-                strategy_applied=_APPEND,
-                affected_files=files,
-            )
-        )
-        connection.execute(
-            update(ingestions).where(ingestions.c.id == work.ingestion_id).values(schema_version=version)
-        )

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from sqlalchemy import select
 
 from autoloader_sdk.models import SchemaVersion, SchemaVersions
-from autoloader_server.db.tables import schema_versions
+from autoloader_server.db.tables import ingestions, schema_versions
 from autoloader_server.services.errors import NotFound
 from autoloader_server.services.ingestions import row_of
 
@@ -24,7 +24,9 @@ def find(service: Service, ingestion_id: str) -> SchemaVersions:
     """All versions; without any the table is as it was made, which counts as 1. Raises NotFound."""
     query = (
         select(*(schema_versions.c[name] for name in _SHOWN))
-        .where(schema_versions.c.ingestion_id == ingestion_id)
+        .join(ingestions, ingestions.c.id == schema_versions.c.ingestion_id)
+        # One beyond is only meant: its columns are not in the table yet.
+        .where(ingestions.c.id == ingestion_id, schema_versions.c.version <= ingestions.c.schema_version)
         .order_by(schema_versions.c.version)
     )
     with service.database.read() as connection:

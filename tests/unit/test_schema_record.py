@@ -1,0 +1,65 @@
+"""A schema version is written down before its columns are added, and counted once they are there."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from pyspark.sql.types import LongType, StringType
+from sqlalchemy import insert, select
+
+from autoloader_server.db.engine import Database, sqlite_url
+from autoloader_server.db.migrate import migrate
+from autoloader_server.db.tables import ingestions, schema_versions
+from autoloader_server.engine import schema_record
+from autoloader_server.engine.schema import NewField
+
+ING = "ing-1"
+SCHEMA = {"type": "struct", "fields": []}
+
+
+@pytest.fixture
+def database(tmp_path: Path) -> Iterator[Database]:
+    database = Database(sqlite_url(tmp_path / "ledger.db"))
+    migrate(database)
+    moment = datetime.now(UTC)
+    row = {"id": ING, "name": ING, "status": "active", "spec": {}, "created_at": moment, "updated_at": moment}
+    with database.write() as connection:
+        connection.execute(insert(ingestions).values(row))
+    yield database
+    database.close()
+
+
+def intend(database: Database, *fields: NewField) -> None:
+    with database.write() as connection:
+        schema_record.intend(connection, ING, SCHEMA, fields, strategy="append_new_columns", files=["/a.csv"])
+
+
+def written(database: Database) -> list[tuple[int, list[str]]]:
+    with database.read() as connection:
+        rows = connection.execute(select(schema_versions).order_by(schema_versions.c.version)).all()
+    return [(row.version, [change["column_name"] for change in row.changes_json]) for row in rows]
+
+
+A = NewField(("a",), LongType())
+B = NewField(("b", "element", "c"), StringType())
+
+
+def test_a_version_that_came_to_nothing_is_replaced(database: Database) -> None:
+    intend(database, A)
+    intend(database, A, B)
+    assert written(database) == [(2, ["a", "b.element.c"])]
+
+
+def test_a_counted_version_stays_and_the_next_one_follows(database: Database) -> None:
+    intend(database, A)
+    after = {"type": "struct", "fields": [{"name": "a"}]}
+    with database.write() as connection:
+        assert schema_record.meant(connection, ING) == (2, SCHEMA)
+        schema_record.count(connection, ING, 2, after)
+        assert schema_record.meant(connection, ING) is None
+        assert connection.execute(select(schema_versions.c.schema_json)).scalar() == after
+    intend(database, B)
+    assert written(database) == [(2, ["a"]), (3, ["b.element.c"])]
