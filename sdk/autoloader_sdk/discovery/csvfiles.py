@@ -63,34 +63,19 @@ class CsvHead:
     """The head of a CSV file.
 
     `columns` are the fields of the first record that is not blank, as they stand in the file: the header, or,
-    of a file without one, the first row. `has_rows`: something stands after it. `lines` is how many lines it
-    takes; with more than one Spark needs `multiLine`. `encoding` is what to tell Spark. `problem` is a
-    sentence why the file must not be loaded.
+    of a file without one, the first row; none where there is no record at all. `encoding` is what to tell
+    Spark. `problem` is a sentence why the file must not be loaded.
     """
 
     columns: tuple[str, ...] = ()
-    has_rows: bool = False
-    lines: int = 0
     encoding: str = "UTF-8"
-    bom: bool = False
-    compression: str | None = None
     problem: str | None = None
-
-    @property
-    def is_empty(self) -> bool:
-        """No record at all: no bytes, or a byte order mark and blank lines only."""
-        return not self.columns and self.problem is None
 
     @property
     def duplicates(self) -> tuple[str, ...]:
         """Names that stand there more than once, without regard to case, as Spark compares them."""
         count = Counter(column.casefold() for column in self.columns if column)
         return tuple(dict.fromkeys(column for column in self.columns if count[column.casefold()] > 1))
-
-    @property
-    def unnamed(self) -> tuple[int, ...]:
-        """Positions, from 0, of columns without a name."""
-        return tuple(at for at, column in enumerate(self.columns) if not column.strip())
 
 
 def read_csv_head(path: str, options: CsvOptions) -> CsvHead:
@@ -110,9 +95,9 @@ def read_csv_head(path: str, options: CsvOptions) -> CsvHead:
 def csv_head(head: Head, options: CsvOptions) -> CsvHead | None:
     """The head of a CSV file from its first bytes; None if they end before the first record does."""
     if head.problem:
-        return CsvHead(compression=head.compression, problem=head.problem)
+        return CsvHead(problem=head.problem)
     decoded = decode_head(head.data, options.encoding, whole=head.whole)
-    about = CsvHead(encoding=decoded.encoding, bom=decoded.bom, compression=head.compression)
+    about = CsvHead(encoding=decoded.encoding)
     if decoded.problem:
         return replace(about, problem=decoded.problem)
     text = decoded.text
@@ -122,28 +107,21 @@ def csv_head(head: Head, options: CsvOptions) -> CsvHead | None:
     record = _first_record(text, start, options, whole=head.whole)
     if record is None:
         return replace(about, problem="its first record has a quote that is never closed") if head.whole else None
-    columns, end = record
-    return replace(
-        about,
-        columns=tuple(columns),
-        lines=1 + len(_LINE_END.findall(text, start, end)),
-        has_rows=not head.whole or _NOT_BLANK.search(text, end) is not None,
-    )
+    return replace(about, columns=tuple(record))
 
 
 _BLANK_LINES = re.compile(r"(?:[ \t]*(?:\r\n|\r|\n))*+(?:[ \t]*\Z)?")
-_NOT_BLANK = re.compile(r"\S")
 _LINE_END = re.compile(r"\r\n|\r|\n")
 
 
-def _first_record(text: str, start: int, options: CsvOptions, *, whole: bool) -> tuple[list[str], int] | None:
-    """The fields of the record at `start` and where it ends; None if the text ends before it does."""
+def _first_record(text: str, start: int, options: CsvOptions, *, whole: bool) -> list[str] | None:
+    """The fields of the record at `start`; None if the text ends before it does."""
     line_end = _LINE_END.search(text, start)
     if line_end is None and not whole:
         return None
     line = text[start : line_end.start() if line_end else len(text)]
     if not options.quote or options.quote not in line:  # nearly every header
-        return line.split(options.delimiter), start + len(line)
+        return line.split(options.delimiter)
     fields: list[str] = []
     field_end = re.compile(rf"{re.escape(options.delimiter)}|\r\n|\r|\n")
     at = start
@@ -159,7 +137,7 @@ def _first_record(text: str, start: int, options: CsvOptions, *, whole: bool) ->
             return None
         fields.append(quoted + text[at : end.start() if end else len(text)])
         if end is None or end[0] != options.delimiter:
-            return fields, end.start() if end else len(text)
+            return fields
         at = end.end()
 
 

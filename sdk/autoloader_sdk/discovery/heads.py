@@ -49,7 +49,6 @@ class Head:
 
     data: bytes
     whole: bool
-    compression: str | None = None
     problem: str | None = None
 
 
@@ -59,7 +58,6 @@ class Text:
 
     text: str = ""
     encoding: str = "UTF-8"
-    bom: bool = False
     problem: str | None = None
 
 
@@ -71,7 +69,7 @@ def read_head(path: str, size: int = HEAD_BYTES) -> Head:
     compression = _COMPRESSIONS.get(path.rpartition("/")[2].rpartition(".")[2].lower())
     if compression not in (None, "gzip", "bzip2"):
         why = f"it is {compression}-compressed; of compressed text only gzip (.gz) and bzip2 (.bz2) is read"
-        return Head(b"", whole=True, compression=compression, problem=why)
+        return Head(b"", whole=True, problem=why)
     with open(path, "rb", buffering=0) as raw:
         if compression is None:
             data = raw.read(size)
@@ -87,8 +85,8 @@ def read_head(path: str, size: int = HEAD_BYTES) -> Head:
                 raise
             why = f"its {compression} data is damaged: {error}"
         else:
-            return Head(data, whole=len(data) < size, compression=compression)
-    return Head(b"", whole=True, compression=compression, problem=why)
+            return Head(data, whole=len(data) < size)
+    return Head(b"", whole=True, problem=why)
 
 
 def _decompressed(raw: IO[bytes], compression: str) -> IO[bytes]:
@@ -124,7 +122,7 @@ def decode_head(data: bytes, declared: str | None, *, whole: bool) -> Text:
             else "set format.options.encoding, for example to windows-1252"
         )
         return Text(encoding=encoding, problem=f"byte {at} (0x{data[at]:02x}) is not {encoding}: {advice}")
-    return Text(text, encoding, bom=bool(mark))
+    return Text(text, encoding)
 
 
 # Without a byte order mark Java takes these as big-endian, Python as the machine's.
