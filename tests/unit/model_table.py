@@ -79,6 +79,11 @@ class Iceberg:
             self.schema = schema
             self.properties = dict(properties)
 
+    def drop(self) -> None:
+        self.exists = False
+        self.main = None
+        self.commits, self.branches = {}, {}
+
     @property
     def rows(self) -> tuple[Row, ...]:
         """What a reader of main sees."""

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import shutil
+import threading
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +21,7 @@ from hypothesis.stateful import (
     rule,
     run_state_machine_as_test,
 )
+from sqlalchemy import Connection
 from tests.unit.model_table import Iceberg, Row
 from tests.unit.model_world import (
     BAD_LOOK,
@@ -406,6 +409,29 @@ def test_clearing_is_a_way_out_where_nobody_can_tell(make_world: MakeWorld) -> N
     assert world.settle_everything().startswith("success")
     world.iceberg.expired = False
     world.check_end("success")
+
+
+def test_what_was_loaded_between_the_steps_of_a_clear_is_missed_when_its_table_is_dropped(
+    make_world: MakeWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world = make_world()
+    world.put("a", GOOD)
+    assert _run(world, "A").startswith("success")
+    write, steps = world.database.write, iter(range(3))
+
+    def write_last_after_a_run() -> AbstractContextManager[Connection]:
+        if threading.current_thread() is threading.main_thread() and next(steps, 0) == 2:
+            assert _run(world, "B").startswith("success")
+        return write()
+
+    monkeypatch.setattr(world.database, "write", write_last_after_a_run)
+    world.clear()
+    world.iceberg.drop()
+    world.put("b", GOOD)
+    assert "is gone" in _run(world, "A")
+    world.clear()
+    world.cleared.clear()  # those rows went with the table
+    world.check_end(world.settle_everything())
 
 
 def _settings(examples: int, **more: Any) -> settings:

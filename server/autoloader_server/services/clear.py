@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from sqlalchemy import case, delete, or_, select, update
+from sqlalchemy import case, delete, exists, or_, select, update
 
-from autoloader_sdk.models import ClearedFiles
+from autoloader_sdk.models import ClearedFiles, FileStatus
 from autoloader_server.db.clock import now
 from autoloader_server.db.engine import ROWS_PER_TRANSACTION
 from autoloader_server.db.tables import batches, ingestions, processed_files
@@ -22,7 +22,8 @@ def clear_processed_files(service: Service, ingestion_id: str) -> ClearedFiles:
 
     Files of a batch that is neither landed nor burned yet stay until the next run has settled it: whether
     their rows are in the table is not known before. So do those that a run begun meanwhile has loaded. The table is
-    forgotten last: a clear that dies half-way can not be followed by a run into another table.
+    forgotten last: a clear that dies half-way can not be followed by a run into another table. Where rows of such files
+    are in it, it is not forgotten: nobody would miss them if it were dropped.
 
     Raises NotFound.
     """
@@ -47,12 +48,12 @@ def clear_processed_files(service: Service, ingestion_id: str) -> ClearedFiles:
         cleared += gone
         if gone < ROWS_PER_TRANSACTION:
             break
-    forgotten = {"table_uuid": None, "last_snapshot_id": None, "status_reason": None}
+    status = case((ingestions.c.status == "error", "active"), else_=ingestions.c.status)
+    loaded = (processed_files.c.ingestion_id == ingestion_id, processed_files.c.status == FileStatus.SUCCESS)
     with service.database.write() as connection:
+        connection.execute(update(ingestions).where(this).values(status=status, status_reason=None))
         connection.execute(
-            update(ingestions)
-            .where(this)
-            .values(status=case((ingestions.c.status == "error", "active"), else_=ingestions.c.status), **forgotten)
+            update(ingestions).where(this, ~exists().where(*loaded)).values(table_uuid=None, last_snapshot_id=None)
         )
     return ClearedFiles(
         message=f"Cleared {cleared} processed file records", files_cleared=cleared, ingestion_id=ingestion_id
