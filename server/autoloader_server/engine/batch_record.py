@@ -18,6 +18,7 @@ from autoloader_server.db.engine import Database
 from autoloader_server.db.tables import batches, ingestions, processed_files, runs
 from autoloader_server.engine.errors import GenerationChanged
 from autoloader_server.engine.lease import Lease
+from autoloader_server.security.redact import redact
 from autoloader_server.engine.ledger import FileVersion
 
 
@@ -194,9 +195,8 @@ def record(
 
 def begin_burning(connection: Connection, lease: Lease, batch_id: str, reason: str) -> int:
     """From here on only burning may go on. The number of this attempt, for its branch's name."""
-    lease.hold_batch(
-        connection, batch_id, UNFINISHED, status=BatchStatus.BURNING, reason=reason, attempt=batches.c.attempt + 1
-    )
+    values = {"status": BatchStatus.BURNING, "reason": redact(reason), "attempt": batches.c.attempt + 1}
+    lease.hold_batch(connection, batch_id, UNFINISHED, **values)
     return int(connection.execute(select(batches.c.attempt).where(batches.c.id == batch_id)).scalar_one())
 
 
