@@ -106,6 +106,7 @@ def test_the_schema_rule_in_force_is_echoed(
     [
         ("nmae", "x", "nmae", "name"),
         ("source.file_patern", "*", "source.file_patern", "file_pattern"),
+        ("source.file_pattern", "{a,b.csv", "source.file_pattern", "a '{' is not closed"),
         ("source.type", "ftp", "source.type", "local"),
         ("format.type", "cvs", "format.type", "csv"),
         ("format.options.multilne", True, "format.options.multilne", "multiline"),

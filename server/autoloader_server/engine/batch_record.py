@@ -18,8 +18,8 @@ from autoloader_server.db.engine import Database
 from autoloader_server.db.tables import batches, ingestions, processed_files, runs
 from autoloader_server.engine.errors import GenerationChanged
 from autoloader_server.engine.lease import Lease
-from autoloader_server.security.redact import redact
 from autoloader_server.engine.ledger import FileVersion
+from autoloader_server.security.redact import redact
 
 
 class BatchStatus(StrEnum):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from autoloader_sdk.discovery.patterns import compile_pattern
 from autoloader_sdk.models import IngestionCreate
 from autoloader_server.services.errors import Fault
 from autoloader_server.settings import LOCAL_CLUSTER, Settings
@@ -28,6 +29,16 @@ def not_yet(body: IngestionCreate) -> list[Fault]:
         for loc, value, known in checked
         if value not in known
     ]
+
+
+def unusable(body: IngestionCreate) -> list[Fault]:
+    """A fault for each value that no run could do anything with."""
+    try:
+        if body.source.file_pattern is not None:
+            compile_pattern(body.source.file_pattern)
+    except ValueError as error:
+        return [Fault(("body", "source", "file_pattern"), str(error))]
+    return []
 
 
 def warnings_of(body: IngestionCreate, settings: Settings, *, has_credentials: bool) -> list[str]:

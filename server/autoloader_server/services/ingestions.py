@@ -17,7 +17,7 @@ from autoloader_server.engine import run_record
 from autoloader_server.engine.batch_record import UNFINISHED
 from autoloader_server.security.redact import redact
 from autoloader_server.security.secrets import SecretsKeyError
-from autoloader_server.services.acceptance import not_yet, warnings_of
+from autoloader_server.services.acceptance import not_yet, unusable, warnings_of
 from autoloader_server.services.errors import Conflict, Invalid, NotDone, NotFound
 from autoloader_server.services.idempotency import KEPT
 from autoloader_server.services.paging import Page, cursor_of, key_of
@@ -36,9 +36,9 @@ def create(
     With an idempotency key the id follows from it: a request that is sent again, even after a crash in the
     middle of the first one, makes no second ingestion.
 
-    Raises Invalid where a value is one that a later version will know.
+    Raises Invalid where a value is one that a later version will know, or that no run could do anything with.
     """
-    faults = not_yet(body)
+    faults = [*not_yet(body), *unusable(body)]
     if faults:
         raise Invalid(faults)
     ingestion_id = _new_id(idempotency_key)
