@@ -71,16 +71,16 @@ class _Ours:
 
     def first_load(self) -> float:
         """The schema is inferred from the files, and the table is made."""
-        return load(self._here.ingestion(Path(self._paths[0]).parent))
+        return load(self._here.client, self._here.ingestion(Path(self._paths[0]).parent))
 
     def next_load(self) -> float:
         """The table is there, as it is for the floor: it was made from one file, then all the others arrive."""
         source = self._here.folder / f"{len(self._paths)}-{next(self._numbers)}"
         arrive(self._paths[:1], source)
         ingestion = self._here.ingestion(source)
-        load(ingestion)
+        load(self._here.client, ingestion)
         arrive(self._paths, source / "more")
-        return load(ingestion)
+        return load(self._here.client, ingestion)
 
 
 class _Floor:

@@ -21,10 +21,10 @@ def measure() -> list[Figure]:
         say(f"  writing and loading {FILES:,} files …")
         write_json(source, FILES, 100, per_folder=1_000)
         ingestion = here.ingestion(source)
-        load(ingestion)
+        load(here.client, ingestion)
         stream = _Stream(here, source)
         stream.run()
-        took = in_turns({"run": lambda: load(ingestion), "stream": stream.run}, rounds=3)
+        took = in_turns({"run": lambda: load(here.client, ingestion), "stream": stream.run}, rounds=3)
         here.client.close()
         alone = _in_a_fresh_process(here.folder / "home", source, ingestion.id)
     return [
@@ -71,7 +71,7 @@ def _alone(home: str, source: str, ingestion_id: str) -> dict[str, float]:
 
     with Client.local(home) as client:
         ingestion = client.ingestions.get(ingestion_id)
-        took = in_turns({"run": lambda: load(ingestion), "scan": lambda: _scan(source)}, rounds=7)
+        took = in_turns({"run": lambda: load(client, ingestion), "scan": lambda: _scan(source)}, rounds=7)
         spark = client.health().spark
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1024 if sys.platform == "linux" else 1024**2)
     return {**took, "megabytes": peak, "sessions": float(spark != "not_started")}
