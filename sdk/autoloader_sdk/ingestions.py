@@ -30,7 +30,6 @@ from autoloader_sdk.models import (
     DestinationData,
     FileData,
     FormatData,
-    IngestionCreate,
     IngestionData,
     IngestionUpdate,
     Limits,
@@ -47,9 +46,6 @@ if TYPE_CHECKING:
 
     from autoloader_sdk._http.endpoint import Reply
     from autoloader_sdk.models import OnSchemaChange
-
-#: The column by which a row's file is found again; a bare request of the contract does not get it.
-LINEAGE = ["_source_file"]
 
 
 class Ingestion(Resource[L]):
@@ -245,19 +241,17 @@ class Ingestions(Resource[L]):
             Conflict: there is one of that name, and the service wants names to differ; or, with `exist_ok`,
                 it loads something else.
         """
-        to = shorthand.destination(destination)
-        body: dict[str, Any] = {
-            "name": name,
-            "cluster_id": cluster_id,
-            "source": shorthand.source(source),
-            "format": shorthand.file_format(format),
-            "destination": {"lineage_columns": LINEAGE} | to,
-            "schedule": shorthand.schedule(schedule),
-            "on_schema_change": on_schema_change,
-        }
-        parts = {"quality": shorthand.whole(quality), "limits": shorthand.whole(limits)}
-        body |= {name: part for name, part in parts.items() if part is not None}
-        body = shorthand.checked(IngestionCreate, body)
+        body = shorthand.ingestion(
+            source,
+            format,
+            destination,
+            when=schedule,
+            quality=quality,
+            limits=limits,
+            name=name,
+            cluster_id=cluster_id,
+            on_schema_change=on_schema_change,
+        )
         there = (yield from self._same(name, body)) if exist_ok else None
         if there is not None:
             return there
@@ -304,10 +298,10 @@ class Ingestions(Resource[L]):
         """The ingestion of that name, if there is one, provided that it loads the same."""
         found = [each for each in (yield from self._list({})) if each.name == name]
         for each in found:
-            if not _differences(body, each.data):
+            if not shorthand.differences(body, each.data):
                 return each
         if found:
-            differing = ", ".join(_differences(body, found[0].data))
+            differing = ", ".join(shorthand.differences(body, found[0].data))
             raise Conflict(f"an ingestion '{name}' ({found[0].id}) is there and differs in {differing}")
         return None
 
@@ -321,16 +315,3 @@ class Ingestions(Resource[L]):
             ids = ", ".join(each.id for each in found)
             raise AutoloaderError(f"{len(found)} ingestions are called '{name}'; get one by its id: {ids}")
         return found[0]
-
-
-def _differences(body: Mapping[str, Any], there: IngestionData) -> Listing[str]:
-    """What makes two ingestions load something else."""
-    has = there.model_dump(mode="json", by_alias=True)
-    keys = {
-        "source": ("type", "path", "file_pattern"),
-        "format": ("type",),
-        "destination": ("catalog", "database", "table"),
-    }
-    return Listing(
-        f"{part}.{key}" for part, names in keys.items() for key in names if body[part].get(key) != has[part].get(key)
-    )

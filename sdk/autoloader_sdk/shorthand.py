@@ -15,10 +15,50 @@ from typing import Any, TypeAlias
 from pydantic import ValidationError
 
 from autoloader_sdk.errors import FieldProblem, Invalid
-from autoloader_sdk.models import RequestModel, source_type
+from autoloader_sdk.models import IngestionCreate, IngestionData, RequestModel, source_type
 
 Short: TypeAlias = str | Mapping[str, Any] | RequestModel
 DEFAULT_CATALOG = "lake"
+#: The column by which a row's file is found again; a bare request of the contract does not get it.
+LINEAGE = ["_source_file"]
+_WHAT_IT_LOADS = {
+    "source": ("type", "path", "file_pattern"),
+    "format": ("type",),
+    "destination": ("catalog", "database", "table"),
+}
+
+
+def ingestion(
+    files: Short | os.PathLike[str],
+    form: Short,
+    table: Short,
+    *,
+    when: Short | None,
+    quality: Mapping[str, Any] | RequestModel | None,
+    limits: Mapping[str, Any] | RequestModel | None,
+    **plain: Any,
+) -> dict[str, Any]:
+    """A new ingestion, of its parts in their short forms; `plain` are the fields that have none. Raises Invalid."""
+    body: dict[str, Any] = {
+        **plain,
+        "source": source(files),
+        "format": file_format(form),
+        "destination": {"lineage_columns": LINEAGE} | destination(table),
+        "schedule": schedule(when),
+    }
+    parts = {"quality": whole(quality), "limits": whole(limits)}
+    return checked(IngestionCreate, body | {name: part for name, part in parts.items() if part is not None})
+
+
+def differences(body: Mapping[str, Any], there: IngestionData) -> list[str]:
+    """The fields in which a new ingestion would load something else than one that is there."""
+    has = there.model_dump(mode="json", by_alias=True)
+    return [
+        f"{part}.{key}"
+        for part, keys in _WHAT_IT_LOADS.items()
+        for key in keys
+        if body[part].get(key) != has[part].get(key)
+    ]
 
 
 def source(given: Short | os.PathLike[str]) -> dict[str, Any]:
