@@ -40,32 +40,24 @@ class Batch:
     """A fixed set of file versions under one id."""
 
     id: str
-    ingestion_id: str
-    run_id: str
     generation: int
     status: str
-    attempt: int
     table_id: str
     base_snapshot_id: int
     staged_snapshot_id: int | None
     lease_token: str | None
     lease_owner: dict[str, Any] | None
-    lease_expires_at: float | None
 
 
 _BATCH_COLUMNS = (
     batches.c.id,
-    batches.c.ingestion_id,
-    batches.c.run_id,
     batches.c.generation,
     batches.c.status,
-    batches.c.attempt,
     batches.c.table_uuid,
     batches.c.base_snapshot_id,
     batches.c.staged_snapshot_id,
     batches.c.lease_token,
     batches.c.lease_owner,
-    batches.c.lease_expires_at,
 )
 
 
