@@ -15,9 +15,9 @@ import click
 from tests.chaos.moments import kill_at_a_moment
 from tests.chaos.scenes import UNFINISHED, set_scene
 from tests.chaos.world import Verdict, World, open_lake
+from tests.homes import spark_home
 
 from autoloader_server.engine.killpoints import POINTS
-from autoloader_server.spark.local import LocalSpark
 
 # So many rounds of kills, and of a run that finishes, in one world; then a new table is begun.
 _ROUNDS = 4
@@ -63,8 +63,10 @@ def main(kills: int, seed: int) -> None:
     """Kill loads, and count the rows. Exit code 1 where anything is wrong with them or with the ledger."""
     random = Random(seed)
     total, done, reads = Verdict(), 0, 0
-    with tempfile.TemporaryDirectory(prefix="autoloader-chaos-") as folder:
-        home = Path(folder, "home")
+    with (
+        tempfile.TemporaryDirectory(prefix="autoloader-chaos-") as folder,
+        spark_home(Path(folder, "home")) as home,
+    ):
         lake = open_lake(home)
         try:
             number = 0
@@ -90,7 +92,6 @@ def main(kills: int, seed: int) -> None:
                 total = total + verdict
         finally:
             lake.close()
-            LocalSpark(home).stop()
     click.echo(f"{number} tables, {reads} reads while they were loaded, {len(total.faults)} faults", err=True)
     click.echo(f"kills {done}, lost {total.lost}, doubled {total.doubled}, partial reads {total.partial_reads}")
     sys.exit(0 if total.good and reads else 1)

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 from tests.chaos.world import World, open_lake
+from tests.homes import namespace_of, spark_home
 
-from autoloader_server.spark.local import LocalSpark
 from autoloader_server.spark.sessions import SparkSessions
 
 MakeWorld = Callable[..., World]
@@ -16,9 +16,8 @@ MakeWorld = Callable[..., World]
 
 @pytest.fixture(scope="session")
 def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    folder = tmp_path_factory.mktemp("chaos-home")
-    yield folder
-    LocalSpark(folder).stop()
+    with spark_home(tmp_path_factory.mktemp("chaos-home")) as folder:
+        yield folder
 
 
 @pytest.fixture(scope="session")
@@ -35,8 +34,8 @@ def make_world(lake: SparkSessions, home: Path, tmp_path: Path) -> Iterator[Make
 
     def make(format_: str = "json", seed: int = 0) -> World:
         folder = tmp_path / f"world-{len(made)}"
-        name = f"{tmp_path.parent.name}_{tmp_path.name}_{len(made)}"
-        world = World(lake, home, folder, "".join(c if c.isalnum() else "_" for c in name), format_=format_, seed=seed)
+        name = f"{namespace_of(tmp_path)}_{len(made)}"
+        world = World(lake, home, folder, name, format_=format_, seed=seed)
         made.append(world)
         return world
 

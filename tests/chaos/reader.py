@@ -8,6 +8,8 @@ from threading import Event, Thread
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
+from tests.chaos.waiting import until
+
 from autoloader_server.engine.sql import TableName
 from autoloader_server.spark.errors import SparkUnavailable
 from autoloader_server.spark.sessions import connect, spark_errors
@@ -20,7 +22,10 @@ _PAUSE_SECONDS = 0.1
 
 
 class Reader:
-    """Reads in a thread, by a session of its own, whenever there is a server; starts none."""
+    """Reads in a thread, by a session of its own, whenever there is a server; starts none.
+
+    It ends well only if it has read the table.
+    """
 
     def __init__(self, home: Path, table: TableName) -> None:
         self.reads = 0
@@ -39,8 +44,13 @@ class Reader:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._stopped.set()
-        self._thread.join()
+        try:
+            if error is None:
+                # The scene is over and the table is there: a reader that never saw it has watched nothing.
+                until(lambda: self.reads or self._fault, f"somebody has read {self._table}")
+        finally:
+            self._stopped.set()
+            self._thread.join()
         if self._fault is not None and error is None:
             raise self._fault
 

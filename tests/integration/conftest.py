@@ -16,11 +16,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.homes import namespace_of, spark_home
 from tests.integration.ingesting import Content, Ingestion
 
 from autoloader_server.service import Service
 from autoloader_server.settings import Settings
-from autoloader_server.spark.local import LocalSpark
 from autoloader_server.spark.sessions import SparkSessions
 
 Ingest = Callable[..., Ingestion]
@@ -29,9 +29,8 @@ Ingest = Callable[..., Ingestion]
 @pytest.fixture(scope="session")
 def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """The state folder of the one Spark server."""
-    folder = tmp_path_factory.mktemp("home")
-    yield folder
-    LocalSpark(folder).stop()
+    with spark_home(tmp_path_factory.mktemp("home")) as folder:
+        yield folder
 
 
 @pytest.fixture(scope="session")
@@ -57,7 +56,7 @@ def service(home: Path, lake: SparkSessions, tmp_path: Path) -> Iterator[Service
 @pytest.fixture
 def namespace(tmp_path: Path) -> str:
     """A namespace of the lake for this test alone."""
-    return "".join(c if c.isalnum() else "_" for c in f"{tmp_path.parent.name}_{tmp_path.name}")
+    return namespace_of(tmp_path)
 
 
 @pytest.fixture

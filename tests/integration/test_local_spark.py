@@ -17,6 +17,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+from tests.homes import spark_home
 
 from autoloader_server.spark.errors import SparkUnavailable
 from autoloader_server.spark.local import LocalSpark
@@ -67,8 +68,8 @@ def serving(home: Path) -> Server:
 @pytest.fixture
 def home(tmp_path: Path) -> Iterator[Path]:
     """A state folder of its own; what still serves there at the end is stopped."""
-    yield tmp_path
-    LocalSpark(tmp_path).stop()
+    with spark_home(tmp_path):
+        yield tmp_path
 
 
 @pytest.fixture(scope="module")
@@ -76,9 +77,9 @@ def shared_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """The folder of one server for the tests that do it no harm; its name would break a careless URL."""
     home = tmp_path_factory.mktemp("shared") / "a b%20#c?ü;d"
     home.mkdir()
-    LocalSpark(home, idle_seconds=600).ensure()
-    yield home
-    LocalSpark(home).stop()
+    with spark_home(home):
+        LocalSpark(home, idle_seconds=600).ensure()
+        yield home
 
 
 @pytest.fixture(scope="module")
