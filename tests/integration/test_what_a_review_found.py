@@ -15,6 +15,7 @@ from autoloader_server.db.tables import ingestions, processed_files
 from autoloader_server.service import Service
 from autoloader_server.services import ingestions as ingestion_service
 from autoloader_server.services.clear import clear_processed_files
+from autoloader_server.services.queue import RunQueue
 
 _RUN = """
 import sys
@@ -28,11 +29,15 @@ service.queue.wait_idle()
 
 
 def killed_at(point: str, service: Service, ingestion: Ingestion) -> None:
-    """A run in a process of its own, which is killed there."""
+    """A run in a process of its own, which is killed there. The queue of this one would take it up as well."""
+    assert service.queue.wait_idle(60)
+    service.queue.close()
     url = service.database.url.render_as_string(hide_password=False)
     command = [sys.executable, "-c", _RUN, str(service.settings.home), url, ingestion.id]
     done = subprocess.run(command, env={**os.environ, "AUTOLOADER_KILL_AT": point}, check=False, timeout=120)
     assert done.returncode == -9
+    service._queue = RunQueue(service)
+    service.queue.start()
 
 
 def test_a_table_that_is_away_for_a_while_does_not_make_a_landed_batch_load_twice(
@@ -109,3 +114,15 @@ def test_a_folder_that_became_a_file_does_not_block_the_others(ingest: Ingest, s
     files = numbers.files()
     assert files["d/c.csv"].status == "FAILED"
     assert files["e.csv"].status == "SUCCESS"
+
+
+def test_a_column_that_was_dropped_while_a_batch_was_open_is_not_left_out_of_its_rows(
+    ingest: Ingest, service: Service
+) -> None:
+    numbers = ingest("csv", {"a.csv": "n,x\n1,one\n"})
+    assert numbers.load().records == 1
+    numbers.write({"b.csv": "n,x\n2,two\n"})
+    killed_at("claimed", service, numbers)
+    numbers.sql("ALTER TABLE {table} DROP COLUMN x")
+    assert numbers.load().records == 1
+    assert numbers.rows("n", "x") == [(1, None), (2, "two")]

@@ -153,11 +153,15 @@ def _go_on(work: Work, batch: Batch) -> None:
 
 
 def _look(work: Work, files: Sequence[FileVersion]) -> list[Look]:
-    """How a dead worker's files are to be read. Raises BatchRefused where one of them cannot be, by now."""
+    """How a dead worker's files are to be read.
+
+    Raises BatchRefused where one of them cannot be, by now, or holds something beyond the table's columns (somebody may
+    have dropped one): only a batch that is cut again follows that.
+    """
     with spark_errors():
         known = without(work.schema, work.lineage)
     looks = Looks.of(work.format.look([(file.path, file.size) for file in files], known))
-    if looks.failures:
+    if looks.failures or any(look.unfamiliar for look in looks.good):
         raise BatchRefused(looks.failures)
     return looks.good
 
