@@ -141,7 +141,7 @@ def open_database(settings: Settings) -> Database:
     except DatabaseError as error:
         database.close()
         shown = database.url.render_as_string(hide_password=True)
-        raise LedgerUnavailable(f"the ledger {shown} does not open: {redaction.redact(str(error.orig))}") from error
+        raise LedgerUnavailable(redaction.redact(f"the ledger {shown} does not open: {error.orig}")) from error
     return database
 
 

@@ -177,11 +177,14 @@ def test_a_database_of_a_newer_version_is_refused_and_left_alone(database: Datab
     assert contents(database) == before
 
 
-def test_the_refusal_shows_no_password(monkeypatch: pytest.MonkeyPatch, database: Database) -> None:
+@pytest.mark.parametrize(
+    "secret", [{"username": "me", "password": "geheim"}, {"query": {"user": "me", "password": "geheim"}}]
+)
+def test_the_refusal_shows_no_password(database: Database, secret: dict[str, Any]) -> None:
     migrate(database)
     with database.write() as connection:
         connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
-    database.url = database.url.set(username="me", password="geheim", host="db")
+    database.url = database.url.set(host="db", **secret)
     with pytest.raises(RuntimeError) as caught:
         migrate(database)
     assert "geheim" not in str(caught.value)

@@ -11,6 +11,7 @@ from sqlalchemy import select
 
 from autoloader_server.db.engine import Database
 from autoloader_server.db.tables import ledger
+from autoloader_server.security.redact import redact
 
 
 def scripts() -> Path:
@@ -44,7 +45,8 @@ def migrate(database: Database, revision: str = "head") -> None:
     except CommandError:
         known = False
     if not known:
-        shown = database.url.render_as_string(hide_password=True)
+        # What SQLAlchemy hides is not all: libpq takes a password in the query as well.
+        shown = redact(database.url.render_as_string(hide_password=True))
         raise RuntimeError(f"{shown} was made by a newer autoloader (revision {current}): upgrade autoloader-sdk")
     with database.write() as connection:
         config.attributes["connection"] = connection
