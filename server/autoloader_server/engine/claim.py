@@ -34,6 +34,10 @@ def claim_batch(
         batch_id = uuid.uuid4().hex
         here = [file for file in wanted if file.path not in elsewhere]
         taken = ledger.take(connection, here, batch_id, work.run_id)
+        # Also where all of them were skipped: their rows count for this very table.
+        connection.execute(
+            update(ingestions).where(ingestions.c.id == work.ingestion_id).values(table_uuid=ready.table_id)
+        )
         if not taken:
             return None, []
         batch = batch_record.store(
@@ -47,9 +51,6 @@ def claim_batch(
             table_name=work.table_name.quoted,
             table_uuid=ready.table_id,
             base_snapshot_id=ready.snapshot_id,
-        )
-        connection.execute(
-            update(ingestions).where(ingestions.c.id == work.ingestion_id).values(table_uuid=ready.table_id)
         )
     return batch, taken
 
