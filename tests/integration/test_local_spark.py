@@ -319,6 +319,22 @@ def test_a_file_name_beyond_ascii_is_read_even_where_the_locale_is_c(home: Path)
     assert (run.stdout, run.stderr) == ("2\n", "")
 
 
+def test_on_a_server_that_leaves_out_what_it_cannot_read_our_sessions_do_not(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = ("spark.sql.files.ignoreCorruptFiles", "spark.sql.files.ignoreMissingFiles")
+    monkeypatch.setenv("JAVA_TOOL_OPTIONS", " ".join(f"-D{name}=true" for name in settings))
+    cut = home / "cut.parquet"
+    cut.write_bytes(b"PAR1 cut short")
+    sessions = SparkSessions(home)
+    try:
+        with pytest.raises(Exception, match=r"cut\.parquet"):
+            sessions.session().read.schema("a int").parquet(str(cut)).collect()
+        assert [sessions.session().conf.get(name) for name in settings] == ["false", "false"]
+    finally:
+        sessions.close()
+
+
 def test_nothing_behind_a_url_is_a_clear_error() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
