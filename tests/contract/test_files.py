@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import itertools
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from datetime import UTC, datetime
 from typing import Any
 
 import httpx
 import pytest
-from sqlalchemy import func, select, update
+from sqlalchemy import Connection, func, select, update
 
 from autoloader_server.db.tables import batches, ingestions, processed_files
 from autoloader_server.service import Service
+from autoloader_server.services import clear
+from autoloader_server.services.clear import clear_processed_files
 
 API = "/api/v1"
 AddFiles = Callable[..., None]
@@ -141,6 +145,40 @@ def test_clear_leaves_the_files_of_a_batch_whose_fate_is_not_known(
         add_files(f"/d/{status}", batch_id=status)
     assert http.delete(f"{path}/processed-files").json()["files_cleared"] == 2
     assert shown(http.get(f"{path}/files")) == ["/d/BURNING", "/d/HELD", "/d/OPEN"]
+
+
+def test_a_clear_that_dies_half_way_leaves_no_older_version_without_its_newer_one(
+    service: Service, ingestion: str, add_files: AddFiles, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(6):
+        add_files(f"/d/{number}", ordinal=1, current=False, status="SKIPPED")
+        add_files(f"/d/{number}", ordinal=2, identity="2")
+    monkeypatch.setattr(clear, "ROWS_PER_TRANSACTION", 4)
+    commit = service.database.write
+
+    def dies_after(most: int) -> Callable[[], AbstractContextManager[Connection]]:
+        count = itertools.count()
+
+        @contextmanager
+        def write() -> Iterator[Connection]:
+            if next(count) == most:
+                raise InterruptedError
+            with commit() as connection:
+                yield connection
+
+        return write
+
+    for transactions in (2, 3):
+        monkeypatch.setattr(service.database, "write", dies_after(transactions))
+        with pytest.raises(InterruptedError):
+            clear_processed_files(service, ingestion)
+        monkeypatch.setattr(service.database, "write", commit)
+        with service.database.read() as connection:
+            left = connection.execute(select(processed_files.c.path, processed_files.c.current)).all()
+        assert {path for path, _ in left} == {path for path, current in left if current}
+    clear_processed_files(service, ingestion)
+    with service.database.read() as connection:
+        assert connection.execute(select(func.count()).select_from(processed_files)).scalar() == 0
 
 
 def test_clear_takes_more_files_than_one_transaction_holds(

@@ -161,6 +161,19 @@ def test_a_held_file_that_changes_again_is_held_still(database: Database, compar
     ]
 
 
+def test_a_file_that_is_again_as_it_was_loaded_is_not_held(database: Database, compare: Compare) -> None:
+    add(database, entry("a.csv", 1), FileStatus.SUCCESS)
+    compare([entry("a.csv", 2)])
+    again = compare([entry("a.csv", 1)])
+    assert (again.held, again.skipped) == (0, 1)
+    assert [row[2:] for row in rows(database)] == [
+        (FileStatus.SUCCESS, False),
+        (FileStatus.SKIPPED, False),
+        (FileStatus.SKIPPED, True),
+    ]
+    assert reason(database, "a.csv") == "it is again what was loaded before: its rows are there"
+
+
 def test_a_file_that_is_being_loaded_is_left_to_whoever_loads_it(database: Database, compare: Compare) -> None:
     add(database, entry("a.csv", 1), FileStatus.PROCESSING)
     found = compare([entry("a.csv", 2)])
@@ -310,11 +323,15 @@ def _naively(model: dict[str, list[list[str]]], entries: list[Entry]) -> tuple[i
         versions = model.setdefault(listed.path, [])
         if versions and (versions[-1][0] == identity(listed) or versions[-1][1] == FileStatus.PROCESSING):
             continue
-        loaded = any(status == FileStatus.SUCCESS for _, status in versions)
+        loaded = next((version for version, status in reversed(versions) if status == FileStatus.SUCCESS), None)
         if versions and versions[-1][1] != FileStatus.SUCCESS:
             versions[-1][1] = FileStatus.SKIPPED
-        versions.append([identity(listed), FileStatus.HELD if loaded else FileStatus.DISCOVERED])
-        new, held = new + (not loaded), held + loaded
+        if loaded is None:
+            status = FileStatus.DISCOVERED
+        else:
+            status = FileStatus.SKIPPED if loaded == identity(listed) else FileStatus.HELD
+        versions.append([identity(listed), status])
+        new, held = new + (status == FileStatus.DISCOVERED), held + (status == FileStatus.HELD)
     return new, held
 
 

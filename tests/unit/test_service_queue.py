@@ -7,16 +7,17 @@ import sys
 import threading
 import uuid
 from collections.abc import Callable, Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 from sqlalchemy import select
 
-from autoloader_server.db.tables import run_errors, runs
+from autoloader_server.db.tables import batches, ingestions, run_errors, runs
 from autoloader_server.engine.lease import this_owner
 from autoloader_server.service import Service
+from autoloader_server.services.ingestions import queue_deletion_runs
 from autoloader_server.services.queue import RunQueue
 from autoloader_server.settings import Settings
 from autoloader_server.spark.processes import ProcessIdentity
@@ -115,6 +116,41 @@ def test_a_run_is_carried_out_once_however_often_it_is_submitted(
     assert queue.wait_idle(SOON)
     assert worker.started == [run_id]
     assert status_of(service, run_id).status == "success"
+
+
+def test_what_a_deleted_ingestion_left_is_tried_again_after_longer_and_longer_pauses(service: Service) -> None:
+    moment = datetime(2026, 1, 1, tzinfo=UTC)
+    batch = {"run_id": "r", "generation": 0, "status": "OPEN", "files": 1, "bytes": 1, "table_name": "t"}
+    with service.database.write() as connection:
+        connection.execute(
+            ingestions.insert().values(
+                id="a", name="a", status="active", spec={}, created_at=moment, updated_at=moment, deleted_at=moment
+            )
+        )
+        connection.execute(
+            batches.insert().values(
+                id="b", ingestion_id="a", table_uuid="u", base_snapshot_id=1, created_at=moment, **batch
+            )
+        )
+
+    def next_try(minutes_ago: float) -> bool:
+        """Whether there is one, this long after the last one has failed."""
+        with service.database.write() as connection:
+            connection.execute(
+                runs.update().values(status="failed", ended_at=datetime.now(UTC) - timedelta(minutes=minutes_ago))
+            )
+        return bool(queue_deletion_runs(service.database))
+
+    assert queue_deletion_runs(service.database)
+    assert not queue_deletion_runs(service.database)
+    assert [next_try(0.5), next_try(1.1), next_try(1.5), next_try(2.1), next_try(3.9), next_try(4.1)] == [
+        *(False, True),
+        *(False, True),
+        *(False, True),
+    ]
+    for _ in range(8):
+        assert next_try(61)
+    assert not next_try(59)
 
 
 def test_the_run_that_waits_starts_when_the_one_before_ends(

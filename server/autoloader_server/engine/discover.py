@@ -194,6 +194,8 @@ def _judge(
     if entry.problem is not None:
         return FileStatus.FAILED, entry.problem
     if before is not None and (loaded := _loaded_version(connection, ingestion_id, entry.path)) is not None:
+        if loaded == identity(entry):
+            return FileStatus.SKIPPED, "it is again what was loaded before: its rows are there"
         return (
             FileStatus.HELD,
             f"changed after it was loaded ({loaded} → {identity(entry)}): held back, so that no row is there twice",

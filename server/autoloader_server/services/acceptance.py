@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from autoloader_sdk.discovery.patterns import compile_pattern
 from autoloader_sdk.models import IngestionCreate
 from autoloader_server.services.errors import Fault
 from autoloader_server.settings import LOCAL_CLUSTER, Settings
+from autoloader_server.spark.errors import first_line
 
 _SOURCES = ("local",)
 _FORMATS = ("csv", "json", "parquet")
@@ -33,12 +36,27 @@ def not_yet(body: IngestionCreate) -> list[Fault]:
 
 def unusable(body: IngestionCreate) -> list[Fault]:
     """A fault for each value that no run could do anything with."""
+    faults = []
     try:
         if body.source.file_pattern is not None:
             compile_pattern(body.source.file_pattern)
     except ValueError as error:
-        return [Fault(("body", "source", "file_pattern"), str(error))]
-    return []
+        faults.append(Fault(("body", "source", "file_pattern"), str(error)))
+    given = body.format.schema_.schema_json_ if body.format.schema_ is not None else None
+    if given is not None and (wrong := _wrong_schema(given)) is not None:
+        faults.append(Fault(("body", "format", "schema", "schema_json"), wrong))
+    return faults
+
+
+def _wrong_schema(given: dict[str, Any]) -> str | None:
+    """Why Spark would not take this for a StructType, one of well-formed fields; None where it does."""
+    from pyspark.sql.types import StructType
+
+    try:
+        StructType.fromJson(given)
+    except Exception as error:
+        return f"not a Spark StructType: {first_line(error)}"
+    return None
 
 
 def warnings_of(body: IngestionCreate, settings: Settings, *, has_credentials: bool) -> list[str]:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from sqlalchemy import case, delete, exists, or_, select, update
+from sqlalchemy import ColumnElement, case, delete, exists, or_, select, update
 
 from autoloader_sdk.models import ClearedFiles, FileStatus
 from autoloader_server.db.clock import now
-from autoloader_server.db.engine import ROWS_PER_TRANSACTION
+from autoloader_server.db.engine import ROWS_PER_TRANSACTION, Database
 from autoloader_server.db.tables import batches, ingestions, processed_files
 from autoloader_server.engine.batch_record import ENDED
 from autoloader_server.services.ingestions import row_of
@@ -40,14 +40,8 @@ def clear_processed_files(service: Service, ingestion_id: str) -> ClearedFiles:
         processed_files.c.ingestion_id == ingestion_id,
         or_(processed_files.c.batch_id.is_(None), processed_files.c.batch_id.in_(older)),
     )
-    cleared = 0
-    while True:
-        some = select(processed_files.c.id).where(*its).limit(ROWS_PER_TRANSACTION)
-        with service.database.write() as connection:
-            gone = connection.execute(delete(processed_files).where(processed_files.c.id.in_(some))).rowcount
-        cleared += gone
-        if gone < ROWS_PER_TRANSACTION:
-            break
+    # A path's older versions first: were a newer one gone and an older one left, it would be taken for a new path.
+    cleared = _delete(service.database, *its, processed_files.c.current.is_(False)) + _delete(service.database, *its)
     status = case((ingestions.c.status == "error", "active"), else_=ingestions.c.status)
     loaded = (processed_files.c.ingestion_id == ingestion_id, processed_files.c.status == FileStatus.SUCCESS)
     with service.database.write() as connection:
@@ -58,3 +52,15 @@ def clear_processed_files(service: Service, ingestion_id: str) -> ClearedFiles:
     return ClearedFiles(
         message=f"Cleared {cleared} processed file records", files_cleared=cleared, ingestion_id=ingestion_id
     )
+
+
+def _delete(database: Database, *which: ColumnElement[bool]) -> int:
+    """Delete rows of the ledger, a limited number in a transaction; how many."""
+    deleted = 0
+    while True:
+        some = select(processed_files.c.id).where(*which).limit(ROWS_PER_TRANSACTION)
+        with database.write() as connection:
+            gone = connection.execute(delete(processed_files).where(processed_files.c.id.in_(some))).rowcount
+        deleted += gone
+        if gone < ROWS_PER_TRANSACTION:
+            return deleted

@@ -5,9 +5,10 @@ from __future__ import annotations
 import hashlib
 import uuid
 from collections.abc import Mapping
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import Connection, RowMapping, and_, insert, or_, select, update
+from sqlalchemy import Connection, RowMapping, and_, func, insert, or_, select, update
 
 from autoloader_sdk.models import UNENDED, IngestionCreate, IngestionData, IngestionUpdate, RunStatus
 from autoloader_server.db.clock import now
@@ -24,6 +25,10 @@ from autoloader_server.services.paging import Page, cursor_of, key_of
 
 if TYPE_CHECKING:
     from autoloader_server.service import Service
+
+# Between two tries to take back what a deleted ingestion left.
+_DELETION_PAUSE = timedelta(minutes=1)
+_MAX_DELETION_PAUSE = timedelta(hours=1)
 
 
 def create(
@@ -177,7 +182,10 @@ def delete(service: Service, ingestion_id: str, *, delete_table: bool = False, f
 
 
 def queue_deletion_runs(database: Database) -> list[tuple[str, str]]:
-    """For each deleted ingestion with unfinished batches a run that takes them back: nobody else would ever run it."""
+    """For each deleted ingestion with unfinished batches a run that takes them back: nobody else would ever run it.
+
+    After one that failed it waits: 1, 2, 4, … minutes, an hour at most.
+    """
     waiting = select(runs.c.ingestion_id).where(runs.c.status.in_(UNENDED))
     left = (
         select(batches.c.ingestion_id.distinct())
@@ -192,7 +200,8 @@ def queue_deletion_runs(database: Database) -> list[tuple[str, str]]:
         if connection.execute(left).first() is None:
             return []
     with database.write() as connection:
-        found = [(str(uuid.uuid4()), ingestion_id) for ingestion_id in connection.execute(left).scalars()]
+        due = [each for each in connection.execute(left).scalars() if _is_due(connection, each)]
+        found = [(str(uuid.uuid4()), ingestion_id) for ingestion_id in due]
         for run_id, ingestion_id in found:
             connection.execute(
                 insert(runs).values(
@@ -200,6 +209,12 @@ def queue_deletion_runs(database: Database) -> list[tuple[str, str]]:
                 )
             )
     return found
+
+
+def _is_due(connection: Connection, ingestion_id: str) -> bool:
+    its = (runs.c.ingestion_id == ingestion_id, runs.c.trigger == "deletion")
+    tries, last = connection.execute(select(func.count(), func.max(runs.c.ended_at)).where(*its)).one()
+    return last is None or now() >= last + min(_DELETION_PAUSE * 2 ** min(tries - 1, 10), _MAX_DELETION_PAUSE)
 
 
 def row_of(connection: Connection, ingestion_id: str) -> RowMapping:

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from threading import Event, Lock, Thread
 from typing import TYPE_CHECKING
 
-from sqlalchemy import select
+from sqlalchemy import ColumnElement, Label, select
 
 from autoloader_sdk.models import UNENDED, RunStatus
 from autoloader_server.db.tables import runs
@@ -87,10 +87,9 @@ class RunQueue:
         queued: list[tuple[str, str]] = []
         clock = self._service.database.clock
         columns = (runs.c.id, runs.c.ingestion_id, runs.c.status, runs.c.lease_owner, runs.c.lease_token)
-        expired = (runs.c.lease_expires_at.is_(None) | (runs.c.lease_expires_at < clock)).label("expired")
         with self._service.database.read() as connection:
             rows = connection.execute(
-                select(*columns, expired).where(runs.c.status.in_(UNENDED)).order_by(runs.c.created_at)
+                select(*columns, _expired(clock)).where(runs.c.status.in_(UNENDED)).order_by(runs.c.created_at)
             ).all()
         for row in rows:
             if row.status == RunStatus.QUEUED:
@@ -114,8 +113,17 @@ class RunQueue:
     def _bury(self, run_id: str, token: str | None) -> None:
         """End a run whose worker is dead, unless somebody took it over since it was looked at."""
         same = runs.c.lease_token.is_(None) if token is None else runs.c.lease_token == token
+        clock = self._service.database.clock
         with self._service.database.write() as connection:
-            ended = run_record.end_dead(connection, run_id, same)
+            row = connection.execute(
+                select(runs.c.lease_owner, _expired(clock)).where(runs.c.id == run_id, same)
+            ).one_or_none()
+            # Its lease may have been renewed since.
+            ended = (
+                row is not None
+                and self._is_dead(row.lease_owner, expired=bool(row.expired))
+                and run_record.end_dead(connection, run_id, same)
+            )
         if ended:
             _log.warning("run %s ended: its worker died; the next run finishes its work", run_id)
 
@@ -183,3 +191,7 @@ class RunQueue:
                 run_record.end(connection, run_id, RunStatus.FAILED, fault_of_ours(error), category=INTERNAL)
         except Exception:
             _log.exception("run %s could not be recorded as failed; the sweep will end it", run_id)
+
+
+def _expired(clock: ColumnElement[float]) -> Label[bool]:
+    return (runs.c.lease_expires_at.is_(None) | (runs.c.lease_expires_at < clock)).label("expired")
