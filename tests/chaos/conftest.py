@@ -8,34 +8,55 @@ from pathlib import Path
 import pytest
 from tests.chaos.world import World, open_lake
 from tests.homes import namespace_of, spark_home
+from tests.parts import sparks
 
 from autoloader_server.spark.sessions import SparkSessions
 
 MakeWorld = Callable[..., World]
 
 
+pytest_generate_tests = sparks.generate
+
+
 @pytest.fixture(scope="session")
-def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+def spark(request: pytest.FixtureRequest) -> str:
+    """Which Spark this test runs on."""
+    return str(getattr(request, "param", sparks.LOCAL))
+
+
+@pytest.fixture(scope="session")
+def home(tmp_path_factory: pytest.TempPathFactory, spark: str) -> Iterator[Path]:
     with spark_home(tmp_path_factory.mktemp("chaos-home")) as folder:
         yield folder
 
 
 @pytest.fixture(scope="session")
-def lake(home: Path) -> Iterator[SparkSessions]:
-    sessions = open_lake(home)
+def remote(home: Path, spark: str) -> Iterator[str | None]:
+    """The URL of the Spark server, where it is not the local one."""
+    with sparks.remote(spark, home) as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
+def lake(home: Path, remote: str | None) -> Iterator[SparkSessions]:
+    sessions = open_lake(home, remote)
     yield sessions
     sessions.close()
 
 
 @pytest.fixture
-def make_world(lake: SparkSessions, home: Path, tmp_path: Path) -> Iterator[MakeWorld]:
+def make_world(
+    lake: SparkSessions, home: Path, remote: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[MakeWorld]:
     """Makes a world in a namespace named after this test's folder; no process of it outlives the test."""
     made: list[World] = []
+    if remote is not None:
+        monkeypatch.setenv("AUTOLOADER_SPARK_REMOTE", remote)
 
     def make(format_: str = "json", seed: int = 0) -> World:
         folder = tmp_path / f"world-{len(made)}"
         name = f"{namespace_of(tmp_path)}_{len(made)}"
-        world = World(lake, home, folder, name, format_=format_, seed=seed)
+        world = World(lake, home, folder, name, format_=format_, seed=seed, remote=remote)
         made.append(world)
         return world
 

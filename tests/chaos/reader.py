@@ -27,9 +27,10 @@ class Reader:
     It ends well only if it has read the table.
     """
 
-    def __init__(self, home: Path, table: TableName) -> None:
+    def __init__(self, home: Path, table: TableName, remote: str | None = None) -> None:
         self.reads = 0
         self._home = home
+        self._remote = remote
         self._table = table
         self._seen: dict[str, set[int]] = {}
         self._vanished: set[str] = set()
@@ -80,6 +81,8 @@ class Reader:
                 return
 
     def _connect(self) -> SparkSession | None:
+        if self._remote is not None:
+            return connect(self._remote)
         server = SparkFolder(self._home).server()
         if server is None or not server.answers():
             return None

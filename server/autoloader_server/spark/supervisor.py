@@ -66,7 +66,7 @@ def _start(folder: SparkFolder, launch: Launch, me: ProcessIdentity, scratch: Pa
     """A server that accepts connections, or None; why not is in the log then."""
     make_catalog(catalog_file(folder.home))
     for _ in range(_PORTS_TRIED):
-        port, token = _free_port(), secrets.token_urlsafe(32)
+        port, token = free_port(), secrets.token_urlsafe(32)
         confs = server_confs(folder.home, port=port, token=token, scratch=scratch)
         arguments = scratch / "java.args"
         write_private(arguments, java_arguments(launch, confs, scratch=scratch))
@@ -161,7 +161,7 @@ def _archive(launch: Launch, scratch: Path) -> None:
         _log.info("class-data archive: %s", archive or "another process is writing it")
 
 
-def _free_port() -> int:
+def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
