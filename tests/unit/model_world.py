@@ -299,7 +299,7 @@ class World:
         spark = SimpleNamespace(
             addTag=lambda tag: None, removeTag=lambda tag: None, getTags=set, interruptTag=lambda tag: None
         )
-        return SimpleNamespace(started=True, session=lambda: spark)
+        return SimpleNamespace(started=True, session=lambda: spark, doubt=lambda: None)
 
     def carry_out(self, worker: Worker) -> None:
         """`run.execute` without the renewal's thread: `renew` does what it does."""

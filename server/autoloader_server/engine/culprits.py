@@ -34,7 +34,7 @@ def culprits(spark: SparkSession, fmt: Format, looks: Sequence[Look], data: Stru
                 malformed = _malformed(spark, fmt, rest, data)
         except Exception as error:
             if not about_files(error):
-                raise run_error(error) from error
+                raise run_error(error, spark) from error
             named = [look for look in rest if look.path in named_paths(str(error), rest)]
             if not named and len(rest) == 1:
                 named = rest
@@ -62,7 +62,7 @@ def infer(spark: SparkSession, fmt: Format, looks: Sequence[Look]) -> tuple[Stru
             return fmt.infer(spark, looks), []
     except Exception as error:
         if not about_files(error):
-            raise run_error(error) from error
+            raise run_error(error, spark) from error
         if len(looks) == 1:
             return StructType([]), [explain(error, looks[0].path)]
     half = len(looks) // 2
@@ -78,7 +78,7 @@ def misfits(spark: SparkSession, fmt: Format, looks: Sequence[Look], data: Struc
             return fmt.misfits(spark, looks, data)
     except Exception as error:
         if not about_files(error):
-            raise run_error(error) from error
+            raise run_error(error, spark) from error
         if len(looks) == 1:
             return [explain(error, looks[0].path)]
     half = len(looks) // 2

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from autoloader_server.engine.errors import (
@@ -19,6 +21,10 @@ from autoloader_server.engine.errors import (
 )
 from autoloader_server.engine.formats.base import Look
 from autoloader_server.spark.errors import first_line
+from autoloader_server.spark.needs import lacking
+
+if TYPE_CHECKING:
+    from pyspark.sql.connect.session import SparkSession
 
 _ABOUT_FILES = re.compile(
     r"FAILED_READ_FILE|MALFORMED_|BadRecordException|FILE_NOT_EXIST|PATH_NOT_FOUND|FileNotFoundException|"
@@ -56,7 +62,7 @@ def explain(error: Exception, path: str) -> FileFailure:
     return FileFailure(path, DATA_MALFORMED, f"Spark cannot read it: {_reason(error)}")
 
 
-def run_error(error: Exception) -> RunStopped:
+def run_error(error: Exception, spark: SparkSession) -> RunStopped:
     """An error of Spark's that no file is to blame for; a fault of ours stays what it is."""
     if not type(error).__module__.startswith("pyspark."):
         raise error
@@ -65,6 +71,9 @@ def run_error(error: Exception) -> RunStopped:
         return RunStopped("the disk is full: free some space and run again; nothing was lost", WRITE_FAILURE)
     if re.search(r"SparkOutOfMemoryError|OutOfMemoryError", text):
         return RunStopped("Spark ran out of memory: give it more, or lower limits.max_bytes_per_batch", WRITE_FAILURE)
+    with suppress(Exception):  # of a server that is gone by now
+        if (sentence := lacking(text, spark.version)) is not None:
+            return RunStopped(sentence, CONNECTIVITY)
     category = CONNECTIVITY if "UNAVAILABLE" in text else UNKNOWN
     return RunStopped(f"Spark failed: {_reason(error)}", category)
 

@@ -11,8 +11,11 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+from autoloader_server.engine.errors import MISSING, RunStopped
 from autoloader_server.engine.sql import TableName, identifier, literal
 from autoloader_server.spark.errors import first_line
+from autoloader_server.spark.needs import has_catalog, without_catalog
+from autoloader_server.spark.sessions import check_session
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, DataFrameWriterV2
@@ -63,14 +66,20 @@ class Table:
         self.name = name
 
     def state(self) -> TableState | None:
-        """None where there is no such table. Another session's last commit is seen."""
+        """None where there is no such table. Another session's last commit is seen.
+
+        Raises RunStopped where there is no such catalog.
+        """
         try:
             if self._cached:
                 self.spark.sql(f"REFRESH TABLE {self.name.quoted}")
             rows = self.spark.sql(f"SHOW TBLPROPERTIES {self.name.quoted}").collect()
         except Exception as error:
-            if _is_missing(error):
-                return None
+            if _is_missing(error) or "CATALOG" in str(error):
+                if not has_catalog(self.spark, self.name.catalog):
+                    raise RunStopped(without_catalog(self.name.catalog, self.spark.version), MISSING) from error
+                if _is_missing(error):
+                    return None
             raise
         found = {row["key"]: row["value"] for row in rows}
         snapshot = found.get("current-snapshot-id", "none")
@@ -155,8 +164,12 @@ class Table:
                 raise
 
     def append(self, frame: DataFrame, branch: str, batch_id: str) -> None:
-        """Write to a branch, under the batch's id and the branch's name."""
+        """Write to a branch, under the batch's id and the branch's name.
+
+        Raises SparkUnavailable where it was another session that did so: it has read with other settings than ours.
+        """
         self._writer(frame, branch, batch_id).append()
+        check_session(self.spark)
 
     def append_nothing(self, branch: str | None = None, batch_id: str | None = None) -> None:
         """A commit without rows: gives a table its first snapshot, a branch its newest schema, a batch id its end."""

@@ -124,7 +124,7 @@ def _blame(work: Work, files: Sequence[FileVersion], looks: list[Look], error: E
     if rest and not bad and about_files(error):
         failures += culprits(work.spark, work.format, rest, without(work.schema, work.lineage))
     if not failures and not stale:
-        raise run_error(error) from error
+        raise run_error(error, work.spark) from error
     raise BatchRefused(failures, stale) from error
 
 

@@ -28,6 +28,7 @@ from autoloader_server.engine.explain import run_error
 from autoloader_server.engine.work import Work
 from autoloader_server.security.redact import logger
 from autoloader_server.spark.errors import SparkError
+from autoloader_server.spark.sessions import spark_unavailable
 
 _log = logger(__name__)
 
@@ -90,7 +91,8 @@ def of_error(work: Work, error: Exception) -> Outcome | None:
     if (cancelled := _cancelled(work)) is not None:
         return cancelled
     if type(error).__module__.startswith("pyspark."):
-        stopped = run_error(error)
+        gone = spark_unavailable(error)
+        stopped = run_error(error, work.spark) if gone is None else RunStopped(str(gone), CONNECTIVITY)
         return _failed(work, stopped.category, str(stopped))
     _log.error("run %s failed by a fault of ours", work.run_id, exc_info=error)
     return _failed(work, INTERNAL, fault_of_ours(error))
@@ -105,6 +107,8 @@ def _failed(work: Work, category: str, message: str) -> Outcome:
         # Whatever failed, failed because the service let go of Spark and of the database.
         category = INTERRUPTED
         message = "the service was stopped in the middle of the run; the next run finishes its work"
+    if category == CONNECTIVITY:
+        work.sessions.doubt()
     return Outcome(RunStatus.FAILED, message, category)
 
 

@@ -3,7 +3,8 @@
 SparkError
 ├── JavaNotFound      no Java that this Spark runs on
 ├── JarUnavailable    a jar is not in the cache and could not be fetched, or has the wrong content
-└── SparkUnavailable  the server did not start, died, or does not answer
+├── SparkUnavailable  the server did not start, died, does not answer, or has dropped the session
+└── SparkUnsupported  the server is a Spark that we cannot speak to
 """
 
 from __future__ import annotations
@@ -28,4 +29,8 @@ class JarUnavailable(SparkError):
 
 
 class SparkUnavailable(SparkError):
-    """The Spark server did not start, died, or does not answer."""
+    """The Spark server did not start, died, does not answer, or has dropped the session."""
+
+
+class SparkUnsupported(SparkError):
+    """The server is neither Spark 3.5 nor 4.x."""

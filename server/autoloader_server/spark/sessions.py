@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from autoloader_server.spark.errors import SparkUnavailable, first_line
+from autoloader_server.spark.hello import greet
 from autoloader_server.spark.local import LocalSpark
 
 if TYPE_CHECKING:
@@ -44,6 +45,8 @@ SESSION_CONFS: Mapping[str, str] = {
 _RETRIES = 6
 _MAX_BACKOFF_MS = 2000
 
+# What a server may take for its first answer.
+_HELLO_SECONDS = 30.0
 _CHECK_SECONDS = 30.0
 # A live server answers within milliseconds.
 _RELEASE_SECONDS = 2.0
@@ -53,13 +56,24 @@ _log = logging.getLogger(__name__)
 # What a client is told where the server is gone, or is another one, or has dropped the session.
 _GONE = re.compile(
     r"StatusCode\.UNAVAILABLE|failed to connect to all addresses|Socket closed|Connection reset by peer|"
-    r"INVALID_HANDLE\.SESSION_(CHANGED|CLOSED|NOT_FOUND)|NO_ACTIVE_SESSION|RESPONSE_ALREADY_RECEIVED"
+    r"RESPONSE_ALREADY_RECEIVED"
 )
+_DROPPED = re.compile(
+    r"INVALID_HANDLE\.SESSION_(CHANGED|CLOSED|NOT_FOUND)|NO_ACTIVE_SESSION|incorrect server side session identifier"
+)
+# A setting by which a session is known again: Spark 3.5 makes a new session, with none of ours, under the name of one
+# that it has dropped, and says nothing.
+_MARK = "spark.autoloader.session"
 _REFUSED = re.compile(r"UNAUTHENTICATED|Invalid authentication token")
 
 
 def connect(
-    url: str, *, confs: Mapping[str, str] | None = None, alive: Callable[[], bool] | None = None
+    url: str,
+    *,
+    confs: Mapping[str, str] | None = None,
+    alive: Callable[[], bool] | None = None,
+    seconds: float = _HELLO_SECONDS,
+    retries: int = _RETRIES,
 ) -> SparkSession:
     """A new session on the server at ``url``, with the settings that the engine relies on.
 
@@ -67,9 +81,12 @@ def connect(
         url: a Spark Connect URL, ``sc://host:port/;token=…``.
         confs: settings beyond ours, which they override.
         alive: whether the server's process lives, where that can be known: a dead one is not tried again.
+        seconds: how long the server may take for its first answer.
+        retries: how often a call is tried again, from then on too.
 
     Raises:
         SparkUnavailable: nothing answers there, or it refuses the token.
+        SparkUnsupported: it is neither Spark 3.5 nor 4.x.
 
     """
     from pyspark.sql.connect.session import SparkSession
@@ -86,13 +103,14 @@ def connect(
     # Its own shuts down a pool that all sessions of the process share, and waits for it; `SparkSession.__del__` calls
     # it in whatever thread collects garbage, also in one of that pool, which then waits for itself for ever.
     client.close = client._channel.close  # type: ignore[method-assign]  # noqa: SLF001
-    client.set_retry_policies([_retry_policy(alive)])
+    client.set_retry_policies([_retry_policy(alive, retries)])
     # Spark 4 would clean its ML cache at exit, and wait for a server that may be gone by then.
     if (cleanup := getattr(client, "_cleanup_ml_cache", None)) is not None:
         atexit.unregister(cleanup)
     try:
+        greet(session, _address(url), seconds)
         with spark_errors(_address(url)):
-            for name, value in {**SESSION_CONFS, **(confs or {})}.items():
+            for name, value in {**SESSION_CONFS, **(confs or {}), _MARK: session.session_id}.items():
                 session.conf.set(name, value)
     except BaseException:
         release(session)
@@ -100,7 +118,21 @@ def connect(
     return session
 
 
-def _retry_policy(alive: Callable[[], bool] | None) -> RetryPolicy:
+def check_session(session: SparkSession) -> None:
+    """Raises SparkUnavailable where the server has dropped the session, also where it has made another in its place."""
+    with spark_errors():
+        if session.conf.get(_MARK, "") != session.session_id:
+            raise SparkUnavailable(_lost("the Spark server"))
+
+
+def _lost(where: str) -> str:
+    return (
+        f"{where} has dropped our session (it was restarted, or the session was ended there). What it was doing may or "
+        "may not have been done; run again: a new session is opened, and unfinished work is settled first."
+    )
+
+
+def _retry_policy(alive: Callable[[], bool] | None, retries: int) -> RetryPolicy:
     from pyspark.sql.connect.client.retries import DefaultPolicy
 
     class WhileAlive(DefaultPolicy):
@@ -109,7 +141,7 @@ def _retry_policy(alive: Callable[[], bool] | None) -> RetryPolicy:
         def can_retry(self, e: BaseException) -> bool:
             return bool(super().can_retry(e)) and (alive is None or alive())
 
-    return WhileAlive(max_retries=_RETRIES, max_backoff=_MAX_BACKOFF_MS)
+    return WhileAlive(max_retries=retries, max_backoff=_MAX_BACKOFF_MS)
 
 
 def spark_unavailable(error: BaseException, where: str = "the Spark server") -> SparkUnavailable | None:
@@ -121,6 +153,8 @@ def spark_unavailable(error: BaseException, where: str = "the Spark server") -> 
         return None
     if _REFUSED.search(text):
         return SparkUnavailable(f"{where} refuses the token: give the right one in the URL, `;token=…`.")
+    if _DROPPED.search(text):
+        return SparkUnavailable(_lost(where))
     if _GONE.search(text) or _status_name(error) == "UNAVAILABLE":
         return SparkUnavailable(
             f"{where} died or does not answer any more. What it was doing may or may not have been done; "
@@ -192,6 +226,10 @@ class SparkSessions:
                 atexit.register(self.close)
             return self._session
 
+    def doubt(self) -> None:
+        """Something went wrong: whether the server still has the session is asked before it is given out again."""
+        self._checked = -_CHECK_SECONDS
+
     def close(self) -> None:
         """Release the session, and stop being a user of the local server."""
         with self._lock:
@@ -205,8 +243,7 @@ class SparkSessions:
         if time.monotonic() - self._checked < _CHECK_SECONDS:
             return True
         try:
-            with spark_errors():
-                self._session.conf.get("spark.sql.session.timeZone")
+            check_session(self._session)
         except SparkUnavailable:
             return False
         self._checked = time.monotonic()

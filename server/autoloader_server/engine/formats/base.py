@@ -145,12 +145,13 @@ def unopened(path: str, error: Exception) -> FileFailure:
     raise error
 
 
-def shown_path(frame: DataFrame, data: StructType) -> Column:
+def shown_path(data: StructType) -> Column:
     """The path of each row's file as Spark shows it, also where the data has a column `_metadata` of its own."""
     from pyspark.sql.connect import functions as F
 
     if "_metadata" in by_name(data):
-        return frame.metadataColumn("_metadata").getField("file_path")
+        # Of a frame's metadata column, which would tell the same, Spark 3.5 understands nothing by Connect.
+        return F.input_file_name()
     return F.col("_metadata.file_path")
 
 

@@ -181,7 +181,7 @@ class Csv:
         ]
         return frame.select(
             *columns,
-            shown_path(frame, schema).alias(PATH_COLUMN),
+            shown_path(schema).alias(PATH_COLUMN),
             *([CORRUPT_COLUMN] if keep_malformed else []),
         )
 

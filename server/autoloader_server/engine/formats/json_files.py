@@ -156,7 +156,7 @@ class Json:
         frame = reader.option("mode", "PERMISSIVE" if keep_malformed else "FAILFAST").json(
             [spark_path(look.path) for look in looks]
         )
-        return frame.select("*", shown_path(frame, data).alias(PATH_COLUMN))
+        return frame.select("*", shown_path(data).alias(PATH_COLUMN))
 
     def _infer(self, spark: SparkSession, looks: Sequence[Look]) -> StructType:
         from pyspark.sql.types import StructType

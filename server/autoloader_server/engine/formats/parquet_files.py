@@ -99,7 +99,7 @@ class Parquet:
             for field in data.fields
         ]
         corrupt = [F.lit(None).cast("string").alias(CORRUPT_COLUMN)] if keep_malformed else []
-        return frame.select(*columns, shown_path(frame, schema).alias(PATH_COLUMN), *corrupt)
+        return frame.select(*columns, shown_path(schema).alias(PATH_COLUMN), *corrupt)
 
     def _schema(self, spark: SparkSession, shape: str, path: str) -> StructType:
         if shape not in self._schemas:
