@@ -95,6 +95,10 @@ class Service:
                 self._clusters[cluster.id] = SparkSessions(self.home, cluster.remote())
             return self._clusters[cluster.id]
 
+    def in_use(self, cluster_id: str) -> bool:
+        """Whether this process holds a session on a configured cluster."""
+        return cluster_id in self._clusters and self._clusters[cluster_id].started
+
     def close(self) -> None:
         """Stop taking up runs and let go of Spark and the database.
 

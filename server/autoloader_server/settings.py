@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Literal, Self
+from urllib.parse import quote
 
 from pydantic import (
     BaseModel,
@@ -38,6 +39,7 @@ from pydantic_settings import (
 PREFIX = "AUTOLOADER_"
 DEFAULT_HOME = Path("~/.autoloader")
 LOCAL_CLUSTER = "local"
+LOCAL_CATALOG = "lake"
 # Read by other parts of the project, so not unknown.
 _OTHER_VARIABLES = frozenset(
     {"AUTOLOADER_API_URL", "AUTOLOADER_TOKEN", "AUTOLOADER_JARS_DIR", "AUTOLOADER_IVY_SETTINGS"}
@@ -56,7 +58,10 @@ class ClusterSettings(BaseModel):
     token: str | None = Field(
         default=None,
         pattern=r"^(env|file):.+",
-        description="where the token is: `env:NAME` or `file:/path`, never the token itself",
+        description="where the token is: `env:NAME` or `file:/path` (or {env = …}, {file = …}), never the token itself",
+    )
+    catalog: str | None = Field(
+        default=None, min_length=1, description="the Iceberg catalog there, which test-connection looks at"
     )
     dbu_rate: float = Field(default=0.0, ge=0, description="price of one DBU")
     workers: int = Field(default=1, ge=0)
@@ -69,8 +74,21 @@ class ClusterSettings(BaseModel):
             raise ValueError("the URL is shown to users: give the token by `token`, as env:NAME or file:/path")
         return url
 
+    @field_validator("token", mode="before")
+    @classmethod
+    def _by_reference(cls, token: Any) -> Any:
+        if isinstance(token, Mapping):
+            if len(token) != 1 or not {"env", "file"} >= set(token):
+                raise ValueError("a token is given by reference: {env = NAME} or {file = PATH}")
+            ((kind, place),) = token.items()
+            return f"{kind}:{place}"
+        return token
+
     def remote(self) -> str:
-        """The URL with its token, read now from where `token` says; raises ValueError if it is gone."""
+        """The URL with its token, read now from where `token` says; raises ValueError if it is gone.
+
+        A token makes the client demand TLS. Where the URL says `use_ssl=false`, it travels as a header without.
+        """
         if self.token is None:
             return self.url
         kind, _, place = self.token.partition(":")
@@ -80,7 +98,9 @@ class ClusterSettings(BaseModel):
             named = f"the environment variable {place}" if kind == "env" else f"the file {place}"
             raise ValueError(f"cluster {self.id!r}: its token should be in {named}, which cannot be read") from None
         separator = "" if self.url.endswith((";", "/;")) else ";" if "/;" in self.url else "/;"
-        return f"{self.url.rstrip('/') if separator == '/;' else self.url}{separator}token={token}"
+        plain = re.search(r";use_ssl=false(;|$)", self.url, re.IGNORECASE)
+        parameter = f"authorization=Bearer%20{quote(token)}" if plain else f"token={quote(token)}"
+        return f"{self.url.rstrip('/') if separator == '/;' else self.url}{separator}{parameter}"
 
 
 class Settings(BaseSettings):

@@ -111,6 +111,8 @@ def test_prefect_is_off_until_its_url_is_set(
         ({"clusters": [{"id": "local", "url": "sc://x"}]}, ["'local'"]),
         ({"clusters": [{"id": "a", "url": "http://x"}]}, ["clusters.0.url"]),
         ({"clusters": [{"id": "a", "url": "sc://x", "token": "hunter2-itself"}]}, ["clusters.0.token"]),
+        ({"clusters": [{"id": "a", "url": "sc://x", "token": {"value": "hunter2"}}]}, ["clusters.0.token", "{env"]),
+        ({"clusters": [{"id": "a", "url": "sc://x/;token=hunter2"}]}, ["clusters.0.url", "env:NAME"]),
     ],
 )
 def test_a_wrong_setting_is_named_and_its_value_is_not_shown(given: dict[str, Any], words: list[str]) -> None:
@@ -126,6 +128,30 @@ def test_an_unknown_key_of_the_file_names_the_file_and_the_nearest_key(tmp_path:
     with pytest.raises(ValueError, match="did you mean max_attempts") as caught:
         Settings.load(home=tmp_path)
     assert str(file) in str(caught.value)
+
+
+def test_clusters_come_from_a_file_or_the_environment_with_their_tokens_by_reference(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("A_TOKEN", "a=b;c")
+    (tmp_path / "token").write_text("of-a-file\n")
+    (tmp_path / "autoloader.toml").write_text(
+        '[[clusters]]\nid = "a"\nurl = "sc://x:1"\ntoken = {env = "A_TOKEN"}\ncatalog = "warehouse"\n'
+        f'[[clusters]]\nid = "b"\nurl = "sc://x/;use_ssl=true"\ntoken = {{file = "{tmp_path / "token"}"}}\n'
+        '[[clusters]]\nid = "c"\nurl = "sc://x/;use_ssl=false"\ntoken = "env:A_TOKEN"\n'
+    )
+    clusters = Settings.load(home=tmp_path).clusters
+    assert clusters[0].catalog == "warehouse"
+    assert [cluster.remote() for cluster in clusters] == [
+        "sc://x:1/;token=a%3Db%3Bc",
+        "sc://x/;use_ssl=true;token=of-a-file",
+        # A token by its own parameter would make the client demand TLS.
+        "sc://x/;use_ssl=false;authorization=Bearer%20a%3Db%3Bc",
+    ]
+    assert "of-a-file" not in repr(clusters)
+    monkeypatch.setenv("AUTOLOADER_CLUSTERS", '[{"id": "e", "url": "sc://y", "token": {"env": "A_TOKEN"}}]')
+    (only,) = Settings.load(home=tmp_path).clusters
+    assert (only.id, only.remote()) == ("e", "sc://y/;token=a%3Db%3Bc")
 
 
 def test_a_config_that_is_not_there_is_an_error(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

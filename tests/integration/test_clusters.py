@@ -1,0 +1,175 @@
+"""Clusters: test-connection says what a server has and lacks, and a session that is lost in the middle is seen."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pyspark.sql.connect.session import SparkSession
+from tests.integration.conftest import Ingest
+from tests.integration.ingesting import Ingestion
+from tests.parts import spark35, sparks
+
+from autoloader_sdk.models import ConnectionTest
+from autoloader_server.engine.iceberg import Table
+from autoloader_server.service import Service
+from autoloader_server.services import clusters
+from autoloader_server.settings import Settings
+from autoloader_server.spark.needs import lacking
+from autoloader_server.spark.sessions import SparkSessions, connect, release
+
+CSV = "a,b\n1,x\n2,y\n"
+
+
+def answer_of(folder: Path, cluster: Mapping[str, Any]) -> ConnectionTest:
+    settings = Settings.load(home=folder / "service", clusters=[{"id": "c", **cluster}])
+    service = Service.open(settings)
+    try:
+        return clusters.test_connection(service, "c")
+    finally:
+        service.close()
+
+
+@pytest.mark.sparks(sparks.OLD, sparks.NEW)
+def test_a_cluster_that_has_everything_says_what_it_has(
+    remote: str, lake: SparkSessions, spark: str, tmp_path: Path
+) -> None:
+    found = answer_of(tmp_path, {"url": remote, "catalog": "lake"})
+    assert (found.status, found.cluster_id, found.spark_version) == ("success", "c", spark35.VERSION), found
+    assert (found.catalog, found.iceberg_version) == ("lake", "1.4.3" if spark == sparks.OLD else "1.11.0")
+    assert found.available_memory_gb is not None
+    assert found.missing == []
+
+
+@pytest.mark.sparks(sparks.OLD)
+def test_a_catalog_that_is_not_there_is_named(remote: str, lake: SparkSessions, ingest: Ingest, tmp_path: Path) -> None:
+    found = answer_of(tmp_path, {"url": remote, "catalog": "warehouse"})
+    assert found.status == "failed"
+    assert "there is no catalog 'warehouse'" in found.missing[0]
+    assert "iceberg-spark-runtime-3.5_2.12" in found.missing[0]
+    ran = ingest("csv", {"a.csv": CSV}, destination={"catalog": "warehouse"}).load()
+    assert ran.status == "failed"
+    assert "there is no catalog 'warehouse'" in str(ran.message)
+    assert [error.category for error in ran.errors] == ["missing"]
+
+
+@pytest.mark.sparks(sparks.LOCAL, sparks.OLD)
+def test_a_server_without_the_s3_connector_is_told_which_jars(lake: SparkSessions) -> None:
+    session = lake.session()
+    with pytest.raises(Exception, match=r"S3AFileSystem|s3a") as failed:
+        session.read.schema("a int").json("s3a://bucket/key").collect()
+    sentence = lacking(str(failed.value), session.version)
+    assert sentence is not None
+    assert ("hadoop-aws:3.3.4" if session.version.startswith("3.") else "hadoop-aws:3.4.2") in sentence
+
+
+@pytest.fixture(scope="module")
+def bare(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A server on which Iceberg's SQL is not switched on, and with a catalog of a jar that is not there."""
+    with spark35.running(tmp_path_factory.mktemp("bare"), extensions=False) as server:
+        yield server.url
+
+
+def test_a_server_without_icebergs_extensions_is_told_so(bare: str, tmp_path: Path) -> None:
+    found = answer_of(tmp_path, {"url": bare, "catalog": "lake"})
+    assert (found.status, found.iceberg_version) == ("failed", "1.4.3")
+    assert "spark.sql.extensions=" in found.missing[0]
+    assert "iceberg-spark-runtime-3.5_2.12" in found.missing[0]
+
+
+def test_a_server_without_icebergs_jar_is_told_which(bare: str, tmp_path: Path) -> None:
+    found = answer_of(tmp_path, {"url": bare, "catalog": "absent"})
+    assert found.status == "failed"
+    assert "has no Iceberg: it needs the jar org.apache.iceberg:iceberg-spark-runtime-3.5_2.12" in found.missing[0]
+
+
+def test_a_run_on_a_server_without_icebergs_extensions_says_so(bare: str, ingest: Ingest, service: Service) -> None:
+    service.spark = SparkSessions(service.home, bare)
+    try:
+        ran = ingest("csv", {"a.csv": CSV}).load()
+    finally:
+        service.spark.close()
+    assert ran.status == "failed"
+    assert "Iceberg's SQL is not switched on" in str(ran.message)
+
+
+def test_a_cluster_that_is_not_reached_is_told_in_plain_words(tmp_path: Path) -> None:
+    found = answer_of(tmp_path, {"url": "sc://127.0.0.1:1"})
+    assert found.status == "failed"
+    assert "nothing listens there" in str(found.message)
+
+
+def in_the_middle(monkeypatch: pytest.MonkeyPatch, happens: Any) -> None:
+    """Once, when a run is about to write its files into the table."""
+    append = Table.append
+    left = [happens]
+
+    def interrupted(table: Table, *arguments: Any) -> None:
+        if left:
+            left.pop()()
+        append(table, *arguments)
+
+    monkeypatch.setattr(Table, "append", interrupted)
+
+
+def fails_and_is_made_good(loaded: Ingestion, lake: SparkSessions) -> None:
+    before = lake.session()
+    ran = loaded.load()
+    assert ran.status == "failed"
+    assert [error.category for error in ran.errors] == ["connectivity"]
+    assert "has dropped our session" in str(ran.message)
+    assert "run again" in str(ran.message)
+    assert loaded.load().status == "success"
+    assert lake.session() is not before
+    assert loaded.rows() == [(1, "x"), (2, "y")]
+
+
+def test_a_session_that_is_ended_in_the_middle_fails_the_run_and_the_next_one_has_another(
+    ingest: Ingest, lake: SparkSessions, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loaded = ingest("csv", {"a.csv": CSV})
+    session = lake.session()
+    url = lake._url
+
+    def evict() -> None:
+        other = SparkSession(connection=f"{url};session_id={session.session_id}")
+        other.client.release_session()
+        other.client._channel.close()
+
+    in_the_middle(monkeypatch, evict)
+    fails_and_is_made_good(loaded, lake)
+
+
+def test_a_server_that_makes_another_session_without_a_word_is_seen_through(
+    ingest: Ingest, service: Service, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Spark 3.5 does: after a restart, and for a session that was idle for an hour."""
+    running = [spark35.start(tmp_path / "spark")]
+    remote = service.spark = SparkSessions(service.home, running[0].url)
+
+    def restart() -> None:
+        running[0].kill()
+        running[0] = spark35.start(tmp_path / "spark", port=running[0].port)
+
+    try:
+        in_the_middle(monkeypatch, restart)
+        fails_and_is_made_good(ingest("csv", {"a.csv": CSV}), remote)
+    finally:
+        remote.close()
+        running[0].stop()
+
+
+@pytest.mark.sparks(sparks.OLD)
+def test_statements_and_frames_of_ours_work_on_an_older_server(remote: str) -> None:
+    session = connect(remote)
+    try:
+        assert session.sql("SELECT :a AS a, 'x' AS b", args={"a": 3}).collect() == [(3, "x")]
+        assert session.sql("SELECT ? AS a", args=["x"]).collect() == [("x",)]
+        made = session.createDataFrame([(1, "x"), (2, None)], "a int, b string")
+        assert made.collect() == [(1, "x"), (2, None)]
+        assert made.toPandas().shape == (2, 2)
+        assert repr(made) == "DataFrame[a: int, b: string]"
+    finally:
+        release(session)
