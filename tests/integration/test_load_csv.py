@@ -9,6 +9,9 @@ from decimal import Decimal
 
 import pytest
 from tests.integration.conftest import Ingest
+from tests.parts import sparks
+
+pytestmark = pytest.mark.sparks(*sparks.ALL)
 
 GOOD = "a,b\n1,x\n2,y\n"
 

@@ -10,6 +10,9 @@ from decimal import Decimal
 
 import pytest
 from tests.integration.conftest import Ingest
+from tests.parts import sparks
+
+pytestmark = pytest.mark.sparks(*sparks.ALL)
 
 
 def lines(*records: object) -> str:

@@ -6,6 +6,9 @@ import json
 
 import pytest
 from tests.integration.conftest import Ingest
+from tests.parts import sparks
+
+pytestmark = pytest.mark.sparks(*sparks.ALL)
 
 NAMES = [
     "two words",

@@ -8,7 +8,11 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+import pytest
 from tests.integration.conftest import Ingest
+from tests.parts import sparks
+
+pytestmark = pytest.mark.sparks(*sparks.ALL)
 
 
 def parquet(columns: dict[str, Any], **options: Any) -> bytes:

@@ -5,12 +5,16 @@ from __future__ import annotations
 import threading
 from pathlib import Path
 
+import pytest
 from tests.integration.conftest import Ingest
 from tests.integration.ingesting import Ingestion
+from tests.parts import sparks
 
 from autoloader_server.service import Service
 from autoloader_server.services import clear
 from autoloader_server.services import runs as run_service
+
+pytestmark = pytest.mark.sparks(*sparks.ALL)
 
 GOOD = "a,b\n1,x\n2,y\n"
 
