@@ -279,7 +279,11 @@ sources = st.one_of(
     st.fixed_dictionaries({"type": st.just("local"), "path": st.from_regex(r"/[a-z %\[\]{}#ü`'\"]+", fullmatch=True)}),
     st.fixed_dictionaries(
         {"type": st.just("s3"), "path": st.from_regex(r"s3a?://[a-z]{3,9}(/[a-z #%]+)*", fullmatch=True)},
-        optional={"credentials": st.fixed_dictionaries({"aws_access_key_id": st.text()})},
+        optional={
+            "credentials": st.fixed_dictionaries(
+                {"aws_access_key_id": st.text(min_size=1), "aws_secret_access_key": st.text(min_size=1)}
+            )
+        },
     ),
 )
 table_names = st.text(st.characters(exclude_categories=["Cc", "Cs"]), min_size=1, max_size=30).filter(str.strip)

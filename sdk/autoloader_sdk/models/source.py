@@ -7,7 +7,9 @@ from typing import Annotated, Any, Literal, Self
 from urllib.parse import urlsplit
 
 from pydantic import Field, ValidationError, field_validator, model_validator
+from pydantic_core import InitErrorDetails
 
+from autoloader_sdk.discovery.s3_access import key_problem, s3_path
 from autoloader_sdk.models.base import AnswerModel, Moment, RequestModel, problem, refuse, unknown_field
 
 SourceType = Literal["s3", "azure_blob", "gcs", "local"]
@@ -31,6 +33,9 @@ S3_CREDENTIALS = (
     "aws_region",
 )
 
+REFERENCES = ("env", "file")
+"""Where a credential may be in the place of its value: `{"env": "NAME"}`, `{"file": "/path"}`."""
+
 
 def source_type(path: str) -> SourceType | None:
     """The source type that a path's scheme tells (`local` without one), or None for an unknown scheme."""
@@ -46,7 +51,8 @@ class Source(RequestModel):
 
     `include_existing`: false loads only what arrives after the ingestion was made. `modified_after`: files
     last written before it are skipped. `on_changed_file`: what to do with a file that changed after it was
-    loaded: hold it back (default), append its rows, or replace them.
+    loaded: hold it back (default), append its rows, or replace them. `credentials`: text, or where the service
+    finds it: `{"env": "NAME"}`, `{"file": "/path"}`; without any the service's own are used.
     """
 
     type: SourceType
@@ -73,15 +79,60 @@ class Source(RequestModel):
 
     @model_validator(mode="after")
     def _credentials_are_known(self) -> Self:
-        if self.type == "s3":
-            faults = [
-                problem(("credentials", name), unknown_field(name, S3_CREDENTIALS))
-                for name in self.credentials or {}
-                if name not in S3_CREDENTIALS
-            ]
-            if faults:
-                raise ValidationError.from_exception_data("Source", faults)
+        given = self.credentials or {}
+        faults = [] if self.type != "s3" else _s3_faults(given)
+        faults += [
+            problem(("credentials", name), refuse(why))
+            for name, value in given.items()
+            if (why := _value_fault(value)) is not None
+        ]
+        if faults:
+            raise ValidationError.from_exception_data("Source", faults)
         return self
+
+
+def _s3_faults(given: Mapping[str, Any]) -> list[InitErrorDetails]:
+    faults = [
+        problem(("credentials", name), unknown_field(name, S3_CREDENTIALS))
+        for name in given
+        if name not in S3_CREDENTIALS
+    ]
+    key_id, secret, token = S3_CREDENTIALS[:3]
+    missing = next(
+        (
+            (needed, by)
+            for needed, by in ((secret, key_id), (key_id, secret), (key_id, token))
+            if given.get(by) and not given.get(needed)
+        ),
+        None,
+    )
+    if missing is not None:
+        needed, by = missing
+        faults.append(problem(("credentials", needed), refuse(f"it belongs to {by}, and is not given")))
+    for one, other in (("endpoint_url", "endpoint"), ("region", "aws_region")):
+        if given.get(one) and given.get(other) and given[one] != given[other]:
+            faults.append(problem(("credentials", other), refuse(f"it says something else than {one}: give one")))
+    endpoint = given.get("endpoint_url") or given.get("endpoint")
+    if isinstance(endpoint, str) and not re.fullmatch(r"https?://[^/\s?#@]+/?", endpoint):
+        name = "endpoint_url" if given.get("endpoint_url") else "endpoint"
+        faults.append(problem(("credentials", name), refuse("it is not like https://host:port, without a path")))
+    return faults
+
+
+def _value_fault(value: object) -> str | None:
+    """What is wrong with a value, which is text or says where the text is; it is not shown."""
+    if value is None or isinstance(value, str):
+        return None
+    if not isinstance(value, Mapping):
+        return 'it must be text, {"env": "NAME"} or {"file": "/path"}'
+    if len(value) != 1 or next(iter(value)) not in REFERENCES:
+        return 'a reference is {"env": "NAME"} or {"file": "/path"}, and nothing else'
+    kind, target = next(iter(value.items()))
+    if not isinstance(target, str) or not target.strip():
+        return f"the reference names no {'variable' if kind == 'env' else 'file'}"
+    if kind == "file" and not PurePosixPath(target).is_absolute():
+        return "the file of a reference is an absolute path, on the machine of the service"
+    return None
 
 
 def _path_fault(kind: SourceType, path: str) -> str | None:
@@ -104,7 +155,7 @@ def _path_fault(kind: SourceType, path: str) -> str | None:
         )
     if not urlsplit(path).netloc:
         return f"the path names no bucket: write {usual}://bucket/folder/"
-    return None
+    return key_problem(s3_path(path).key) if kind == "s3" else None
 
 
 class SourceData(AnswerModel):

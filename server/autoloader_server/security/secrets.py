@@ -6,6 +6,7 @@ import json
 import os
 import stat
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 from threading import Lock
 from typing import Any
@@ -14,6 +15,8 @@ from cryptography.fernet import Fernet, InvalidToken, MultiFernet
 from pydantic import SecretStr
 
 from autoloader_server.security.redact import redact
+
+_PUBLIC = frozenset({"endpoint_url", "endpoint", "region", "aws_region"})
 
 
 class SecretsKeyError(Exception):
@@ -35,8 +38,8 @@ class SecretBox:
         self._lock = Lock()
 
     def encrypt(self, value: dict[str, Any]) -> bytes:
-        """`value` as an opaque token; its strings are masked in logs and errors from now on."""
-        redact.register(_strings(value))
+        """`value` as an opaque token; its secrets are masked in logs and errors from now on."""
+        redact.register(secrets_in(value))
         return self._keys(make=True).encrypt(json.dumps(value).encode())
 
     def decrypt(self, token: bytes) -> dict[str, Any]:
@@ -52,7 +55,7 @@ class SecretBox:
                 "they were encrypted with another key. Bring that key back, or store the credentials again."
             ) from None
         value: dict[str, Any] = json.loads(plain)
-        redact.register(_strings(value))
+        redact.register(secrets_in(value))
         return value
 
     @property
@@ -105,9 +108,6 @@ def _create(file: Path) -> None:
         os.unlink(name)
 
 
-def _strings(value: Any) -> list[str]:
-    if isinstance(value, dict):
-        return [found for each in value.values() for found in _strings(each)]
-    if isinstance(value, list):
-        return [found for each in value for found in _strings(each)]
-    return [value] if isinstance(value, str) else []
+def secrets_in(credentials: Mapping[str, Any]) -> list[str]:
+    """The values that must not be seen: not where a store is, nor a reference, which only says where a secret is."""
+    return [value for name, value in credentials.items() if isinstance(value, str) and name not in _PUBLIC]
