@@ -53,6 +53,25 @@ LOCAL_JARS = (
         "3.47.1.0",
         "4164d95347aeab42b754cabb7945b93e54f29ddb2eded967dbe979b4045cb685",
     ),
+    # S3A, without what it depends on (a bundle of 641 MB): the AWS SDK is in Iceberg's, but for the last one.
+    Jar(
+        "org.apache.hadoop",
+        "hadoop-aws",
+        "3.4.2",
+        "d2d24e6b715b5656b9d238bf13b6682a07e2004dd36aad74a73aeb854319f4d9",
+    ),
+    Jar(
+        "org.apache.iceberg",
+        "iceberg-aws-bundle",
+        "1.11.0",
+        "38f01da7e96850cdd05e6616d758b77b43314b712a8808e3f9a824d56976162f",
+    ),
+    Jar(
+        "software.amazon.awssdk",
+        "s3-transfer-manager",
+        "2.44.4",
+        "dbcad736b19f6eb8471f9edf027d9fffe994228f25f415894efd01fd80cb6c02",
+    ),
 )
 
 
