@@ -151,7 +151,6 @@ def test_a_wrong_field_or_value_is_named_with_the_nearest_right_one_and_nothing_
 @pytest.mark.parametrize(
     ("path", "value", "field"),
     [
-        ("source", {"type": "s3", "path": "s3://bucket/a/"}, "source.type"),
         ("source", {"type": "gcs", "path": "gs://bucket/a/"}, "source.type"),
         ("source", {"type": "azure_blob", "path": "abfss://c@a.dfs.core.windows.net/x"}, "source.type"),
         ("source.on_changed_file", "replace", "source.on_changed_file"),

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from sqlalchemy import Connection, delete, event, func, insert, select, update
 
 from autoloader_sdk.discovery.entries import Entry, identity
+from autoloader_sdk.discovery.store import LocalStore
 from autoloader_sdk.models import FileStatus, IngestionCreate
 from autoloader_server.db.engine import Database, sqlite_url
 from autoloader_server.db.migrate import migrate
@@ -33,6 +34,7 @@ SPEC = IngestionCreate.model_validate(
         "destination": {"catalog": "lake", "database": "b", "table": "t"},
     }
 )
+STORE = LocalStore(ROOT)
 NOT_LOADED = (FileStatus.DISCOVERED, FileStatus.FAILED, FileStatus.SKIPPED)
 STATUSES = (*NOT_LOADED, FileStatus.PROCESSING, FileStatus.SUCCESS, FileStatus.HELD)
 
@@ -69,8 +71,8 @@ def compare(database: Database, monkeypatch: pytest.MonkeyPatch) -> Compare:
     """Compare with pages instead of a store."""
 
     def run(*pages: Sequence[Entry], spec: IngestionCreate = SPEC, ingestion_id: str = ING) -> Found:
-        monkeypatch.setattr(module, "list_source", lambda path, pattern: iter([list(p) for p in pages if p]))
-        return discover(database, ingestion_id, spec, MADE, ours)
+        monkeypatch.setattr(module, "list_source", lambda store, pattern: iter([list(p) for p in pages if p]))
+        return discover(database, ingestion_id, STORE, spec, MADE, ours)
 
     return run
 
@@ -222,16 +224,16 @@ def test_a_run_that_was_ended_by_somebody_else_writes_nothing(
     def lost(connection: Connection) -> None:
         raise LeaseLost("run-1")
 
-    monkeypatch.setattr(module, "list_source", lambda path, pattern: iter([[entry("a.csv")]]))
+    monkeypatch.setattr(module, "list_source", lambda store, pattern: iter([[entry("a.csv")]]))
     with pytest.raises(LeaseLost):
-        discover(database, ING, SPEC, MADE, lost)
+        discover(database, ING, STORE, SPEC, MADE, lost)
     assert rows(database) == []
 
 
 def test_what_another_worker_listed_meanwhile_is_not_written_twice(
     database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "list_source", lambda path, pattern: iter([[entry("a.csv"), entry("b.csv")]]))
+    monkeypatch.setattr(module, "list_source", lambda store, pattern: iter([[entry("a.csv"), entry("b.csv")]]))
 
     def meanwhile(connection: Connection) -> None:
         """Between the first look and the transaction: it holds the write lock by now."""
@@ -241,7 +243,7 @@ def test_what_another_worker_listed_meanwhile_is_not_written_twice(
             )
         )
 
-    assert discover(database, ING, SPEC, MADE, meanwhile).new == 1
+    assert discover(database, ING, STORE, SPEC, MADE, meanwhile).new == 1
     assert [row[2] for row in rows(database)] == [FileStatus.SUCCESS, FileStatus.DISCOVERED]
 
 
@@ -254,9 +256,9 @@ def test_a_page_more_or_less_makes_no_difference(database: Database, tmp_path: P
     for number in range(count):
         (source / f"{number % 3}" / f"{number}.csv").write_bytes(b"x")
     spec = SPEC.model_copy(update={"source": SPEC.source.model_copy(update={"path": str(source)})})
-    first = discover(database, ING, spec, MADE, ours)
+    first = discover(database, ING, LocalStore(spec.source.path), spec, MADE, ours)
     assert (first.listed, first.new) == (count, count)
-    second = discover(database, ING, spec, MADE, ours)
+    second = discover(database, ING, LocalStore(spec.source.path), spec, MADE, ours)
     assert (second.listed, second.new, second.held) == (count, 0, 0)
     with database.read() as connection:
         assert connection.execute(select(func.count()).select_from(processed_files)).scalar() == count
@@ -291,8 +293,8 @@ def test_any_order_and_any_pages_give_what_a_naive_comparison_gives(
         entries = [entry(name, version) for name, version in listing.items()]
         random.shuffle(entries)
         pages = [entries[start : start + page] for start in range(0, len(entries), page)]
-        monkeypatch.setattr(module, "list_source", lambda path, pattern, pages=pages: iter(pages))
-        found = discover(database, ING, SPEC, MADE, ours)
+        monkeypatch.setattr(module, "list_source", lambda store, pattern, pages=pages: iter(pages))
+        found = discover(database, ING, STORE, SPEC, MADE, ours)
         expected = _naively(model, entries)
         assert (found.new, found.held, found.listed) == (*expected, len(entries))
         assert rows(database) == _as_rows(model)

@@ -465,7 +465,7 @@ def _without_the_empty_commit(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def _without_a_second_look_at_the_files(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(load, "_audit", lambda files: None)
+    monkeypatch.setattr(load, "_audit", lambda work, files: None)
 
 
 def _without_waiting_for_the_looks(monkeypatch: pytest.MonkeyPatch) -> None:

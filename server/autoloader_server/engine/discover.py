@@ -7,6 +7,7 @@ still be compared rightly (its pages only span wider ranges).
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -15,8 +16,9 @@ from typing import Any, NamedTuple
 from sqlalchemy import ColumnElement, Connection, insert, select, update
 
 from autoloader_sdk.discovery.classify import skip_reason
-from autoloader_sdk.discovery.entries import Entry, below, identity, local_path
+from autoloader_sdk.discovery.entries import Entry, below, identity
 from autoloader_sdk.discovery.listing import list_source
+from autoloader_sdk.discovery.store import LocalStore, Store
 from autoloader_sdk.models import FileStatus, IngestionCreate
 from autoloader_server.db.clock import now
 from autoloader_server.db.engine import Database
@@ -49,6 +51,7 @@ class _Known(NamedTuple):
 def discover(
     database: Database,
     ingestion_id: str,
+    store: Store,
     spec: IngestionCreate,
     created_at: datetime,
     hold: Callable[[Connection], None],
@@ -59,21 +62,39 @@ def discover(
     would make old versions new again.
     """
     found = Found()
-    root = local_path(spec.source.path)
-    for page in list_source(spec.source.path, pattern=spec.source.file_pattern):
+    for page in list_source(store, pattern=spec.source.file_pattern):
         found.listed += len(page)
         with database.read() as connection:
             seen = _identities(connection, ingestion_id, page)
         unknown = [entry for entry in page if seen.get(entry.path) != identity(entry)]
+        unknown = _without_twins(store, unknown, seen)
         if not unknown:
             continue
-        rules = _Rules.of(spec, root, created_at)
+        rules = _Rules.of(spec, store.root, created_at)
         with database.write() as connection:
             hold(connection)
             # Read again under the write lock: another worker may have listed the same page.
             known = _known(connection, ingestion_id, page)
             _write(connection, ingestion_id, unknown, known, rules, found)
     return found
+
+
+def _without_twins(store: Store, unknown: list[Entry], seen: dict[str, str]) -> list[Entry]:
+    """The entries without those of an object `dir/` that is listed as `dir`, beside a real object of that name.
+
+    Only what contradicts another entry, or the ledger, is looked at by itself: what it is then is what counts.
+    """
+    times = Counter(entry.path for entry in unknown)
+    doubtful = [path for path, count in times.items() if count > 1 or path in seen]
+    if not doubtful or isinstance(store, LocalStore):
+        return unknown
+    real = dict(zip(doubtful, store.stat_all(doubtful), strict=True))
+    sure = [entry for entry in unknown if entry.path not in real]
+    return sure + [
+        found if isinstance(found, Entry) else next(entry for entry in unknown if entry.path == path)
+        for path, found in real.items()
+        if not isinstance(found, Entry) or seen.get(path) != identity(found)
+    ]
 
 
 def take_up_failed(connection: Connection, ingestion_id: str, max_attempts: int) -> int:

@@ -22,6 +22,7 @@ from autoloader_server.engine.errors import (
 from autoloader_server.engine.formats.base import Look
 from autoloader_server.spark.errors import first_line
 from autoloader_server.spark.needs import lacking
+from autoloader_server.spark.s3 import unalias
 
 if TYPE_CHECKING:
     from pyspark.sql.connect.session import SparkSession
@@ -30,7 +31,7 @@ _ABOUT_FILES = re.compile(
     r"FAILED_READ_FILE|MALFORMED_|BadRecordException|FILE_NOT_EXIST|PATH_NOT_FOUND|FileNotFoundException|"
     r"EOFException|ZipException|ZlibException|BZip2|not in GZIP|incorrect header check|CAST_OVERFLOW|CAST_INVALID|"
     r"CorruptStatistics|is not a Parquet file|CANNOT_READ_FILE_FOOTER|Could not read footer|Permission denied|"
-    r"COLUMN_ALREADY_EXISTS|PARQUET_TYPE_|PARQUET_COLUMN_DATA_TYPE_MISMATCH|UNABLE_TO_INFER_SCHEMA"
+    r"COLUMN_ALREADY_EXISTS|AccessDeniedException|PARQUET_TYPE_|PARQUET_COLUMN_DATA_TYPE_MISMATCH|UNABLE_TO_INFER_SCHEMA"
 )
 # RFC 2396, as java.net.URI has it; what is no ASCII it leaves as it is.
 _LEGAL_IN_A_URL = "/-_.!~'()*,;:$&+=@"
@@ -79,13 +80,11 @@ def run_error(error: Exception, spark: SparkSession) -> RunStopped:
 
 
 def named_paths(message: str, looks: Sequence[Look]) -> set[str]:
-    """Those of the files that an error of Spark's names: a URL after `file://`, a path after `file:`."""
-    shown = {
-        form: look.path
-        for look in looks
-        for form in (f"file://{_url(look.path)}", f"file:{look.path}")
-        if form in message
-    }
+    """Those of the files that an error of Spark's names: a URL after `file://`, a path after `file:`.
+
+    Objects likewise, under whatever scheme: `://bucket/key`.
+    """
+    shown = {form: look.path for look in looks for form in _forms(look.path) if form in message}
     # A path that only begins another one which is named is not itself named.
     return {
         path
@@ -94,6 +93,12 @@ def named_paths(message: str, looks: Sequence[Look]) -> set[str]:
             _part_of_longer(message, found.start(), form, shown) for found in re.finditer(re.escape(form), message)
         )
     }
+
+
+def _forms(path: str) -> tuple[str, str]:
+    if path.startswith("s3://"):
+        return path[2:], "://" + _url(path[5:])
+    return f"file://{_url(path)}", f"file:{path}"
 
 
 def _part_of_longer(message: str, start: int, form: str, shown: Mapping[str, str]) -> bool:
@@ -105,8 +110,8 @@ def _url(path: str) -> str:
 
 
 def _without_stack(error: Exception) -> str:
-    return str(error).partition("JVM stacktrace:")[0]
+    return unalias(str(error).partition("JVM stacktrace:")[0])
 
 
 def _reason(error: Exception) -> str:
-    return first_line(error)[:_LONGEST_REASON]
+    return unalias(first_line(error))[:_LONGEST_REASON]

@@ -5,9 +5,8 @@ Whoever holds the batch's lease may call these at any time, also after another w
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Sequence
-from contextlib import nullcontext, suppress
+from contextlib import nullcontext
 from functools import partial
 
 from sqlalchemy import select
@@ -56,7 +55,7 @@ def load(
         staged = _find_staged(work, batch)
         if staged is None:
             staged = _stage(work, batch, files, look(), check)
-        _audit(files)
+        _audit(work, files)
         work.reach("audited")
         _publish(work, batch, staged)
     except BatchRefused as refused:
@@ -118,7 +117,7 @@ def _stage(work: Work, batch: Batch, files: Sequence[FileVersion], looks: list[L
 def _blame(work: Work, files: Sequence[FileVersion], looks: list[Look], error: Exception) -> None:
     """Find the files that made a write fail. Raises BatchRefused with them, or RunStopped where no file is at fault."""
     work.step("looking for the bad file")
-    failures, stale = _changed(files)
+    failures, stale = _changed(work, files)
     bad = {failure.path for failure in failures} | set(stale)
     rest = [look for look in looks if look.path not in bad]
     if rest and not bad and about_files(error):
@@ -128,23 +127,20 @@ def _blame(work: Work, files: Sequence[FileVersion], looks: list[Look], error: E
     raise BatchRefused(failures, stale) from error
 
 
-def _audit(files: Sequence[FileVersion]) -> None:
+def _audit(work: Work, files: Sequence[FileVersion]) -> None:
     """The files must still be what was listed: what Spark read may be another content. Raises BatchRefused."""
-    failures, stale = _changed(files)
+    failures, stale = _changed(work, files)
     if failures or stale:
         raise BatchRefused(failures, stale)
 
 
-def _changed(files: Sequence[FileVersion]) -> tuple[list[FileFailure], list[str]]:
+def _changed(work: Work, files: Sequence[FileVersion]) -> tuple[list[FileFailure], list[str]]:
     gone: list[FileFailure] = []
     stale: list[str] = []
-    for file in files:
-        try:
-            found = os.stat(file.path)
-        except OSError as error:
-            gone.append(unopened(file.path, error))
-            continue
-        if identity(Entry(file.path, found.st_size, found.st_mtime_ns)) != file.identity:
+    for file, found in zip(files, work.place.store.stat_all([file.path for file in files]), strict=True):
+        if isinstance(found, OSError):
+            gone.append(unopened(file.path, found))
+        elif identity(found) != file.identity:
             stale.append(file.path)
     return gone, stale
 
@@ -266,14 +262,13 @@ def settle_refused(work: Work, refused: BatchRefused) -> None:
         FileFailure(path, UNKNOWN, "it keeps changing while it is being loaded; the next run tries again")
         for path in restless
     ]
+    again = work.place.store.stat_all(sorted(set(refused.stale) - set(restless)))
     with work.database.write() as connection:
         work.lease.hold_run(connection)
         ledger.fail_files(connection, work.run_id, work.ingestion_id, failures)
-        for path in set(refused.stale) - set(restless):
+        for entry in again:
             # One that is gone by now is found so when it is tried again.
-            with suppress(OSError):
-                found = os.stat(path)
-                entry = Entry(path, found.st_size, found.st_mtime_ns)
+            if isinstance(entry, Entry):
                 ledger.supersede(connection, work.ingestion_id, entry)
 
 

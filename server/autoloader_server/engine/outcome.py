@@ -26,7 +26,9 @@ from autoloader_server.engine.errors import (
 )
 from autoloader_server.engine.explain import run_error
 from autoloader_server.engine.work import Work
+from autoloader_server.security.credentials import CredentialMissing
 from autoloader_server.security.redact import logger
+from autoloader_server.security.secrets import SecretsKeyError
 from autoloader_server.spark.errors import SparkError
 from autoloader_server.spark.sessions import spark_unavailable
 
@@ -75,6 +77,8 @@ def of_error(work: Work, error: Exception) -> Outcome | None:
         case RunStopped():
             # What Spark was at was interrupted by a cancellation, and says so in its own words.
             return _cancelled(work) or _failed(work, error.category, str(error))
+        case CredentialMissing() | SecretsKeyError():
+            return _failed(work, AUTH, str(error))
         case SourceError():
             kinds = {SourceMissing: MISSING, SourceForbidden: AUTH}
             return _failed(work, kinds.get(type(error), CONNECTIVITY), str(error))

@@ -13,8 +13,10 @@ from autoloader_server.engine.formats.base import PATH_COLUMN, Format, Look, Loo
 from autoloader_server.engine.formats.csv_files import Csv
 from autoloader_server.engine.formats.json_files import Json
 from autoloader_server.engine.formats.parquet_files import Parquet
+from autoloader_server.engine.place import Place
 from autoloader_server.engine.schema import without
 from autoloader_server.engine.sql import identifier
+from autoloader_server.spark.s3 import ALIAS_LENGTH, unalias
 
 if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame
@@ -22,21 +24,22 @@ if TYPE_CHECKING:
     from pyspark.sql.types import StructType
 
 SOURCE_FILE = "_source_file"
+_REMOTE = "s3://"
 _LONGEST = 2**31 - 1
 # Characters that a URL may hold in another form than the path.
 _ENCODED = re.compile(r"[^A-Za-z0-9/._=-]")
 
 
-def make_format(spec: IngestionCreate) -> Format:
+def make_format(spec: IngestionCreate, place: Place) -> Format:
     """The reader of an ingestion's format, with its options."""
     options = spec.format.options.given() if spec.format.options else {}
     match spec.format.type:
         case "csv":
-            return Csv(options)
+            return Csv(options, place)
         case "json":
-            return Json(options)
+            return Json(options, place)
         case "parquet":
-            return Parquet(options)
+            return Parquet(options, place)
         case other:
             raise RunStopped(f"format.type: {other!r} cannot be loaded by this version")
 
@@ -52,28 +55,34 @@ def frame_of(
     union = frames[0]
     for frame in frames[1:]:
         union = union.unionByName(frame)
-    encoded = any(_ENCODED.search(look.path) for look in looks)
+    remote = looks[0].path.startswith(_REMOTE)
+    encoded = any(_ENCODED.search(look.path.removeprefix(_REMOTE)) for look in looks)
     return union.select(
         *[
-            source_path(PATH_COLUMN, encoded=encoded).alias(name) if name in lineage else F.col(identifier(name))
+            source_path(PATH_COLUMN, encoded=encoded, remote=remote).alias(name)
+            if name in lineage
+            else F.col(identifier(name))
             for name in (field.name for field in schema.fields)
         ]
     )
 
 
-def source_path(column: str, *, encoded: bool = True) -> Column:
-    """The raw path of a row's file, as the ledger has it: Spark shows it as a URL.
+def source_path(column: str, *, encoded: bool = True, remote: bool = False) -> Column:
+    """The raw path of a row's file, as the ledger has it: Spark shows it as a URL, in S3 under an alias scheme.
 
     Decoding costs a quarter of a load, and paths of plain characters need none (`encoded` false).
     """
     from pyspark.sql.connect import functions as F
 
     path = F.col(column)
-    # file:///a or file:/a
-    bare = F.when(path.startswith("file://"), F.substring(path, 8, _LONGEST)).otherwise(F.substring(path, 6, _LONGEST))
+    if remote:
+        bare = F.concat(F.lit("s3"), F.substring(path, ALIAS_LENGTH + 1, _LONGEST))
+    else:  # file:///a or file:/a
+        local = F.substring(path, 6, _LONGEST)
+        bare = F.when(path.startswith("file://"), F.substring(path, 8, _LONGEST)).otherwise(local)
     return F.url_decode(F.replace(bare, F.lit("+"), F.lit("%2B"))) if encoded else bare
 
 
 def plain_path(shown: str) -> str:
     """The same for one path, here."""
-    return re.sub(r"^file:(//)?/", "/", unquote(shown))
+    return re.sub(r"^file:(//)?/", "/", unalias(unquote(shown)))

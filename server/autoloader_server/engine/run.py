@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 from sqlalchemy import select, update
@@ -30,6 +31,7 @@ from autoloader_server.engine.prepare import (
 from autoloader_server.engine.schema import new_fields, without
 from autoloader_server.engine.settle import clean_up, drop_branches, settle
 from autoloader_server.engine.work import Work
+from autoloader_server.security.credentials import resolve
 from autoloader_server.security.redact import logger
 from autoloader_server.spark.errors import first_line
 from autoloader_server.spark.sessions import spark_errors
@@ -107,11 +109,17 @@ def _begin(service: Service, run_id: str, lease: Lease) -> Work | None:
         spec=IngestionCreate.model_validate(ingestion.spec),
         lease=lease,
         created_at=ingestion.created_at,
+        credentials=partial(_credentials, service, ingestion.credentials),
         retry_of=row.retry_of,
         deleted=ingestion.deleted_at is not None,
         closing=service.closing,
         check_beside_bytes=service.settings.check_beside_bytes,
     )
+
+
+def _credentials(service: Service, encrypted: bytes | None) -> dict[str, str]:
+    """What to read the source with, as it is now. Raises CredentialMissing or SecretsKeyError."""
+    return resolve(service.secrets.decrypt(encrypted)) if encrypted else {}
 
 
 def _attempt(work: Work, service: Service) -> None:
@@ -152,7 +160,9 @@ def _load_everything(work: Work, service: Service) -> None:
     if work.deleted:
         raise RunCancelled("the ingestion was deleted; what it had left unfinished was taken back")
     work.step("discovering")
-    found = discover(work.database, work.ingestion_id, work.spec, work.created_at, work.lease.hold_run)
+    found = discover(
+        work.database, work.ingestion_id, work.place.store, work.spec, work.created_at, work.lease.hold_run
+    )
     limits = work.spec.limits or Limits(
         max_files_per_batch=service.settings.max_files_per_batch,
         max_bytes_per_batch=service.settings.max_bytes_per_batch,

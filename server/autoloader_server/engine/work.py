@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -20,6 +20,7 @@ from autoloader_server.engine.formats.base import Format
 from autoloader_server.engine.iceberg import Table
 from autoloader_server.engine.killpoints import reach
 from autoloader_server.engine.lease import Lease
+from autoloader_server.engine.place import Place
 from autoloader_server.engine.read import make_format
 from autoloader_server.engine.sql import TableName
 from autoloader_server.spark.sessions import SparkSessions
@@ -49,6 +50,8 @@ class Work:
     created_at: datetime
     closing: Event
     check_beside_bytes: int
+    credentials: Callable[[], Mapping[str, str]] = dict
+    """The source's credentials; they are decrypted, and their references followed, when they are asked for."""
     retry_of: str | None = None
     deleted: bool = False
     seen_stale: set[str] = field(default_factory=set)
@@ -107,7 +110,12 @@ class Work:
 
     @cached_property
     def format(self) -> Format:
-        return make_format(self.spec)
+        return make_format(self.spec, self.place)
+
+    @cached_property
+    def place(self) -> Place:
+        """Where the files are. Raises CredentialMissing or SecretsKeyError where there is no way to them."""
+        return Place.of(self.spec.source, self.credentials, self.note)
 
     @property
     def lineage(self) -> list[str]:

@@ -10,7 +10,7 @@ from autoloader_server.services.errors import Fault
 from autoloader_server.settings import LOCAL_CLUSTER, Settings
 from autoloader_server.spark.errors import first_line
 
-_SOURCES = ("local",)
+_SOURCES = ("local", "s3")
 _FORMATS = ("csv", "json", "parquet")
 _SCHEMA_CHANGES = ("ignore", "append_new_columns")
 _CHANGED_FILES = ("hold",)

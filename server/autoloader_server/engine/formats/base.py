@@ -100,7 +100,7 @@ class Format(Protocol):
     """One format with an ingestion's options."""
 
     def look(self, files: Sequence[tuple[str, int]], known: StructType | None) -> Iterator[Look | FileFailure]:
-        """Look into local files (path, size), one after the other, without Spark.
+        """Look into files (path, size), one after the other, without Spark.
 
         `known` are the table's data columns, None before there is a table.
         """
@@ -137,7 +137,8 @@ def unopened(path: str, error: Exception) -> FileFailure:
         case FileNotFoundError() | NotADirectoryError() | IsADirectoryError():
             return FileFailure(path, MISSING, "it vanished after it was listed")
         case PermissionError():
-            return FileFailure(path, AUTH, "it may not be read by this user")
+            who = error.strerror if path.startswith("s3://") else None
+            return FileFailure(path, AUTH, f"it may not be read: {who}" if who else "it may not be read by this user")
         case Unreadable():
             return FileFailure(path, DATA_MALFORMED, str(error))
         case OSError():

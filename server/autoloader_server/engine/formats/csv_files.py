@@ -5,11 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 from autoloader_sdk.discovery.csvfiles import MAX_RECORD_BYTES, CsvHead, CsvOptions, csv_head
-from autoloader_sdk.discovery.escape import spark_path
 from autoloader_sdk.discovery.heads import HEAD_BYTES, Head
 from autoloader_server.engine.errors import SCHEMA_MISMATCH, FileFailure
 from autoloader_server.engine.formats.base import (
@@ -32,6 +32,7 @@ from autoloader_server.engine.formats.text import (
     java_name,
     pieces,
 )
+from autoloader_server.engine.place import LOCAL, Opener, Place
 from autoloader_server.engine.schema import as_text, merge
 
 if TYPE_CHECKING:
@@ -79,7 +80,8 @@ class _Group:
 class Csv:
     """CSV with an ingestion's options; RFC 4180 where they say nothing."""
 
-    def __init__(self, options: dict[str, Any]) -> None:
+    def __init__(self, options: dict[str, Any], place: Place = LOCAL) -> None:
+        self._place = place
         self._header = bool(options.get("header", True))
         self._head_options = CsvOptions.from_mapping(options)
         self._comments = "comment" in options
@@ -94,13 +96,14 @@ class Csv:
             "maxCharsPerColumn": "-1",
             "maxColumns": "100000",
             **spark_options(options, _SPARK_NAMES),
+            **place.options,
         }
 
     def look(self, files: Sequence[tuple[str, int]], known: StructType | None) -> Iterator[Look | FileFailure]:
         have = by_name(known) if known is not None else {}
-        for path, size in files:
+        for path, size, opener in self._place.ahead(files, self._place.content):
             try:
-                group, duplicates = self._look(path)
+                group, duplicates = self._look(path, opener())
             except (OSError, Unreadable) as error:
                 yield unopened(path, error)
                 continue
@@ -123,9 +126,9 @@ class Csv:
         encoding, multiline = kinds.pop()
         have = by_name(known)
         looks = []
-        for path, size in files:
+        for path, size, begin in self._place.ahead(files, self._beginning):
             try:
-                data = next(pieces(path, HEAD_BYTES), b"")
+                data = begin()
                 head = self._head(data, whole=len(data) < HEAD_BYTES)
             except (OSError, Unreadable):
                 return None
@@ -145,7 +148,7 @@ class Csv:
         for group, members in Looks(list(looks)).groups().items():
             assert isinstance(group, _Group)
             if group.columns:
-                found = merge(found, self._infer(spark, group, [spark_path(look.path) for look in members]))
+                found = merge(found, self._infer(spark, group, [self._place.spark(look.path) for look in members]))
         return found
 
     def misfits(self, spark: SparkSession, looks: Sequence[Look], data: StructType) -> list[FileFailure]:  # noqa: ARG002 - a record of another type shows when it is read
@@ -170,7 +173,7 @@ class Csv:
         schema = StructType(fields)
         reader = spark.read.schema(schema).options(**self._reader(group))
         frame = reader.option("mode", "PERMISSIVE" if keep_malformed else "FAILFAST").csv(
-            [spark_path(look.path) for look in looks]
+            [self._place.spark(look.path) for look in looks]
         )
         at = {name.casefold(): f"c{position}" for position, name in enumerate(group.columns)}
         columns = [
@@ -185,9 +188,9 @@ class Csv:
             *([CORRUPT_COLUMN] if keep_malformed else []),
         )
 
-    def _look(self, path: str) -> tuple[_Group, tuple[str, ...]]:
+    def _look(self, path: str, opener: Opener) -> tuple[_Group, tuple[str, ...]]:
         """How to read one file, and the names that its header has more than once. Reads all of it."""
-        stream = pieces(path)
+        stream = pieces(path, opener=opener)
         data = next(stream, b"")
         after = next(stream, None)
         head = self._head(data, whole=after is None)
@@ -223,6 +226,9 @@ class Csv:
             raise Unreadable("its first line holds nothing but blanks: take it away")
         duplicates = head.duplicates if self._header else ()
         return _Group(self._names(columns), java_name(head.encoding), multiline), duplicates
+
+    def _beginning(self, path: str, size: int) -> bytes:  # noqa: ARG002 - as `ahead` calls it
+        return next(pieces(path, HEAD_BYTES, partial(self._place.store.open, path)), b"")
 
     def _head(self, data: bytes, *, whole: bool) -> CsvHead:
         for most in (HEAD_BYTES, MAX_RECORD_BYTES):

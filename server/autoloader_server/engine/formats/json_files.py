@@ -11,7 +11,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from autoloader_sdk.discovery.escape import spark_path
 from autoloader_server.engine.errors import SCHEMA_MISMATCH, FileFailure
 from autoloader_server.engine.formats.base import (
     CORRUPT_COLUMN,
@@ -38,6 +37,7 @@ from autoloader_server.engine.formats.text import (
     java_name,
     pieces,
 )
+from autoloader_server.engine.place import LOCAL, Opener, Place
 from autoloader_server.engine.schema import as_text, case_variants, merge
 
 if TYPE_CHECKING:
@@ -82,7 +82,8 @@ class _Group:
 class Json:
     """JSON, one record a line or one value a file; each file is read in the way it is written."""
 
-    def __init__(self, options: dict[str, Any]) -> None:
+    def __init__(self, options: dict[str, Any], place: Place = LOCAL) -> None:
+        self._place = place
         encoding = options.get("encoding")
         self._declared = None if is_utf8(encoding) else encoding
         # Lines that end in something else are for Spark alone.
@@ -93,6 +94,7 @@ class Json:
             # A column that is only null, {} or [] takes its type from its first value.
             "dropFieldIfAllNull": "true",
             **spark_options(options, _SPARK_NAMES),
+            **place.options,
         }
 
     def look(self, files: Sequence[tuple[str, int]], known: StructType | None) -> Iterator[Look | FileFailure]:
@@ -100,10 +102,10 @@ class Json:
             yield from self._inferred.found
             return
         scanner = Scanner(known) if known is not None else None
-        for path, size in files:
+        for path, size, opener in self._place.ahead(files, self._place.content):
             try:
-                look = self._first_look(path, size) if scanner is None else None
-                yield look or self._look(path, size, scanner)
+                look = self._first_look(path, size, opener()) if scanner is None else None
+                yield look or self._look(path, size, opener(), scanner)
             except (OSError, Unreadable) as error:
                 yield unopened(path, error)
 
@@ -154,7 +156,7 @@ class Json:
         corrupt = [StructField(CORRUPT_COLUMN, StringType())] if keep_malformed else []
         reader = spark.read.schema(StructType([*data.fields, *corrupt])).options(**self._reader(looks[0].group))
         frame = reader.option("mode", "PERMISSIVE" if keep_malformed else "FAILFAST").json(
-            [spark_path(look.path) for look in looks]
+            [self._place.spark(look.path) for look in looks]
         )
         return frame.select("*", shown_path(data).alias(PATH_COLUMN))
 
@@ -165,7 +167,7 @@ class Json:
         for group, members in Looks(list(looks)).groups().items():
             # What is malformed says nothing about columns; it fails when it is read.
             reader = spark.read.options(**self._reader(group)).option("mode", "DROPMALFORMED")
-            found = merge(found, reader.json([spark_path(look.path) for look in members]).schema)
+            found = merge(found, reader.json([self._place.spark(look.path) for look in members]).schema)
         return found
 
     def _reader(self, group: Any) -> dict[str, str]:
@@ -177,17 +179,17 @@ class Json:
                 options.setdefault("lineSep", "\n")
         return options
 
-    def _first_look(self, path: str, size: int) -> Look | None:
+    def _first_look(self, path: str, size: int, opener: Opener) -> Look | None:
         """Enough for Spark to infer from: that its first line is a record. None where that takes more than a glance."""
         if self._own_lines or self._declared is not None or compression(path) is not None:
             return None
-        data = next(pieces(path, _GLANCE_BYTES), b"")
+        data = next(pieces(path, _GLANCE_BYTES, opener), b"")
         if not (data.isascii() and begins_lines(data)):
             return None
         return Look(path, size, self._group(LINES, "UTF-8"), unfamiliar=True)
 
-    def _look(self, path: str, size: int, scanner: Scanner | None) -> Look:
-        cuts = _at_lines(pieces(path))
+    def _look(self, path: str, size: int, opener: Opener, scanner: Scanner | None) -> Look:
+        cuts = _at_lines(pieces(path, opener=opener))
         data = next(cuts, b"")
         encoding = check_head(data, self._declared, whole=False)
         if encoding != "UTF-8":

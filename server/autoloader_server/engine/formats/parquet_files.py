@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
-from autoloader_sdk.discovery.escape import spark_path
 from autoloader_server.engine.errors import DATA_MALFORMED, SCHEMA_MISMATCH, FileFailure
 from autoloader_server.engine.formats.base import (
     CORRUPT_COLUMN,
@@ -16,10 +15,12 @@ from autoloader_server.engine.formats.base import (
     shown_path,
     unopened,
 )
+from autoloader_server.engine.place import LOCAL, Place
 from autoloader_server.engine.schema import merge, storable, widens
 from autoloader_server.engine.sql import identifier
 
 if TYPE_CHECKING:
+    import pyarrow as pa
     from pyspark.sql import Column, DataFrame
     from pyspark.sql.connect.session import SparkSession
     from pyspark.sql.types import DataType, StructType
@@ -28,18 +29,18 @@ if TYPE_CHECKING:
 class Parquet:
     """Parquet; its options mean nothing."""
 
-    def __init__(self, options: dict[str, Any]) -> None:  # noqa: ARG002 - as each format is made
+    def __init__(self, options: dict[str, Any], place: Place = LOCAL) -> None:  # noqa: ARG002 - as each format is made
+        self._place = place
         # Schemas as Spark reads them, by the schema in the footer.
         self._schemas: dict[str, StructType] = {}
 
     def look(self, files: Sequence[tuple[str, int]], known: StructType | None) -> Iterator[Look | FileFailure]:
         import pyarrow as pa
-        import pyarrow.parquet as pq
 
         have = by_name(known) if known is not None else {}
-        for path, size in files:
+        for path, size, footer in self._place.ahead(files, self._footer):
             try:
-                schema = pq.read_schema(path)
+                schema = footer()
             except (pa.ArrowException, OSError) as error:
                 if isinstance(error, OSError) and error.errno is not None:
                     yield unopened(path, error)
@@ -90,7 +91,11 @@ class Parquet:
         from pyspark.sql.connect import functions as F
 
         schema = self._schema(spark, str(looks[0].group), looks[0].path)
-        frame = spark.read.schema(schema).parquet(*[spark_path(look.path) for look in looks])
+        frame = (
+            spark.read.options(**self._place.options)
+            .schema(schema)
+            .parquet(*[self._place.spark(look.path) for look in looks])
+        )
         have = by_name(schema)
         columns = [
             conform(F.col(identifier(have[name].name)), have[name].dataType, field.dataType).alias(field.name)
@@ -101,9 +106,15 @@ class Parquet:
         corrupt = [F.lit(None).cast("string").alias(CORRUPT_COLUMN)] if keep_malformed else []
         return frame.select(*columns, shown_path(schema).alias(PATH_COLUMN), *corrupt)
 
+    def _footer(self, path: str, size: int) -> pa.Schema:  # noqa: ARG002 - as `ahead` calls it
+        import pyarrow.parquet as pq
+
+        with self._place.store.open_seekable(path) as file:
+            return pq.read_schema(file)
+
     def _schema(self, spark: SparkSession, shape: str, path: str) -> StructType:
         if shape not in self._schemas:
-            self._schemas[shape] = spark.read.parquet(spark_path(path)).schema
+            self._schemas[shape] = spark.read.options(**self._place.options).parquet(self._place.spark(path)).schema
         return self._schemas[shape]
 
 

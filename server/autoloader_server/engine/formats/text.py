@@ -11,8 +11,8 @@ import bz2
 import codecs
 import gzip
 import zlib
-from collections.abc import Iterator
-from typing import IO, TYPE_CHECKING, Any, Final
+from collections.abc import Callable, Iterator
+from typing import IO, TYPE_CHECKING, Any, BinaryIO, Final
 
 from autoloader_sdk.discovery.heads import decode_head
 
@@ -74,10 +74,13 @@ def is_wide(encoding: str) -> bool:
     return codecs.lookup(encoding).name.startswith(("utf-16", "utf-32"))
 
 
-def pieces(path: str, size: int = PIECE_BYTES) -> Iterator[bytes]:
-    """A local file's decompressed content. Raises Unreadable where it is damaged, OSError as `open` does."""
+def pieces(path: str, size: int = PIECE_BYTES, opener: Callable[[], BinaryIO] | None = None) -> Iterator[bytes]:
+    """A file's decompressed content; without an `opener` a local one's.
+
+    Raises Unreadable where it is damaged, OSError as opening and reading it do.
+    """
     suffix = compression(path)
-    with open(path, "rb", buffering=0) as raw:
+    with opener() if opener is not None else open(path, "rb", buffering=0) as raw:
         if suffix is None:
             while piece := raw.read(size):
                 yield piece

@@ -1,0 +1,226 @@
+"""Loads from S3: with the ingestion's own rights and no other's, and under the exact key of each object."""
+
+from __future__ import annotations
+
+import gzip
+import io
+from typing import Any
+
+import pytest
+from sqlalchemy import select
+from tests.integration.conftest import Ingest
+from tests.integration.ingesting import Ingestion
+from tests.parts.object_stores import Bucket, ObjectStore, Seaweed, ministack, seaweed  # noqa: F401
+
+from autoloader_server.db.tables import run_errors
+from autoloader_server.services import ingestions
+
+ROW = '{"a": 1}\n'
+# SeaweedFS keeps a backslash as a slash.
+KEYS = [
+    "two words",
+    "percent%20twenty",
+    "per%cent",
+    "plus+plus",
+    "hash#tag",
+    "[1]",
+    "{a,b}",
+    "star*",
+    "question?",
+    "ü",
+    "😀",
+    "quo'te\"`",
+    "a&b=c;d@f$g",
+    "at 10:30",
+    "dot.",
+    "<angle>|^~",
+    "comma,c",
+    " leading",
+    "/".join(["y" * 230] * 4),
+]
+
+
+def source(bucket: Bucket, key: str = "", **credentials: Any) -> dict[str, Any]:
+    return {"type": "s3", "path": bucket.path(key), "credentials": {**bucket.credentials, **credentials}}
+
+
+def test_two_ingestions_on_one_server_never_read_through_each_others_keys(
+    ingest: Ingest,
+    seaweed: Seaweed,  # noqa: F811
+) -> None:
+    a, b = seaweed.bucket(), seaweed.bucket()
+    for bucket in (a, b):
+        bucket.put("x.json", f'{{"a": "{bucket.name}"}}\n')
+    assert ingest("json", source=source(a)).load().status == "success"
+    assert ingest("json", source=source(b)).load().status == "success"
+    # A's bucket was read a moment ago, in the same Spark; with B's keys it is closed all the same.
+    crossed = ingest("json", source={"type": "s3", "path": a.path(), "credentials": b.credentials})
+    ran = crossed.load()
+    assert ran.status == "failed"
+    assert [error.category for error in ran.errors] == ["auth"]
+    assert repr(a.name) in (ran.message or "")
+    for secret in (a.credentials["aws_secret_access_key"], b.credentials["aws_secret_access_key"]):
+        assert secret not in (ran.message or "")
+
+
+def test_spark_itself_is_refused_with_the_keys_of_another(ingest: Ingest, seaweed: Seaweed) -> None:  # noqa: F811
+    """The worker is refused before Spark is asked; so Spark is asked here without it."""
+    from autoloader_sdk.discovery.s3_access import S3Access
+    from autoloader_server.spark.s3 import S3Reads
+
+    a, b = seaweed.bucket(), seaweed.bucket()
+    a.put("x.json", ROW)
+    spark = ingest("json", source=source(a)).service.spark.session()
+    own, other = (S3Reads.of(S3Access.of(bucket.credentials)) for bucket in (a, b))
+    path = a.path("x.json")
+    for _ in range(2):
+        assert spark.read.options(**own.options).schema("a int").json(own.path(path)).collect()[0][0] == 1
+        with pytest.raises(Exception, match=r"AccessDenied|403|Forbidden"):
+            spark.read.options(**other.options).schema("a int").json(other.path(path)).collect()
+
+
+@pytest.mark.parametrize("kind", ["json", "csv"])
+def test_each_key_is_loaded_under_its_exact_path(ingest: Ingest, seaweed: Seaweed, kind: str) -> None:  # noqa: F811
+    bucket = seaweed.bucket()
+    row = ROW if kind == "json" else "a\n1\n"
+    keys = [f"d/{name}.{kind}" for name in KEYS]
+    for key in keys:
+        bucket.put(key, row)
+    loaded = ingest(kind, source=source(bucket, "d/"))
+    ran = loaded.load()
+    assert ran.errors == []
+    expected = {bucket.path(key): 1 for key in keys}
+    assert loaded.counts() == expected
+    assert {path: known.records for path, known in loaded.files().items()} == expected
+    assert loaded.load().message == "nothing new"
+
+
+def test_changed_vanished_and_new_objects_are_told_apart(ingest: Ingest, seaweed: Seaweed) -> None:  # noqa: F811
+    bucket = seaweed.bucket()
+    for name in ("a", "b", "c"):
+        bucket.put(f"d/{name}.json", ROW)
+    loaded = ingest("json", source=source(bucket, "d"))
+    assert loaded.load().records == 3
+    bucket.put("d/a.json", ROW * 2)
+    bucket.delete("d/b.json")
+    bucket.put("d/e.json", ROW * 4)
+    bucket.put("d/_SUCCESS", b"")
+    bucket.put("d/empty.json", b"")
+    ran = loaded.load()
+    assert (ran.status, ran.files, ran.records) == ("success", 1, 4)
+    files = loaded.files()
+    assert files[bucket.path("d/a.json")].status == "HELD"
+    assert files[bucket.path("d/empty.json")].status == "SKIPPED"
+    assert files[bucket.path("d/_SUCCESS")].status == "SKIPPED"
+    assert len(loaded.rows()) == 7
+
+
+def test_one_closed_object_among_many_fails_alone_and_is_taken_up_when_it_is_open(
+    ingest: Ingest,
+    seaweed: Seaweed,  # noqa: F811
+) -> None:
+    bucket = seaweed.bucket()
+    for key in ("open/a.json", "open/b.json", "closed/c.json"):
+        bucket.put(key, ROW)
+    loaded = ingest("json", source=source(bucket, **seaweed.partial(bucket)))
+    ran = loaded.load()
+    assert (ran.status, ran.files) == ("partial", 2)
+    [failed] = ran.errors
+    assert (failed.file, failed.category) == (bucket.path("closed/c.json"), "auth")
+    assert "may not be read" in failed.message
+
+
+def test_bad_objects_are_named_and_the_others_loaded(ingest: Ingest, seaweed: Seaweed) -> None:  # noqa: F811
+    bucket = seaweed.bucket()
+    bucket.put("d/good.json", ROW)
+    loaded = ingest("json", source=source(bucket, "d/"))
+    loaded.load()
+    bucket.put("d/bad [1].json", '{"a": "text"}\n')
+    bucket.put("d/cut.json.gz", gzip.compress(ROW.encode() * 1000)[:-20])
+    bucket.put("d/whole.json.gz", gzip.compress(ROW.encode() * 3))
+    ran = loaded.load()
+    assert (ran.status, ran.files, ran.records) == ("partial", 1, 3)
+    assert {error.file for error in ran.errors} == {bucket.path("d/bad [1].json"), bucket.path("d/cut.json.gz")}
+    assert not [error for error in ran.errors if "://" in error.message and "s3://" not in error.message]
+
+
+def test_parquet_is_loaded_from_s3(ingest: Ingest, seaweed: Seaweed) -> None:  # noqa: F811
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    bucket = seaweed.bucket()
+    for number in range(3):
+        buffer = io.BytesIO()
+        pq.write_table(pa.table({"a": [number]}), buffer)
+        bucket.put(f"d/{number}.parquet", buffer.getvalue())
+    bucket.put("d/bad.parquet", b"no parquet at all")
+    loaded = ingest("parquet", source=source(bucket, "d/"))
+    ran = loaded.load()
+    assert (ran.status, ran.files) == ("partial", 3)
+    assert loaded.values("a") == [0, 1, 2]
+
+
+def test_keys_that_no_reader_can_tell_fail_with_the_reason_and_the_rest_is_loaded(
+    ingest: Ingest,
+    ministack: ObjectStore,  # noqa: F811
+) -> None:
+    bucket = ministack.bucket()
+    bad = ["d/x//y.json", "d/./z.json", "d/../w.json", "d/tab\tt.json"]
+    for key in ["d/a.json", "d/back\\slash.json", "d/zz.json", *bad]:
+        bucket.put(key, ROW)
+    loaded = ingest("json", source=source(bucket, "d/"))
+    ran = loaded.load()
+    assert (ran.status, ran.files) == ("partial", 3)
+    assert {error.file for error in ran.errors} == {bucket.path(key) for key in bad}
+    assert all("which Spark can not read" in error.message for error in ran.errors)
+    assert [note for note in ran.notes if "slower lister" in note]
+    assert loaded.load().message == "nothing new"
+
+
+def test_an_object_and_a_folder_marker_of_one_name_load_once(ingest: Ingest, ministack: ObjectStore) -> None:  # noqa: F811
+    bucket = ministack.bucket()
+    bucket.put("d/a.json", ROW)
+    bucket.put("d/a.json/", b"")
+    loaded = ingest("json", source=source(bucket, "d/"))
+    assert loaded.load().records == 1
+    for _ in range(2):
+        assert loaded.load().message == "nothing new"
+    assert loaded.files()[bucket.path("d/a.json")].status == "SUCCESS"
+
+
+def test_keys_by_reference_are_followed_at_each_run_and_never_sent_back(
+    ingest: Ingest,
+    seaweed: Seaweed,  # noqa: F811
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    bucket = seaweed.bucket()
+    bucket.put("x.json", ROW)
+    keys = bucket.credentials
+    monkeypatch.setenv("THE_SECRET", "not-yet-right")
+    loaded = ingest("json", source=source(bucket, aws_secret_access_key={"env": "THE_SECRET"}))
+    refused = loaded.load()
+    assert refused.status == "failed"
+    assert "aws_secret_access_key is not the one" in (refused.message or "")
+    monkeypatch.delenv("THE_SECRET")
+    missing = loaded.load()
+    assert (missing.status, missing.errors[0].category) == ("failed", "auth")
+    assert "no variable 'THE_SECRET'" in (missing.message or "")
+    monkeypatch.setenv("THE_SECRET", keys["aws_secret_access_key"])
+    assert loaded.load().status == "success"
+    answered = ingestions.get(loaded.service, loaded.id)
+    assert set((answered.source.credentials or {}).values()) == {"***"}
+    assert keys["aws_secret_access_key"] not in _everything_written(loaded)
+
+
+def test_a_bucket_that_is_not_there_fails_the_run_as_missing(ingest: Ingest, seaweed: Seaweed) -> None:  # noqa: F811
+    keys = seaweed._keys("rootkey", "rootsecret")
+    ran = ingest("json", source={"type": "s3", "path": "s3://nobodys-bucket/x/", "credentials": keys}).load()
+    assert (ran.status, ran.errors[0].category) == ("failed", "missing")
+    assert "there is no bucket 'nobodys-bucket'" in (ran.message or "")
+
+
+def _everything_written(loaded: Ingestion) -> str:
+    with loaded.service.database.read() as connection:
+        errors = connection.execute(select(run_errors.c.message)).scalars().all()
+        rows = connection.exec_driver_sql("SELECT * FROM ingestions").all()
+    return f"{errors} {rows}"
