@@ -34,10 +34,12 @@ from autoloader_sdk.models import (
     IngestionUpdate,
     Limits,
     Quality,
+    RefreshOperation,
     SourceData,
     nearest,
 )
 from autoloader_sdk.notebook import display
+from autoloader_sdk.refreshes import Refresh
 from autoloader_sdk.runs import Run, from_receipt, list_runs
 from autoloader_sdk.shorthand import Short
 
@@ -165,6 +167,27 @@ class Ingestion(Resource[L]):
         return ClearedFiles.model_validate((yield Request("DELETE", f"{self._path}/processed-files")).body)
 
     @call
+    def refresh_full(self, *, auto_run: bool = True, dry_run: bool = False, force: bool = False) -> Call[Refresh[L]]:
+        """Drop the table, forget its files, and load all that is at the source into a new one.
+
+        Args:
+            auto_run: start the run that loads; without it the next run does.
+            dry_run: change nothing, and say what would be done and what it means.
+            force: although another ingestion loads into the table, or this one is paused.
+
+        Raises:
+            Conflict: it is paused, or its source cannot be listed. Nothing was changed.
+        """
+        return (yield from self._refresh("full", auto_run=auto_run, dry_run=dry_run, force=force))
+
+    @call
+    def refresh_new_only(
+        self, *, auto_run: bool = True, dry_run: bool = False, force: bool = False
+    ) -> Call[Refresh[L]]:
+        """Drop the table, and load only what was not loaded before into a new one. Otherwise as `refresh_full`."""
+        return (yield from self._refresh("new-only", auto_run=auto_run, dry_run=dry_run, force=force))
+
+    @call
     def reload(self) -> Call[Ingestion[L]]:
         """Ask the service again; returns the ingestion itself."""
         return (yield from self._reload())
@@ -185,6 +208,12 @@ class Ingestion(Resource[L]):
     @property
     def _path(self) -> str:
         return f"{API}/ingestions/{quoted(self.id)}"
+
+    def _refresh(self, mode: str, *, auto_run: bool, dry_run: bool, force: bool) -> Call[Refresh[L]]:
+        body = {"confirm": True, "auto_run": auto_run, "dry_run": dry_run}
+        params = {"force": "true"} if force else {}
+        reply = yield Request("POST", f"{self._path}/refresh/{mode}", params, body=body)
+        return Refresh(self._link, self.id, RefreshOperation.model_validate(reply.body))
 
     def _reload(self) -> Call[Ingestion[L]]:
         return self._take((yield Request("GET", self._path)))

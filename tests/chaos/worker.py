@@ -1,6 +1,6 @@
-"""A worker as a process of its own: asks for one run of an ingestion and carries it out.
+"""A worker as a process of its own: asks for one run of an ingestion, or for a refresh, and carries it out.
 
-`python -m tests.chaos.worker HOME DATABASE_URL INGESTION_ID LEASE_SECONDS`; `AUTOLOADER_KILL_AT`
+`python -m tests.chaos.worker HOME DATABASE_URL INGESTION_ID LEASE_SECONDS [full|new_only]`; `AUTOLOADER_KILL_AT`
 says where it is to be killed. Its exit code tells how its run ended (`EXIT_CODES`), its last line on stdout is
 the run as JSON.
 """
@@ -20,9 +20,10 @@ from typing import Any
 import psutil
 from tests.chaos.waiting import until
 
-from autoloader_sdk.models import FINISHED
+from autoloader_sdk.models import FINISHED, RefreshRequest
 from autoloader_server.service import Service
 from autoloader_server.services import runs
+from autoloader_server.services.refresh import Mode, refresh
 from autoloader_server.settings import Settings
 
 EXIT_CODES = {"success": 0, "partial": 3, "failed": 4, "cancelled": 5}
@@ -46,9 +47,14 @@ def settings(home: Path, database_url: str, lease_seconds: int = _LEASE_SECONDS)
     )
 
 
-def carry_out(service: Service, ingestion_id: str) -> dict[str, Any]:
-    """Ask for a run, carry it out in this process until its threads have ended; the run then."""
-    run_id = runs.request(service, ingestion_id).run_id
+def carry_out(service: Service, ingestion_id: str, refresh_mode: Mode | None = None) -> dict[str, Any]:
+    """Ask for a run, or for a refresh, carry it out in this process until its threads have ended; the run then."""
+    if refresh_mode is None:
+        run_id = runs.request(service, ingestion_id).run_id
+    else:
+        answer = refresh(service, ingestion_id, RefreshRequest(confirm=True), refresh_mode)
+        assert answer.status == "accepted", answer
+        run_id = answer.run_id
     assert run_id is not None
     until(
         lambda: runs.get(service, ingestion_id, run_id).status in FINISHED,
@@ -69,7 +75,13 @@ class Worker:
 
     @classmethod
     def start(
-        cls, home: Path, database_url: str, ingestion_id: str, output: Path, kill_at: str | None = None
+        cls,
+        home: Path,
+        database_url: str,
+        ingestion_id: str,
+        output: Path,
+        kill_at: str | None = None,
+        refresh_mode: Mode | None = None,
     ) -> Worker:
         lease_seconds = LONG_LEASE_SECONDS if (kill_at or "").endswith("=stop") else _LEASE_SECONDS
         environment = {name: value for name, value in os.environ.items() if name != "AUTOLOADER_KILL_AT"}
@@ -80,6 +92,7 @@ class Worker:
                 [
                     *(sys.executable, "-m", "tests.chaos.worker"),
                     *(str(home), database_url, ingestion_id, str(lease_seconds)),
+                    *([] if refresh_mode is None else [refresh_mode]),
                 ],
                 cwd=_ROOT,
                 env=environment,
@@ -129,11 +142,11 @@ class Worker:
         return found
 
 
-def main(home: str, database_url: str, ingestion_id: str, lease_seconds: str) -> int:
+def main(home: str, database_url: str, ingestion_id: str, lease_seconds: str, refresh_mode: Mode | None = None) -> int:
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     service = Service.open(settings(Path(home), database_url, int(lease_seconds)))
     try:
-        run = carry_out(service, ingestion_id)
+        run = carry_out(service, ingestion_id, refresh_mode)
     finally:
         service.close()
     sys.stdout.write(f"{json.dumps(run)}\n")
@@ -141,4 +154,4 @@ def main(home: str, database_url: str, ingestion_id: str, lease_seconds: str) ->
 
 
 if __name__ == "__main__":
-    sys.exit(main(*sys.argv[1:]))
+    sys.exit(main(*sys.argv[1:]))  # type: ignore[arg-type] - a mode is one of two words

@@ -23,6 +23,7 @@ from autoloader_server.engine.batch_record import BatchStatus
 from autoloader_server.engine.sql import TableName
 from autoloader_server.service import Service
 from autoloader_server.services import ingestions, schema_versions
+from autoloader_server.services.refresh import Mode
 from autoloader_server.spark.sessions import SparkSessions
 from autoloader_server.spark.state import Server, SparkFolder
 
@@ -123,16 +124,16 @@ class World:
             yield reader
         self.partial += reader.partial(self.source.counts())
 
-    def start(self, kill_at: str | None = None) -> Worker:
-        """A worker process that asks for a run and carries it out."""
+    def start(self, kill_at: str | None = None, refresh_mode: Mode | None = None) -> Worker:
+        """A worker process that asks for a run, or for a refresh, and carries it out."""
         output = self._folder / f"worker-{len(self._workers)}.log"
-        worker = Worker.start(self.home, self._url, self.ingestion_id, output, kill_at)
+        worker = Worker.start(self.home, self._url, self.ingestion_id, output, kill_at, refresh_mode)
         self._workers.append(worker)
         return worker
 
-    def kill_at(self, point: str) -> None:
+    def kill_at(self, point: str, refresh_mode: Mode | None = None) -> None:
         """A worker gets to `point`, and is killed there."""
-        worker = self.start(point)
+        worker = self.start(point, refresh_mode)
         code = worker.wait()
         assert code == -signal.SIGKILL, f"the worker was not killed at {point}, exit {code}:\n{worker.said()}"
 
@@ -185,12 +186,16 @@ class World:
         worker.wait(SPARK_DEATH_SECONDS)
         return worker.run()
 
-    def finish(self) -> dict[str, Any]:
-        """The next run, to its end, in this process. It may not fail, except over bad files."""
-        with self.service() as service:
-            run = carry_out(service, self.ingestion_id)
+    def finish(self, refresh_mode: Mode | None = None) -> dict[str, Any]:
+        """The next run (or refresh), to its end, in this process. It may not fail, except over bad files."""
+        run = self.next_run(refresh_mode)
         assert run["status"] in ("success", "partial"), run
         return run
+
+    def next_run(self, refresh_mode: Mode | None = None) -> dict[str, Any]:
+        """The same, however it ends."""
+        with self.service() as service:
+            return carry_out(service, self.ingestion_id, refresh_mode)
 
     def end(self) -> None:
         """No process of this world outlives it."""

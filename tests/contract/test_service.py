@@ -63,8 +63,6 @@ def test_openapi_has_the_routes_of_the_contract(http: httpx.Client) -> None:
     [
         ("POST", "/ingestions/test"),
         ("POST", "/ingestions/estimate-cost"),
-        ("POST", "/ingestions/ing_0/refresh/full"),
-        ("POST", "/ingestions/ing_0/refresh/new-only"),
         ("POST", "/ingestions/ing_0/preview"),
         ("GET", "/ingestions/ing_0/flow-runs"),
     ],

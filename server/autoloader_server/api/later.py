@@ -22,11 +22,6 @@ _ROUTES = (
         "previews are not there yet; GET …/files shows what runs have seen",
     ),
     (
-        *("POST", "/ingestions/{ingestion_id}/refresh/full"),
-        "refreshing is not there yet; drop the table, then DELETE …/processed-files, then POST …/run",
-    ),
-    ("POST", "/ingestions/{ingestion_id}/refresh/new-only", "refreshing is not there yet"),
-    (
         "GET",
         "/ingestions/{ingestion_id}/flow-runs",
         "Prefect is not connected in this version; GET …/runs has all runs",

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, Connection, insert, select, update
+from sqlalchemy import ColumnElement, Connection, insert, or_, select, update
 
 from autoloader_sdk.discovery.classify import skip_reason
 from autoloader_sdk.discovery.entries import Entry, below, identity
@@ -22,7 +22,7 @@ from autoloader_sdk.discovery.store import LocalStore, Store
 from autoloader_sdk.models import FileStatus, IngestionCreate
 from autoloader_server.db.clock import now
 from autoloader_server.db.engine import Database
-from autoloader_server.db.tables import processed_files
+from autoloader_server.db.tables import batches, ingestions, processed_files
 from autoloader_server.engine import ledger
 from autoloader_server.engine.errors import DATA_MALFORMED
 
@@ -70,7 +70,7 @@ def discover(
         unknown = _without_twins(store, unknown, seen)
         if not unknown:
             continue
-        rules = _Rules.of(spec, store.root, created_at)
+        rules = Rules.of(spec, store.root, created_at)
         with database.write() as connection:
             hold(connection)
             # Read again under the write lock: another worker may have listed the same page.
@@ -138,7 +138,7 @@ def _range(ingestion_id: str, page: list[Entry]) -> tuple[ColumnElement[bool], .
 
 
 @dataclass(frozen=True, slots=True)
-class _Rules:
+class Rules:
     """What makes a listed file one that is not to be loaded."""
 
     root: str
@@ -146,7 +146,7 @@ class _Rules:
     existing_until_ns: int | None
 
     @classmethod
-    def of(cls, spec: IngestionCreate, root: str, created_at: datetime) -> _Rules:
+    def of(cls, spec: IngestionCreate, root: str, created_at: datetime) -> Rules:
         after = spec.source.modified_after
         return cls(
             root=root,
@@ -169,7 +169,7 @@ def _write(
     ingestion_id: str,
     entries: list[Entry],
     known: dict[str, _Known],
-    rules: _Rules,
+    rules: Rules,
     found: Found,
 ) -> None:
     rows: list[dict[str, Any]] = []
@@ -208,7 +208,7 @@ def _write(
 
 
 def _judge(
-    connection: Connection, ingestion_id: str, entry: Entry, before: _Known | None, rules: _Rules
+    connection: Connection, ingestion_id: str, entry: Entry, before: _Known | None, rules: Rules
 ) -> tuple[FileStatus, str | None]:
     if (skipped := rules.skip(entry)) is not None:
         return FileStatus.SKIPPED, skipped
@@ -225,11 +225,15 @@ def _judge(
 
 
 def _loaded_version(connection: Connection, ingestion_id: str, path: str) -> str | None:
-    """The identity of the newest version of a path whose rows are in the table."""
+    """The identity of the newest version of a path whose rows are in the table: the one that is loaded into now."""
     files = processed_files.c
     return connection.execute(
         select(files.identity)
+        .join(ingestions, ingestions.c.id == files.ingestion_id)
+        .outerjoin(batches, batches.c.id == files.batch_id)
         .where(files.ingestion_id == ingestion_id, files.path == path, files.status == FileStatus.SUCCESS)
+        # What was loaded into a table that a refresh has dropped is in no table any more.
+        .where(or_(files.batch_id.is_(None), batches.c.table_uuid == ingestions.c.table_uuid))
         .order_by(files.ordinal.desc())
         .limit(1)
     ).scalar()

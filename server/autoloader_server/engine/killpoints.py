@@ -2,7 +2,7 @@
 
 `AUTOLOADER_KILL_AT=staged` kills this process (SIGKILL) when it gets there, `staged:3` at the third time;
 `staged=spark` kills the local Spark server instead, `staged=stop` stops this process (SIGSTOP). Without the variable
-`reach` does nothing. `tests/chaos` walks through all of `POINTS`.
+`reach` does nothing. `tests/chaos` walks through all of `POINTS` and `REFRESH_POINTS`.
 """
 
 from __future__ import annotations
@@ -43,6 +43,8 @@ POINTS = (
     "taken_over",
     "settle_found",
 )
+# Of a refresh, which is no part of a run.
+REFRESH_POINTS = ("refresh_begun", "table_dropped", "files_cleared")
 
 _DEATH_SECONDS = 30.0
 _seen: Counter[str] = Counter()

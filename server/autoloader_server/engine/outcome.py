@@ -9,7 +9,7 @@ from sqlalchemy.exc import OperationalError
 
 from autoloader_sdk.discovery.errors import SourceError, SourceForbidden, SourceMissing
 from autoloader_sdk.models import FileStatus, RunStatus
-from autoloader_server.db.tables import processed_files, runs
+from autoloader_server.db.tables import ingestions, processed_files, runs
 from autoloader_server.engine.errors import (
     AUTH,
     CANCELLED,
@@ -33,6 +33,7 @@ from autoloader_server.spark.errors import SparkError
 from autoloader_server.spark.sessions import spark_unavailable
 
 _log = logger(__name__)
+_OUTDATED = "the ingestion was cleared, refreshed or deleted while the run was going"
 
 
 class Outcome(NamedTuple):
@@ -68,10 +69,10 @@ def of_error(work: Work, error: Exception) -> Outcome | None:
     """How a run ended that this error stopped; None where the run belongs to somebody else by now."""
     match error:
         case LeaseLost():
-            return None
+            # A refresh takes away the batch, and leaves the run.
+            return _outdated(work) if _is_ours(work) else None
         case GenerationChanged():
-            message = "the ingestion was cleared or deleted while the run was going"
-            return Outcome(RunStatus.CANCELLED, message)
+            return Outcome(RunStatus.CANCELLED, _OUTDATED)
         case RunCancelled():
             return Outcome(RunStatus.CANCELLED, str(error))
         case RunStopped():
@@ -103,7 +104,18 @@ def of_error(work: Work, error: Exception) -> Outcome | None:
 
 
 def _cancelled(work: Work) -> Outcome | None:
+    if (outdated := _outdated(work)) is not None:
+        return outdated
     return Outcome(RunStatus.CANCELLED, CANCELLED) if work.lease.cancelled.is_set() else None
+
+
+def _outdated(work: Work) -> Outcome | None:
+    """What stopped a run whose table may have been dropped under its hands."""
+    with work.database.read() as connection:
+        generation = connection.execute(
+            select(ingestions.c.generation).where(ingestions.c.id == work.ingestion_id)
+        ).scalar()
+    return Outcome(RunStatus.CANCELLED, _OUTDATED) if generation != work.generation else None
 
 
 def _failed(work: Work, category: str, message: str) -> Outcome:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from sqlalchemy import ColumnElement, case, delete, exists, or_, select, update
+from sqlalchemy import ColumnElement, Connection, case, delete, exists, or_, select, update
 
 from autoloader_sdk.models import ClearedFiles, FileStatus
 from autoloader_server.db.clock import now
 from autoloader_server.db.engine import ROWS_PER_TRANSACTION, Database
 from autoloader_server.db.tables import batches, ingestions, processed_files
-from autoloader_server.engine.batch_record import ENDED
+from autoloader_server.engine.batch_record import ENDED, UNFINISHED, BatchStatus
 from autoloader_server.services.ingestions import row_of
 
 if TYPE_CHECKING:
@@ -20,37 +20,112 @@ if TYPE_CHECKING:
 def clear_processed_files(service: Service, ingestion_id: str) -> ClearedFiles:
     """Forget the ingestion's files. The generation is raised first, so that older work still going is burned.
 
-    Files of a batch that is neither landed nor burned yet stay until the next run has settled it: whether
-    their rows are in the table is not known before. So do those that a run begun meanwhile has loaded. The table is
-    forgotten last: a clear that dies half-way can not be followed by a run into another table. Where rows of such files
-    are in it, it is not forgotten: nobody would miss them if it were dropped.
+    The table is forgotten last: a clear that dies half-way can not be followed by a run into another table. Where rows
+    of files that stay known are in it, it is not forgotten: nobody would miss them if it were dropped.
 
     Raises NotFound.
     """
     with service.database.write() as connection:
-        old = row_of(connection, ingestion_id)["generation"]
-        this = ingestions.c.id == ingestion_id
-        connection.execute(update(ingestions).where(this).values(generation=old + 1, updated_at=now()))
+        row_of(connection, ingestion_id)
+        old = raise_generation(connection, ingestion_id)
+    cleared = forget_files(service.database, ingestion_id, old)
+    with service.database.write() as connection:
+        forget_table(connection, ingestion_id, none_loaded(ingestion_id))
+    return ClearedFiles(
+        message=f"Cleared {cleared} processed file records", files_cleared=cleared, ingestion_id=ingestion_id
+    )
+
+
+def raise_generation(connection: Connection, ingestion_id: str) -> int:
+    """From here on no older work is published. The generation before."""
+    raised = connection.execute(
+        update(ingestions)
+        .where(ingestions.c.id == ingestion_id)
+        .values(generation=ingestions.c.generation + 1, updated_at=now())
+        .returning(ingestions.c.generation)
+    ).scalar_one()
+    return int(raised) - 1
+
+
+def forget_files(database: Database, ingestion_id: str, old: int, keep_table: str | None = None) -> int:
+    """Forget the files of all generations up to `old`, but those that are in the table `keep_table`; how many.
+
+    Files of a batch that is neither landed nor burned yet stay until the next run has settled it: whether their rows
+    are in the table is not known before. So do those that a run begun meanwhile has loaded.
+    """
     older = select(batches.c.id).where(
         batches.c.ingestion_id == ingestion_id,
         batches.c.generation <= old,
         batches.c.status.in_(ENDED),
     )
+    if keep_table is not None:
+        older = older.where(batches.c.table_uuid != keep_table)
     its = (
         processed_files.c.ingestion_id == ingestion_id,
         or_(processed_files.c.batch_id.is_(None), processed_files.c.batch_id.in_(older)),
     )
     # A path's older versions first: were a newer one gone and an older one left, it would be taken for a new path.
-    cleared = _delete(service.database, *its, processed_files.c.current.is_(False)) + _delete(service.database, *its)
+    return _delete(database, *its, processed_files.c.current.is_(False)) + _delete(database, *its)
+
+
+def none_loaded(ingestion_id: str) -> ColumnElement[bool]:
+    """Whether the ledger knows of no file whose rows are in the ingestion's table."""
+    files = processed_files.c
+    return ~exists().where(files.ingestion_id == ingestion_id, files.status == FileStatus.SUCCESS)
+
+
+def forget_table(connection: Connection, ingestion_id: str, only: ColumnElement[bool]) -> None:
+    """The ingestion has no table any more, if it is as `only` says; nor anything that needs repair."""
+    this = ingestions.c.id == ingestion_id
     status = case((ingestions.c.status == "error", "active"), else_=ingestions.c.status)
-    loaded = (processed_files.c.ingestion_id == ingestion_id, processed_files.c.status == FileStatus.SUCCESS)
-    with service.database.write() as connection:
-        connection.execute(update(ingestions).where(this).values(status=status, status_reason=None))
+    connection.execute(update(ingestions).where(this).values(status=status, status_reason=None))
+    connection.execute(update(ingestions).where(this, only).values(table_uuid=None, last_snapshot_id=None))
+
+
+def end_dropped(connection: Connection, ingestion_id: str, old: int, there: str | None) -> None:
+    """End the unfinished batches up to generation `old` of tables that were dropped, all but `there`.
+
+    With their table nothing of them can ever be published: their files wait again, and a worker that still has the
+    lease of one finds it gone.
+    """
+    dropped = select(batches.c.id).where(
+        batches.c.ingestion_id == ingestion_id,
+        batches.c.generation <= old,
+        batches.c.status.in_(UNFINISHED),
+        batches.c.table_uuid != (there or ""),
+    )
+    files = processed_files.c
+    for batch_id in list(connection.execute(dropped).scalars()):
         connection.execute(
-            update(ingestions).where(this, ~exists().where(*loaded)).values(table_uuid=None, last_snapshot_id=None)
+            update(processed_files)
+            .where(files.batch_id == batch_id, files.status == FileStatus.PROCESSING)
+            .values(status=FileStatus.DISCOVERED, batch_id=None)
         )
-    return ClearedFiles(
-        message=f"Cleared {cleared} processed file records", files_cleared=cleared, ingestion_id=ingestion_id
+        connection.execute(
+            update(batches)
+            .where(batches.c.id == batch_id)
+            .values(
+                status=BatchStatus.BURNED,
+                reason="its table was dropped by a refresh",
+                ended_at=now(),
+                lease_token=None,
+                branches_dropped=True,
+            )
+        )
+
+
+def let_changed_files_wait(connection: Connection, ingestion_id: str) -> None:
+    """Files that are held since they changed after they were loaded wait: the rows that they would double are gone."""
+    files = processed_files.c
+    connection.execute(
+        update(processed_files)
+        .where(
+            files.ingestion_id == ingestion_id,
+            files.status == FileStatus.HELD,
+            files.current,
+            files.batch_id.is_(None),
+        )
+        .values(status=FileStatus.DISCOVERED, reason=None)
     )
 
 

@@ -24,6 +24,7 @@ from autoloader_server.services.idempotency import KEPT
 from autoloader_server.services.paging import Page, cursor_of, key_of
 
 if TYPE_CHECKING:
+    from autoloader_server.engine.iceberg import Table
     from autoloader_server.service import Service
 
 # Between two tries to take back what a deleted ingestion left.
@@ -244,14 +245,22 @@ def _table_key(destination: Mapping[str, Any]) -> list[str]:
     return [str(destination[part]).casefold() for part in ("catalog", "database", "table")]
 
 
-def _drop_table(service: Service, row: RowMapping) -> None:
+def table_of(service: Service, row: RowMapping) -> Table:
+    """The table that an ingestion loads into, asked on its cluster, whose Spark is started where it is not there."""
     from autoloader_server.engine.iceberg import Table
+    from autoloader_server.engine.sql import TableName
+
+    name = TableName.of(IngestionCreate.model_validate(row["spec"]).destination)
+    return Table(service.spark_of(row["cluster_id"]).session(), name)
+
+
+def _drop_table(service: Service, row: RowMapping) -> None:
     from autoloader_server.engine.sql import TableName
     from autoloader_server.spark.errors import first_line
 
     table = TableName.of(IngestionCreate.model_validate(row["spec"]).destination)
     try:
-        Table(service.spark_of(row["cluster_id"]).session(), table).drop()
+        table_of(service, row).drop()
     except Exception as error:
         reason = redact(first_line(error))
         raise NotDone(f"the table {table} could not be dropped, so the ingestion is not deleted: {reason}") from error
