@@ -27,6 +27,7 @@ from autoloader_sdk.files import File
 from autoloader_sdk.listing import Listing
 from autoloader_sdk.models import (
     ClearedFiles,
+    CostBreakdown,
     DestinationData,
     FileData,
     FormatData,
@@ -292,6 +293,27 @@ class Ingestions(Resource[L]):
                 raise
             return there
         return Ingestion(self._link, IngestionData.model_validate(reply.body))
+
+    @call
+    def estimate_cost(
+        self,
+        *,
+        source: Short | os.PathLike[str],
+        format: Short,  # noqa: A002 - the contract's word
+        destination: Short,
+        schedule: Short | None = None,
+        cluster_id: str = "default",
+    ) -> Call[CostBreakdown]:
+        """What such an ingestion would cost a month, in US dollars; nothing is made.
+
+        `breakdown_details` has each term, and the formulas. Arguments are those of `create`.
+
+        Raises:
+            Invalid: something in it breaks the contract, or there is no such source.
+        """
+        body = shorthand.ingestion(source, format, destination, when=schedule, name="estimate", cluster_id=cluster_id)
+        reply = yield Request("POST", f"{API}/ingestions/estimate-cost", body=body)
+        return CostBreakdown.model_validate(reply.body)
 
     @call
     def get(self, id_or_name: str) -> Call[Ingestion[L]]:

@@ -33,9 +33,9 @@ def ingestion(
     form: Short,
     table: Short,
     *,
-    when: Short | None,
-    quality: Mapping[str, Any] | RequestModel | None,
-    limits: Mapping[str, Any] | RequestModel | None,
+    when: Short | None = None,
+    quality: Mapping[str, Any] | RequestModel | None = None,
+    limits: Mapping[str, Any] | RequestModel | None = None,
     **plain: Any,
 ) -> dict[str, Any]:
     """A new ingestion, of its parts in their short forms; `plain` are the fields that have none. Raises Invalid."""

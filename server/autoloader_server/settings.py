@@ -154,6 +154,11 @@ class Settings(BaseSettings):
     prefect_max_task_retries: int = Field(default=3, ge=0)
     high_memory_threshold_gb: float = Field(default=10, gt=0)
 
+    storage_usd_per_gb_month: float = Field(
+        default=0.023, ge=0, description="for cost estimates: 10^9 bytes for a month"
+    )
+    list_usd_per_1000_requests: float = Field(default=0.005, ge=0, description="for cost estimates: listing a store")
+
     clusters: list[ClusterSettings] = Field(default_factory=list, description="clusters besides the local one")
 
     origins: dict[str, str] = Field(default_factory=dict, exclude=True, repr=False)

@@ -15,7 +15,6 @@ _ROUTES = (
         "/ingestions/test",
         "previews are not there yet; list the folder, or make the ingestion and run it",
     ),
-    ("POST", "/ingestions/estimate-cost", "cost estimates are not there yet"),
     (
         "POST",
         "/ingestions/{ingestion_id}/preview",
