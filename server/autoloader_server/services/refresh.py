@@ -1,8 +1,8 @@
 """Drop the table, and load everything (full) or only what is new (new-only) into one that is made anew.
 
 A refresh may die between any two of its steps. Afterwards the table is still there with all its rows; or it is gone and
-the ledger names it, so that a run fails and says so until the refresh is asked for again; or it is gone and forgotten,
-and the next run does the rest.
+the ledger names it, so that a run that finds something new fails and says so until the refresh is asked for again; or
+it is gone and forgotten, and the next run does the rest.
 """
 
 from __future__ import annotations
