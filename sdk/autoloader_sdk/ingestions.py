@@ -34,6 +34,7 @@ from autoloader_sdk.models import (
     IngestionData,
     IngestionUpdate,
     Limits,
+    PreviewResult,
     Quality,
     RefreshOperation,
     SourceData,
@@ -293,6 +294,33 @@ class Ingestions(Resource[L]):
                 raise
             return there
         return Ingestion(self._link, IngestionData.model_validate(reply.body))
+
+    @call
+    def test(
+        self,
+        *,
+        source: Short | os.PathLike[str],
+        format: Short,  # noqa: A002 - the contract's word
+        destination: Short,
+        on_schema_change: OnSchemaChange = "append_new_columns",
+        cluster_id: str = "default",
+    ) -> Call[PreviewResult]:
+        """What such an ingestion would load: its files, columns and first rows, seen by Spark; nothing is made.
+
+        Arguments are those of `create`.
+
+        Raises:
+            Invalid: something in it breaks the contract, or there is no such source.
+        """
+        body = _body(
+            name="test",
+            source=source,
+            format=format,
+            destination=destination,
+            on_schema_change=on_schema_change,
+            cluster_id=cluster_id,
+        )
+        return PreviewResult.model_validate((yield Request("POST", f"{API}/ingestions/test", body=body)).body)
 
     @call
     def estimate_cost(

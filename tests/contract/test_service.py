@@ -61,7 +61,6 @@ def test_openapi_has_the_routes_of_the_contract(http: httpx.Client) -> None:
 @pytest.mark.parametrize(
     ("method", "path"),
     [
-        ("POST", "/ingestions/test"),
         ("POST", "/ingestions/ing_0/preview"),
         ("GET", "/ingestions/ing_0/flow-runs"),
     ],

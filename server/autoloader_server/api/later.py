@@ -12,13 +12,8 @@ router = APIRouter(tags=["not there yet"])
 _ROUTES = (
     (
         "POST",
-        "/ingestions/test",
-        "previews are not there yet; list the folder, or make the ingestion and run it",
-    ),
-    (
-        "POST",
         "/ingestions/{ingestion_id}/preview",
-        "previews are not there yet; GET …/files shows what runs have seen",
+        "previews of an ingestion are not there yet; POST /ingestions/test previews what one would load",
     ),
     (
         "GET",

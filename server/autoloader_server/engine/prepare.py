@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import select
 
+from autoloader_sdk.models import IngestionCreate
 from autoloader_server.db.tables import batches, ingestions, run_errors
 from autoloader_server.engine import ledger, schema_record
 from autoloader_server.engine.check import look_into
@@ -76,11 +77,11 @@ def check_history(work: Work) -> TableState | None:
     return state
 
 
-def given_schema(work: Work) -> StructType | None:
+def given_schema(spec: IngestionCreate) -> StructType | None:
     """The columns that the ingestion prescribes, if it does."""
     from pyspark.sql.types import StructType
 
-    wanted = work.spec.format.schema_
+    wanted = spec.format.schema_
     if wanted is None or wanted.schema_json_ is None:
         return None
     return StructType.fromJson(wanted.schema_json_)
@@ -90,7 +91,7 @@ def make_table(work: Work, looks: Sequence[Look]) -> StructType:
     """Make the table from the schema that was given, or from what its first files hold; its data columns."""
     from pyspark.sql.types import StringType, StructField, StructType
 
-    schema = given_schema(work)
+    schema = given_schema(work.spec)
     if schema is None:
         work.step("inferring the schema")
         schema = _infer(work, looks)

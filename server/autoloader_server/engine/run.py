@@ -193,7 +193,7 @@ def _load_next(work: Work, limits: Limits) -> bool:
     work.check_progress([file.id for file in files])
     state = check_history(work)
     with spark_errors():
-        known = without(work.schema, work.lineage) if state is not None else given_schema(work)
+        known = without(work.schema, work.lineage) if state is not None else given_schema(work.spec)
     guessed = guess(work, files, known) if state is not None and known is not None else None
     looks = guessed or look_first(work, files, known)
     work.reach("inspected")

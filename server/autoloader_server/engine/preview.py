@@ -1,0 +1,135 @@
+"""Some files of a source as a load would see them: read by Spark with the engine's own rules, and nothing written."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from autoloader_sdk.discovery.entries import Entry
+from autoloader_sdk.models import IngestionCreate
+from autoloader_server.engine.culprits import culprits, infer, misfits
+from autoloader_server.engine.errors import FileFailure
+from autoloader_server.engine.explain import about_files, run_error
+from autoloader_server.engine.formats.base import SAMPLE_FILES, Look, Looks, by_name, spread
+from autoloader_server.engine.iceberg import Table
+from autoloader_server.engine.prepare import given_schema
+from autoloader_server.engine.read import frame_of, make_format
+from autoloader_server.engine.schema import new_fields, storable, without
+from autoloader_server.engine.sql import TableName, identifier
+from autoloader_server.spark.sessions import spark_errors
+
+if TYPE_CHECKING:
+    from pyspark.sql.connect.session import SparkSession
+    from pyspark.sql.types import StructType
+
+    from autoloader_server.engine.formats.base import Format
+
+SHOWN_ROWS = 10
+# Beyond its first file a sample has no more than this.
+SAMPLE_BYTES = 64 * 2**20
+
+
+class Sample:
+    """Files spread evenly over a listing of any length; a few times `SAMPLE_FILES` are kept meanwhile."""
+
+    def __init__(self) -> None:
+        self._kept: list[tuple[str, int]] = []
+        self._every = 1
+        self._seen = 0
+
+    def take(self, entry: Entry) -> None:
+        if self._seen % self._every == 0:
+            self._kept.append((entry.path, entry.size))
+            if len(self._kept) == 4 * SAMPLE_FILES:
+                self._kept = self._kept[::2]
+                self._every *= 2
+        self._seen += 1
+
+    def files(self) -> list[tuple[str, int]]:
+        """Paths and sizes."""
+        chosen: list[tuple[str, int]] = []
+        total = 0
+        for path, size in spread(self._kept):
+            total += size
+            if not chosen or total <= SAMPLE_BYTES:
+                chosen.append((path, size))
+        return chosen
+
+
+@dataclass(slots=True)
+class Preview:
+    """What was seen in sampled files. `new`: columns that the table lacks, if there is one; nested ones as `a.b`.
+
+    `rows` are the first as JSON; `records` and `bytes` count all that could be read. `failures` would fail in a load.
+    """
+
+    schema: StructType
+    new: list[str]
+    rows: list[str] = field(default_factory=list)
+    records: int = 0
+    bytes: int = 0
+    failures: list[FileFailure] = field(default_factory=list)
+
+
+def preview(spark: SparkSession, spec: IngestionCreate, files: Sequence[tuple[str, int]]) -> Preview:
+    """Read these files. Raises RunStopped or SparkUnavailable where Spark is at fault."""
+    fmt = make_format(spec)
+    table = Table(spark, TableName.of(spec.destination))
+    try:
+        with spark_errors():
+            there = without(table.schema(), spec.destination.lineage_columns) if table.state() is not None else None
+    except Exception as error:
+        raise run_error(error) from error
+    prescribed = given_schema(spec)
+    looks = Looks.of(fmt.look(files, prescribed if there is None else there))
+    schema, failures = (prescribed, []) if prescribed is not None else infer(spark, fmt, looks.good)
+    schema = storable(schema)
+    seen = Preview(schema, [column.name for column in new_fields(there, schema)] if there is not None else [])
+    bad = _fail(seen, [*looks.failures, *failures])
+    if there is not None:
+        bad = _fail(seen, misfits(spark, fmt, [look for look in looks.good if look.path not in bad], there))
+    beside = Looks.of(fmt.look([(look.path, look.size) for look in looks.good if look.path not in bad], schema))
+    bad = _fail(seen, beside.failures)
+    bad = _fail(seen, misfits(spark, fmt, [look for look in beside.good if look.path not in bad], schema))
+    _read(spark, fmt, seen, [look for look in beside.good if look.path not in bad])
+    return seen
+
+
+def _fail(seen: Preview, failures: Sequence[FileFailure]) -> set[str]:
+    """Keep the failures, one a file; the paths of all so far."""
+    known = {failure.path for failure in seen.failures}
+    for failure in failures:
+        if failure.path not in known:
+            known.add(failure.path)
+            seen.failures.append(failure)
+    return known
+
+
+def _read(spark: SparkSession, fmt: Format, seen: Preview, looks: list[Look]) -> None:
+    """Count and show the rows; files that only a read shows to be bad are left out."""
+    from pyspark.sql.connect import functions as F
+
+    if not looks or not by_name(seen.schema):
+        return
+    try:
+        with spark_errors():
+            frame = frame_of(spark, fmt, looks, seen.schema, [])
+            row = F.to_json(
+                F.struct(*[F.col(identifier(name)) for name in frame.columns]), {"ignoreNullFields": "false"}
+            )
+            shown = frame.limit(SHOWN_ROWS).select(row.alias("row")).collect()
+            # Over the rows' texts: a count of rows alone would parse none of them.
+            records = frame.select(F.length(row).alias("n")).agg(F.count("n")).collect()[0][0]
+    except Exception as error:
+        if not about_files(error):
+            raise run_error(error) from error
+        bad = _fail(seen, culprits(spark, fmt, looks, seen.schema))
+        rest = [look for look in looks if look.path not in bad]
+        if len(rest) == len(looks):
+            raise run_error(error) from error
+        _read(spark, fmt, seen, rest)
+        return
+    seen.rows = [each["row"] for each in shown]
+    seen.records = int(records)
+    seen.bytes = sum(look.size for look in looks)

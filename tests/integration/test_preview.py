@@ -1,0 +1,61 @@
+"""What `POST /ingestions/test` shows is what a load then does."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from tests.integration.conftest import Ingest
+from tests.integration.ingesting import Ingestion
+
+from autoloader_sdk.models import PreviewResult
+from autoloader_server.services.previews import preview_of
+
+GOOD = "a,b\n1,x\n2,y\n"
+
+
+def seen(ingestion: Ingestion) -> PreviewResult:
+    return preview_of(ingestion.service, ingestion.spec)
+
+
+def columns(result: PreviewResult) -> list[tuple[str, str, bool]]:
+    return [(column.name, column.data_type, column.is_new) for column in result.schema_]
+
+
+def test_files_columns_and_rows_are_those_of_the_load_that_follows(ingest: Ingest) -> None:
+    given = ingest("csv", {"a.csv": GOOD, "sub/b.csv": "a,b\n3,\n", "_hidden.csv": GOOD, "empty.csv": ""})
+    before = seen(given)
+    assert (before.file_count, before.estimated_records, before.warnings) == (2, 3, [])
+    assert columns(before) == [("a", "int", False), ("b", "string", False)]
+    rows: list[dict[str, Any]] = [json.loads(row) for row in before.sample_data]
+    assert sorted(rows, key=str) == [{"a": 1, "b": "x"}, {"a": 2, "b": "y"}, {"a": 3, "b": None}]
+    assert given.files() == {}, "nothing is saved"
+    assert not given.service.spark.session().catalog.tableExists(given.table)
+    ran = given.load()
+    assert (ran.files, ran.records) == (before.file_count, before.estimated_records)
+    assert list(given.types().items()) == [(name, kind) for name, kind, _ in columns(before)]
+
+
+def test_a_column_that_the_table_lacks_is_new(ingest: Ingest) -> None:
+    given = ingest("json", {"a.json": '{"a": 1, "s": {"x": 1}}\n'})
+    given.load()
+    given.write({"b.json": '{"a": 2, "c": "new", "s": {"x": 1, "y": 2}}\n'})
+    after = seen(given)
+    assert {name: new for name, _, new in columns(after)} == {"a": False, "s": False, "c": True}
+    assert any("s.y" in sentence for sentence in after.warnings)
+
+
+def test_a_file_that_would_fail_is_named_and_the_others_are_shown(ingest: Ingest) -> None:
+    given = ingest("csv", {"a.csv": GOOD, "b.csv": "a,b\n1\n", "c.csv": b"\0\0\0"})
+    result = seen(given)
+    assert (result.file_count, len(result.sample_data)) == (3, 2)
+    named = "\n".join(result.warnings)
+    assert "b.csv would fail" in named
+    assert "c.csv would fail" in named
+    assert set(given.load().failed()) == {"b.csv", "c.csv"}
+
+
+def test_of_many_files_a_sample_is_read_and_the_rows_are_estimated(ingest: Ingest) -> None:
+    given = ingest("csv", {f"{at:03}.csv": GOOD for at in range(100)})
+    result = seen(given)
+    assert (result.file_count, result.estimated_records, len(result.sample_data)) == (100, 200, 10)
