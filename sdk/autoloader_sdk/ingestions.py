@@ -312,13 +312,8 @@ class Ingestions(Resource[L]):
         Raises:
             Invalid: something in it breaks the contract, or there is no such source.
         """
-        body = _body(
-            name="test",
-            source=source,
-            format=format,
-            destination=destination,
-            on_schema_change=on_schema_change,
-            cluster_id=cluster_id,
+        body = shorthand.ingestion(
+            source, format, destination, name="test", on_schema_change=on_schema_change, cluster_id=cluster_id
         )
         return PreviewResult.model_validate((yield Request("POST", f"{API}/ingestions/test", body=body)).body)
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from autoloader_server.db.engine import Database, sqlite_url
 from autoloader_server.security import redact as redaction
+from autoloader_server.security.credentials import resolve
 from autoloader_server.security.secrets import SecretBox
 from autoloader_server.settings import LOCAL_CLUSTER, ClusterSettings, Settings, unknown_variables
 
@@ -98,6 +99,10 @@ class Service:
     def in_use(self, cluster_id: str) -> bool:
         """Whether this process holds a session on a configured cluster."""
         return cluster_id in self._clusters and self._clusters[cluster_id].started
+
+    def credentials_of(self, encrypted: bytes | None) -> dict[str, str]:
+        """What to read an ingestion's source with, as it is now. Raises CredentialMissing or SecretsKeyError."""
+        return resolve(self.secrets.decrypt(encrypted)) if encrypted else {}
 
     def close(self) -> None:
         """Stop taking up runs and let go of Spark and the database.

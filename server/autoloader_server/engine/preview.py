@@ -13,6 +13,7 @@ from autoloader_server.engine.errors import FileFailure
 from autoloader_server.engine.explain import about_files, run_error
 from autoloader_server.engine.formats.base import SAMPLE_FILES, Look, Looks, by_name, spread
 from autoloader_server.engine.iceberg import Table
+from autoloader_server.engine.place import Place
 from autoloader_server.engine.prepare import given_schema
 from autoloader_server.engine.read import frame_of, make_format
 from autoloader_server.engine.schema import new_fields, storable, without
@@ -72,15 +73,15 @@ class Preview:
     failures: list[FileFailure] = field(default_factory=list)
 
 
-def preview(spark: SparkSession, spec: IngestionCreate, files: Sequence[tuple[str, int]]) -> Preview:
+def preview(spark: SparkSession, spec: IngestionCreate, place: Place, files: Sequence[tuple[str, int]]) -> Preview:
     """Read these files. Raises RunStopped or SparkUnavailable where Spark is at fault."""
-    fmt = make_format(spec)
+    fmt = make_format(spec, place)
     table = Table(spark, TableName.of(spec.destination))
     try:
         with spark_errors():
             there = without(table.schema(), spec.destination.lineage_columns) if table.state() is not None else None
     except Exception as error:
-        raise run_error(error) from error
+        raise run_error(error, spark) from error
     prescribed = given_schema(spec)
     looks = Looks.of(fmt.look(files, prescribed if there is None else there))
     schema, failures = (prescribed, []) if prescribed is not None else infer(spark, fmt, looks.good)
@@ -123,11 +124,11 @@ def _read(spark: SparkSession, fmt: Format, seen: Preview, looks: list[Look]) ->
             records = frame.select(F.length(row).alias("n")).agg(F.count("n")).collect()[0][0]
     except Exception as error:
         if not about_files(error):
-            raise run_error(error) from error
+            raise run_error(error, spark) from error
         bad = _fail(seen, culprits(spark, fmt, looks, seen.schema))
         rest = [look for look in looks if look.path not in bad]
         if len(rest) == len(looks):
-            raise run_error(error) from error
+            raise run_error(error, spark) from error
         _read(spark, fmt, seen, rest)
         return
     seen.rows = [each["row"] for each in shown]

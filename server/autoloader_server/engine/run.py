@@ -31,7 +31,6 @@ from autoloader_server.engine.prepare import (
 from autoloader_server.engine.schema import new_fields, without
 from autoloader_server.engine.settle import clean_up, drop_branches, settle
 from autoloader_server.engine.work import Work
-from autoloader_server.security.credentials import resolve
 from autoloader_server.security.redact import logger
 from autoloader_server.spark.errors import first_line
 from autoloader_server.spark.sessions import spark_errors
@@ -109,17 +108,12 @@ def _begin(service: Service, run_id: str, lease: Lease) -> Work | None:
         spec=IngestionCreate.model_validate(ingestion.spec),
         lease=lease,
         created_at=ingestion.created_at,
-        credentials=partial(_credentials, service, ingestion.credentials),
+        credentials=partial(service.credentials_of, ingestion.credentials),
         retry_of=row.retry_of,
         deleted=ingestion.deleted_at is not None,
         closing=service.closing,
         check_beside_bytes=service.settings.check_beside_bytes,
     )
-
-
-def _credentials(service: Service, encrypted: bytes | None) -> dict[str, str]:
-    """What to read the source with, as it is now. Raises CredentialMissing or SecretsKeyError."""
-    return resolve(service.secrets.decrypt(encrypted)) if encrypted else {}
 
 
 def _attempt(work: Work, service: Service) -> None:

@@ -8,8 +8,9 @@ from datetime import UTC, datetime, timedelta
 
 from sqlalchemy import func, or_, select
 
-from autoloader_sdk.discovery.entries import Entry, identity, local_path
+from autoloader_sdk.discovery.entries import Entry, identity
 from autoloader_sdk.discovery.listing import list_source
+from autoloader_sdk.discovery.store import Store
 from autoloader_sdk.models import FileStatus, IngestionCreate
 from autoloader_server.db.engine import Database
 from autoloader_server.db.tables import processed_files
@@ -43,19 +44,20 @@ class Survey:
 def survey(
     database: Database,
     ingestion_id: str | None,
+    store: Store,
     spec: IngestionCreate,
     created_at: datetime,
     take: Callable[[Entry], None] | None = None,
 ) -> Survey:
-    """Compare the source with the ledger (without an id: with an empty one); `take` is given each file of data.
+    """Compare what is in a store with the ledger (without an id: with an empty one); `take` is given each file of data.
 
     Raises discovery's SourceError, which names the folder.
     """
     found = Survey()
-    rules = Rules.of(spec, local_path(spec.source.path), created_at)
+    rules = Rules.of(spec, store.root, created_at)
     since_ns = int((datetime.now(UTC) - RECENT).timestamp() * 1e9)
     still_there = 0
-    for page in list_source(spec.source.path, pattern=spec.source.file_pattern):
+    for page in list_source(store, pattern=spec.source.file_pattern):
         known, once_loaded = _known(database, ingestion_id, page) if ingestion_id is not None else ({}, set())
         found.listed += len(page)
         for entry in page:

@@ -16,7 +16,7 @@ from autoloader_server.engine.survey import Survey, survey
 from autoloader_server.services.acceptance import not_yet
 from autoloader_server.services.errors import Invalid
 from autoloader_server.services.pricing import GB, Pace, Price, pace_of, price_of
-from autoloader_server.services.sources import listed
+from autoloader_server.services.sources import listed, place_of
 from autoloader_server.settings import LOCAL_CLUSTER
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ def estimate_cost(service: Service, body: IngestionCreate) -> CostBreakdown:
         raise Invalid(faults)
     same = _same(service, body)
     with listed():
-        found = survey(service.database, None, body, now())
+        found = survey(service.database, None, place_of(body).store, body, now())
     price = price_of(service, body.cluster_id)
     pace = pace_of(service, same["id"] if same is not None else None, price.workers)
     runs = runs_per_month(body.schedule)

@@ -12,7 +12,7 @@ from autoloader_server.engine.survey import survey
 from autoloader_server.security.redact import redact
 from autoloader_server.services.acceptance import not_yet
 from autoloader_server.services.errors import Invalid, NotDone
-from autoloader_server.services.sources import listed
+from autoloader_server.services.sources import listed, place_of
 
 if TYPE_CHECKING:
     from autoloader_server.service import Service
@@ -30,14 +30,15 @@ def preview_of(service: Service, body: IngestionCreate) -> PreviewResult:
         raise Invalid(faults)
     sample = Sample()
     with listed():
-        found = survey(service.database, None, body, now(), sample.take)
+        place = place_of(body)
+        found = survey(service.database, None, place.store, body, now(), sample.take)
     warnings = [f"{found.unreadable} files cannot be read by their names and would fail"] if found.unreadable else []
     if not found.files:
         warnings.append("there are no files at the source")
         return PreviewResult(file_count=0, estimated_records=0, warnings=warnings)
     files = sample.files()
     try:
-        seen = preview(service.spark_of(body.cluster_id).session(), body, files)
+        seen = preview(service.spark_of(body.cluster_id).session(), body, place, files)
     except RunStopped as error:
         raise NotDone(redact(str(error))) from error
     warnings += [f"{failure.path} would fail: {failure.message}" for failure in seen.failures[:_MOST_NAMED]]

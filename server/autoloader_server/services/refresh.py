@@ -8,6 +8,7 @@ it is gone and forgotten, and the next run does the rest.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
 from sqlalchemy import RowMapping, func, select, update
@@ -24,9 +25,12 @@ from autoloader_sdk.models import (
 from autoloader_server.db.clock import now
 from autoloader_server.db.tables import ingestions, processed_files, runs
 from autoloader_server.engine.killpoints import reach
+from autoloader_server.engine.place import Place
 from autoloader_server.engine.sql import TableName
 from autoloader_server.engine.survey import Survey, survey
-from autoloader_server.security.redact import redact
+from autoloader_server.security.credentials import CredentialMissing
+from autoloader_server.security.redact import logger, redact
+from autoloader_server.security.secrets import SecretsKeyError
 from autoloader_server.services.clear import (
     end_dropped,
     forget_files,
@@ -45,6 +49,7 @@ from autoloader_server.spark.sessions import spark_errors
 if TYPE_CHECKING:
     from autoloader_server.service import Service
 
+_log = logger(__name__)
 Mode = Literal["full", "new_only"]
 DROP, CLEAR, RUN = "table_dropped", "processed_files_cleared", "run_triggered"
 _CODES = {DROP: "TABLE_DROP_FAILED", CLEAR: "FILE_CLEAR_FAILED", RUN: "RUN_TRIGGER_FAILED"}
@@ -79,8 +84,9 @@ def refresh(
             f"ingestion {ingestion_id} is paused, so no run could follow: resume it, send auto_run false, or force=true"
         )
     try:
-        found = survey(service.database, ingestion_id, spec, row["created_at"])
-    except SourceError as error:
+        place = Place.of(spec.source, partial(service.credentials_of, row["credentials"]), _log.info)
+        found = survey(service.database, ingestion_id, place.store, spec, row["created_at"])
+    except (SourceError, CredentialMissing, SecretsKeyError) as error:
         raise Conflict(f"nothing was changed, since the source cannot be listed: {error}") from error
     table = TableName.of(spec.destination)
     answer = RefreshOperation(

@@ -6,7 +6,18 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from autoloader_sdk.discovery.errors import SourceError, SourceForbidden, SourceMissing
+from autoloader_sdk.models import IngestionCreate
+from autoloader_server.engine.place import Place
+from autoloader_server.security.credentials import CredentialMissing, resolve
+from autoloader_server.security.redact import logger
 from autoloader_server.services.errors import Fault, Invalid, NotDone
+
+_log = logger(__name__)
+
+
+def place_of(body: IngestionCreate) -> Place:
+    """The source of an ingestion that is not saved; its credentials come with it."""
+    return Place.of(body.source, lambda: resolve(body.source.credentials), _log.info)
 
 
 @contextmanager
@@ -14,6 +25,8 @@ def listed() -> Iterator[None]:
     """Raises Invalid where the source in the block is not there or closed, NotDone where its store does not answer."""
     try:
         yield
+    except CredentialMissing as error:
+        raise Invalid([Fault(("body", "source", "credentials"), str(error))]) from error
     except (SourceMissing, SourceForbidden) as error:
         raise Invalid([Fault(("body", "source", "path"), str(error))]) from error
     except SourceError as error:
