@@ -83,7 +83,8 @@ def test_spark_itself_is_refused_with_the_keys_of_another(ingest: Ingest, seawee
 def test_each_key_is_loaded_under_its_exact_path(ingest: Ingest, seaweed: Seaweed, kind: str) -> None:  # noqa: F811
     bucket = seaweed.bucket()
     row = ROW if kind == "json" else "a\n1\n"
-    keys = [f"d/{name}.{kind}" for name in KEYS]
+    # A CSV file of one column is read as one whose records may span lines.
+    keys = [f"d/{name}.{kind}" for name in KEYS if kind == "json" or ":" not in name]
     for key in keys:
         bucket.put(key, row)
     loaded = ingest(kind, source=source(bucket, "d/"))
@@ -165,14 +166,16 @@ def test_keys_that_no_reader_can_tell_fail_with_the_reason_and_the_rest_is_loade
     ministack: ObjectStore,  # noqa: F811
 ) -> None:
     bucket = ministack.bucket()
-    bad = ["d/x//y.json", "d/./z.json", "d/../w.json", "d/tab\tt.json"]
-    for key in ["d/a.json", "d/back\\slash.json", "d/zz.json", *bad]:
+    bad = ["d/x//y.json", "d/tab\tt.json"]
+    hidden = ["d/./z.json", "d/../w.json"]
+    for key in ["d/a.json", "d/back\\slash.json", "d/zz.json", *bad, *hidden]:
         bucket.put(key, ROW)
     loaded = ingest("json", source=source(bucket, "d/"))
     ran = loaded.load()
     assert (ran.status, ran.files) == ("partial", 3)
     assert {error.file for error in ran.errors} == {bucket.path(key) for key in bad}
     assert all("which Spark can not read" in error.message for error in ran.errors)
+    assert {loaded.files()[bucket.path(key)].status for key in hidden} == {"SKIPPED"}
     assert [note for note in ran.notes if "slower lister" in note]
     assert loaded.load().message == "nothing new"
 
@@ -204,7 +207,7 @@ def test_keys_by_reference_are_followed_at_each_run_and_never_sent_back(
     monkeypatch.delenv("THE_SECRET")
     missing = loaded.load()
     assert (missing.status, missing.errors[0].category) == ("failed", "auth")
-    assert "no variable 'THE_SECRET'" in (missing.message or "")
+    assert "refers to the variable 'THE_SECRET'" in (missing.message or "")
     monkeypatch.setenv("THE_SECRET", keys["aws_secret_access_key"])
     assert loaded.load().status == "success"
     answered = ingestions.get(loaded.service, loaded.id)

@@ -42,10 +42,11 @@ def test_references_are_followed_at_each_use(tmp_path: Path, monkeypatch: pytest
 
 def test_a_reference_that_leads_nowhere_says_which_and_where(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("NOT_THERE", raising=False)
-    with pytest.raises(CredentialMissing, match=r"source\.credentials\.region: .*no variable 'NOT_THERE'"):
+    with pytest.raises(CredentialMissing, match=r"source\.credentials\.region refers to the variable 'NOT_THERE'"):
         resolve({"region": {"env": "NOT_THERE"}})
     with pytest.raises(
-        CredentialMissing, match=r"source\.credentials\.region: the file .*none' cannot be read: No such"
+        CredentialMissing,
+        match=r"source\.credentials\.region refers to the file .*none', which cannot be read: No such",
     ):
         resolve({"region": {"file": str(tmp_path / "none")}})
     (tmp_path / "empty").touch()

@@ -48,7 +48,7 @@ def test_a_listing_is_taken_for_ordered_only_where_aws_promises_it() -> None:
 
 # Answers of AWS that no store on this machine gives.
 ANSWERS = [
-    ("<Error><Code>ExpiredToken</Code></Error>", SourceForbidden, "expired: give a new one"),
+    ("<Error><Code>ExpiredToken</Code></Error>", SourceForbidden, "expired (give a new one"),
     ("<Error><Code>InvalidToken</Code></Error>", SourceForbidden, "aws_session_token is not valid"),
     ("<Error><Code>RequestTimeTooSkewed</Code></Error>", SourceForbidden, "clock"),
     ("status code: 403 Forbidden: ", SourceForbidden, "s3:ListBucket"),

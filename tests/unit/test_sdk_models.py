@@ -188,7 +188,8 @@ def test_no_error_and_no_repr_shows_a_credential(source: dict[str, Any]) -> None
     with pytest.raises(ValidationError) as raised:
         IngestionCreate.model_validate(body(source=source))
     assert "hunter2" not in f"{raised.value} {raised.value!r} {raised.value.errors()} {raised.value.json()}"
-    good = body(source={"type": "s3", "path": "s3://b", "credentials": {"aws_secret_access_key": "hunter2"}})
+    keys = {"aws_access_key_id": "hunter2", "aws_secret_access_key": "hunter2"}
+    good = body(source={"type": "s3", "path": "s3://b", "credentials": keys})
     model = IngestionCreate.model_validate(good)
     assert "hunter2" not in f"{model} {model!r}"
     assert model.wire() == good

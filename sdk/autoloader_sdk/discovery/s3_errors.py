@@ -15,9 +15,9 @@ _REGION = re.compile(r"<Region>([\w-]+)</Region>|expecting '([\w-]+)'|x-amz-buck
 _KEYS = {
     "InvalidAccessKeyId": "the store does not know this aws_access_key_id",
     "SignatureDoesNotMatch": "aws_secret_access_key is not the one of this aws_access_key_id",
-    "ExpiredToken": "the session token has expired: give a new one, with its keys",
-    "TokenRefreshRequired": "the session token has expired: give a new one, with its keys",
-    "InvalidToken": "aws_session_token is not valid: give it together with the keys that it was made for",
+    "ExpiredToken": "the session token has expired (give a new one, with its keys)",
+    "TokenRefreshRequired": "the session token has expired (give a new one, with its keys)",
+    "InvalidToken": "aws_session_token is not valid (give it together with the keys that it was made for)",
     "InvalidClientTokenId": "the store does not know this aws_access_key_id",
     "RequestTimeTooSkewed": "the clock of this machine is wrong",
     "NotSignedUp": "the account of these keys is not signed up",
@@ -35,7 +35,7 @@ def source_error(bucket: str, access: S3Access, code: str | None, text: str) -> 
     """Why a bucket could not be listed. `text` is searched for a region, and never shown as a whole."""
     where = f"s3://{bucket}"
     if code in _KEYS:
-        return SourceForbidden(where, f"the bucket {bucket!r} refuses the credentials: {_KEYS[code]}")
+        return SourceForbidden(where, f"the bucket {bucket!r} refuses the credentials, since {_KEYS[code]}")
     if code in {"NoSuchBucket", "InvalidBucketName", "404"}:
         return SourceMissing(where, f"there is no bucket {bucket!r} at {access.where}: check source.path")
     if code in _REGIONS or "LOCATION" in text or code in {"301", "307"}:

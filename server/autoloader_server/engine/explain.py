@@ -31,7 +31,8 @@ _ABOUT_FILES = re.compile(
     r"FAILED_READ_FILE|MALFORMED_|BadRecordException|FILE_NOT_EXIST|PATH_NOT_FOUND|FileNotFoundException|"
     r"EOFException|ZipException|ZlibException|BZip2|not in GZIP|incorrect header check|CAST_OVERFLOW|CAST_INVALID|"
     r"CorruptStatistics|is not a Parquet file|CANNOT_READ_FILE_FOOTER|Could not read footer|Permission denied|"
-    r"COLUMN_ALREADY_EXISTS|AccessDeniedException|PARQUET_TYPE_|PARQUET_COLUMN_DATA_TYPE_MISMATCH|UNABLE_TO_INFER_SCHEMA"
+    r"COLUMN_ALREADY_EXISTS|AccessDeniedException|URISyntaxException|PARQUET_TYPE_|PARQUET_COLUMN_DATA_TYPE_MISMATCH|"
+    r"UNABLE_TO_INFER_SCHEMA"
 )
 # RFC 2396, as java.net.URI has it; what is no ASCII it leaves as it is.
 _LEGAL_IN_A_URL = "/-_.!~'()*,;:$&+=@"
@@ -50,6 +51,9 @@ def explain(error: Exception, path: str) -> FileFailure:
         return FileFailure(path, MISSING, "it vanished while it was being read")
     if re.search(r"AccessDenied|Permission denied|403|Forbidden", text):
         return FileFailure(path, AUTH, "Spark has no right to read it")
+    if "URISyntaxException" in text:
+        why = "its name has a colon, which Spark cannot read where a record may span lines: rename it"
+        return FileFailure(path, DATA_MALFORMED, why)
     if re.search(r"EOFException|Unexpected end of|ZipException|ZlibException|incorrect header check|not in GZIP", text):
         return FileFailure(path, DATA_MALFORMED, "its compressed content is cut off or damaged")
     if "COLUMN_ALREADY_EXISTS" in text:

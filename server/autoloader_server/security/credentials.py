@@ -32,7 +32,7 @@ def _value(name: str, value: object) -> str:
         case {"env": str(variable)}:
             if not (text := os.environ.get(variable)):
                 raise CredentialMissing(
-                    f"source.credentials.{name}: the service's environment has no variable {variable!r}"
+                    f"source.credentials.{name} refers to the variable {variable!r}, which the service does not have"
                 )
             return text
         case {"file": str(path)}:
@@ -47,7 +47,9 @@ def _content(name: str, path: str) -> str:
             text = file.read(_MOST_BYTES + 1).decode().strip()
     except (OSError, UnicodeDecodeError) as error:
         why = error.strerror if isinstance(error, OSError) else "it is not text"
-        raise CredentialMissing(f"source.credentials.{name}: the file {path!r} cannot be read: {why}") from None
+        raise CredentialMissing(
+            f"source.credentials.{name} refers to the file {path!r}, which cannot be read: {why}"
+        ) from None
     if not text or len(text) > _MOST_BYTES:
-        raise CredentialMissing(f"source.credentials.{name}: the file {path!r} holds no credential")
+        raise CredentialMissing(f"source.credentials.{name} refers to the file {path!r}, which holds no credential")
     return text
