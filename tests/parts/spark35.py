@@ -87,6 +87,7 @@ def start(home: Path, iceberg: str = "1.4.3", *, port: int = 0, extensions: bool
     confs = server_confs(home, port=port, token=None, scratch=scratch)
     # Iceberg 1.4 has no short name for it.
     del confs["spark.sql.catalog.lake.type"]
+    confs["spark.driver.memory"] = memory
     confs["spark.sql.catalog.lake.catalog-impl"] = "org.apache.iceberg.jdbc.JdbcCatalog"
     if not extensions:
         del confs["spark.sql.extensions"]

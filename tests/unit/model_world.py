@@ -295,6 +295,9 @@ class World:
     def ledger_id(self) -> str:
         return LEDGER
 
+    def credentials_of(self, encrypted: bytes | None) -> dict[str, str]:
+        return {}
+
     def spark_of(self, cluster_id: str) -> Any:
         spark = SimpleNamespace(
             addTag=lambda tag: None, removeTag=lambda tag: None, getTags=set, interruptTag=lambda tag: None

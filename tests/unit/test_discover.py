@@ -17,7 +17,7 @@ from autoloader_sdk.discovery.store import LocalStore
 from autoloader_sdk.models import FileStatus, IngestionCreate
 from autoloader_server.db.engine import Database, sqlite_url
 from autoloader_server.db.migrate import migrate
-from autoloader_server.db.tables import processed_files
+from autoloader_server.db.tables import ingestions, processed_files
 from autoloader_server.engine import discover as module
 from autoloader_server.engine import ledger
 from autoloader_server.engine.discover import Found, discover, take_up_failed
@@ -60,6 +60,9 @@ def database(migrated: Database) -> Database:
 def empty(database: Database) -> None:
     with database.write() as connection:
         connection.execute(delete(processed_files))
+        connection.execute(delete(ingestions))
+        row = {"id": ING, "name": "n", "status": "active", "spec": {}, "created_at": MADE, "updated_at": MADE}
+        connection.execute(insert(ingestions).values(row))
 
 
 def ours(connection: Connection) -> None:

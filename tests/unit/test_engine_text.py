@@ -7,6 +7,8 @@ import csv
 import gzip
 import io
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 from urllib.parse import quote
 
 import pytest
@@ -27,6 +29,8 @@ from autoloader_server.engine.formats.text import (
 )
 from autoloader_server.engine.read import plain_path
 
+# Asked for its version alone.
+SPARK: Any = SimpleNamespace(version="4.1.4")
 fields = st.text(st.sampled_from('ab,"\n\r \\ü'), max_size=5)
 
 
@@ -201,7 +205,7 @@ def test_no_path_is_found_where_none_is_named() -> None:
 )
 def test_a_fault_of_spark_is_blamed_on_no_file(error: Exception, category: str, says: str) -> None:
     assert not about_files(error)
-    stopped = run_error(error)
+    stopped = run_error(error, SPARK)
     assert stopped.category == category
     assert says in str(stopped)
 
@@ -210,7 +214,7 @@ def test_a_fault_of_spark_is_blamed_on_no_file(error: Exception, category: str, 
 def test_a_fault_of_ours_is_blamed_on_no_file_and_stays_what_it_is(error: Exception) -> None:
     assert not about_files(error)
     with pytest.raises(type(error)):
-        run_error(error)
+        run_error(error, SPARK)
 
 
 @pytest.mark.parametrize(

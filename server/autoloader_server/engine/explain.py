@@ -32,7 +32,9 @@ _ABOUT_FILES = re.compile(
     r"EOFException|ZipException|ZlibException|BZip2|not in GZIP|incorrect header check|CAST_OVERFLOW|CAST_INVALID|"
     r"CorruptStatistics|is not a Parquet file|CANNOT_READ_FILE_FOOTER|Could not read footer|Permission denied|"
     r"COLUMN_ALREADY_EXISTS|AccessDeniedException|URISyntaxException|PARQUET_TYPE_|PARQUET_COLUMN_DATA_TYPE_MISMATCH|"
-    r"UNABLE_TO_INFER_SCHEMA"
+    r"UNABLE_TO_INFER_SCHEMA|"
+    # Spark 3.5 has no names for these.
+    r"Encountered error while reading file|Parquet column cannot be converted"
 )
 # RFC 2396, as java.net.URI has it; what is no ASCII it leaves as it is.
 _LEGAL_IN_A_URL = "/-_.!~'()*,;:$&+=@"
@@ -62,7 +64,9 @@ def explain(error: Exception, path: str) -> FileFailure:
         )
     if re.search(r"MALFORMED_RECORD|BadRecordException|MALFORMED_CSV_RECORD", text):
         return FileFailure(path, DATA_MALFORMED, "its records do not fit the table's columns")
-    if re.search(r"PARQUET_COLUMN_DATA_TYPE_MISMATCH|CAST_OVERFLOW|CAST_INVALID_INPUT", text):
+    if re.search(
+        r"PARQUET_COLUMN_DATA_TYPE_MISMATCH|cannot be converted in file|CAST_OVERFLOW|CAST_INVALID_INPUT", text
+    ):
         return FileFailure(path, SCHEMA_MISMATCH, f"its values do not fit the table's columns: {_reason(error)}")
     return FileFailure(path, DATA_MALFORMED, f"Spark cannot read it: {_reason(error)}")
 
