@@ -4,7 +4,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 MAKEFLAGS += --no-print-directory
 .DEFAULT_GOAL := help
-.PHONY: setup conda demo test check lint bench chaos lock clean help
+.PHONY: setup conda demo test check lint parts bench chaos lock clean help
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -16,6 +16,7 @@ unexport PYTHONHOME PYTHONPATH VIRTUAL_ENV CONDA_PREFIX
 
 KILLS ?= 20
 SEED ?= 1
+DATABASE ?= sqlite
 ONLY ?=
 
 setup: $(VENV)/.jars ## Make .venv with everything in it, and fetch the jars of Spark (PYTHON=… to choose)
@@ -69,11 +70,21 @@ $(VENV)/.jars: $(VENV)/.installed server/autoloader_server/spark/jars.py
 demo: setup ## See the whole idea at work on real flights
 	@$(BIN)/python examples/demo.py
 
-test: setup lint ## Run all tests
+test: setup lint parts ## Run all tests
 	@$(BIN)/python -m pytest
 
-check: setup lint ## The quick loop: format, lint, types, direction of imports, unit tests
+check: setup lint parts ## The quick loop: format, lint, types, direction of imports, unit tests
 	@$(BIN)/python -m pytest -q tests/unit
+
+# What tests use that is no Python package. Nothing is skipped where it is missing: the tests then fail and say so.
+parts:
+	@if command -v initdb >/dev/null || ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1; then exit 0; fi; \
+	if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+		echo "parts: PostgreSQL, by apt-get"; \
+		apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends postgresql >/dev/null; \
+	else \
+		echo "parts: the tests need PostgreSQL (initdb and postgres): install it (on Debian and Ubuntu: sudo apt-get install postgresql)" >&2; \
+	fi
 
 lint: setup
 	@$(BIN)/ruff format --check --quiet . || { echo "check: run '$(BIN)/ruff format .'" >&2; exit 1; }
@@ -84,8 +95,8 @@ lint: setup
 bench: setup ## Measure the figures of the README, each against a peer (ONLY=ingest for one)
 	@$(BIN)/python -m benchmarks $(ONLY)
 
-chaos: setup ## Kill loads at every step and at random, and count the rows (KILLS=50 SEED=7)
-	@$(BIN)/python -m tests.chaos --kills $(KILLS) --seed $(SEED)
+chaos: setup ## Kill loads at every step and at random, and count the rows (KILLS=50 SEED=7 DATABASE=postgresql)
+	@$(BIN)/python -m tests.chaos --kills $(KILLS) --seed $(SEED) --database $(DATABASE)
 
 lock: $(VENV)/.installed ## Renew requirements.lock
 	@$(BIN)/uv pip compile pyproject.toml --quiet --upgrade --universal --python-version 3.11 --all-extras --group dev \

@@ -3,6 +3,12 @@
 from __future__ import annotations
 
 import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from tests.parts import postgres as part
+from tests.parts.postgres import PostgresServer
 
 
 def pytest_configure() -> None:
@@ -10,5 +16,50 @@ def pytest_configure() -> None:
 
     A shell that starts us in the background has us ignore it, and every process of ours would inherit that.
     """
+    # Whoever ends us by SIGTERM (a time limit) must not leave the servers behind that we have started.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[PostgresServer]:
+    """The one PostgreSQL server of all tests but those that stop it."""
+    with part.running() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def postgres_template(postgres: PostgresServer) -> str:
+    """A database with our tables, to be copied from."""
+    return part.migrated_template(postgres)
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database_kind(request: pytest.FixtureRequest) -> str:
+    """What runs on both databases asks for this, or for what stands below."""
+    return str(request.param)
+
+
+@pytest.fixture
+def empty_database_url(database_kind: str, request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """A database without any table."""
+    if database_kind == "sqlite":
+        yield f"sqlite:///{tmp_path}/ledger.db"
+        return
+    server: PostgresServer = request.getfixturevalue("postgres")
+    url = server.make_database()
+    yield url
+    server.drop_database(url)
+
+
+@pytest.fixture
+def database_url(database_kind: str, request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """A database for this test alone, on PostgreSQL with our tables in it; whoever opens a service migrates anyway."""
+    if database_kind == "sqlite":
+        yield f"sqlite:///{tmp_path}/ledger.db"
+        return
+    server: PostgresServer = request.getfixturevalue("postgres")
+    url = server.make_database(request.getfixturevalue("postgres_template"))
+    yield url
+    server.drop_database(url)

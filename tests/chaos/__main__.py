@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import sys
 import tempfile
+from contextlib import ExitStack
 from pathlib import Path
 from random import Random
 
@@ -16,6 +17,7 @@ from tests.chaos.moments import kill_at_a_moment
 from tests.chaos.scenes import UNFINISHED, set_scene
 from tests.chaos.world import Verdict, World, open_lake
 from tests.homes import spark_home
+from tests.parts import postgres
 
 from autoloader_server.engine.killpoints import POINTS
 
@@ -59,14 +61,15 @@ def _round(world: World, victim: str, point: str) -> int:
 @click.command()
 @click.option("--kills", default=20, show_default=True, type=click.IntRange(min=1), help="How many, at least.")
 @click.option("--seed", default=1, show_default=True, help="Another seed is another order of moments.")
-def main(kills: int, seed: int) -> None:
+@click.option("--database", default="sqlite", show_default=True, type=click.Choice(["sqlite", "postgresql"]))
+def main(kills: int, seed: int, database: str) -> None:
     """Kill loads, and count the rows. Exit code 1 where anything is wrong with them or with the ledger."""
     random = Random(seed)
     total, done, reads = Verdict(), 0, 0
-    with (
-        tempfile.TemporaryDirectory(prefix="autoloader-chaos-") as folder,
-        spark_home(Path(folder, "home")) as home,
-    ):
+    with ExitStack() as parts:
+        folder = parts.enter_context(tempfile.TemporaryDirectory(prefix="autoloader-chaos-"))
+        server = parts.enter_context(postgres.running()) if database == "postgresql" else None
+        home = parts.enter_context(spark_home(Path(folder, "home")))
         lake = open_lake(home)
         try:
             number = 0
@@ -74,7 +77,8 @@ def main(kills: int, seed: int) -> None:
                 number += 1
                 name = f"world_{number}"
                 format_ = random.choice(["json", "csv"])
-                world = World(lake, home, Path(folder, name), name, format_=format_, seed=number)
+                url = server.make_database() if server is not None else None
+                world = World(lake, home, Path(folder, name), name, format_=format_, seed=number, database_url=url)
                 try:
                     with world.reader() as reader:
                         for turn in range(_ROUNDS):

@@ -9,6 +9,7 @@ import pytest
 from tests.chaos.world import World, open_lake
 from tests.homes import namespace_of, spark_home
 from tests.parts import sparks
+from tests.parts.postgres import PostgresServer
 
 from autoloader_server.spark.sessions import SparkSessions
 
@@ -46,17 +47,27 @@ def lake(home: Path, remote: str | None) -> Iterator[SparkSessions]:
 
 @pytest.fixture
 def make_world(
-    lake: SparkSessions, home: Path, remote: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    lake: SparkSessions,
+    home: Path,
+    remote: str | None,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    request: pytest.FixtureRequest,
 ) -> Iterator[MakeWorld]:
     """Makes a world in a namespace named after this test's folder; no process of it outlives the test."""
     made: list[World] = []
     if remote is not None:
         monkeypatch.setenv("AUTOLOADER_SPARK_REMOTE", remote)
 
-    def make(format_: str = "json", seed: int = 0) -> World:
+    def make(
+        format_: str = "json", seed: int = 0, database: str = "sqlite", server: PostgresServer | None = None
+    ) -> World:
         folder = tmp_path / f"world-{len(made)}"
         name = f"{namespace_of(tmp_path)}_{len(made)}"
-        world = World(lake, home, folder, name, format_=format_, seed=seed, remote=remote)
+        url = None
+        if database == "postgresql":
+            url = (server or request.getfixturevalue("postgres")).make_database()
+        world = World(lake, home, folder, name, format_=format_, seed=seed, remote=remote, database_url=url)
         made.append(world)
         return world
 

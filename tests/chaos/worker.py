@@ -21,6 +21,7 @@ import psutil
 from tests.chaos.waiting import until
 
 from autoloader_sdk.models import FINISHED, RefreshRequest
+from autoloader_server.db.engine import DATABASE_AWAY
 from autoloader_server.service import Service
 from autoloader_server.services import runs
 from autoloader_server.services.refresh import Mode, refresh
@@ -56,11 +57,15 @@ def carry_out(service: Service, ingestion_id: str, refresh_mode: Mode | None = N
         assert answer.status == "accepted", answer
         run_id = answer.run_id
     assert run_id is not None
-    until(
-        lambda: runs.get(service, ingestion_id, run_id).status in FINISHED,
-        f"the end of run {run_id}",
-        _RUN_SECONDS,
-    )
+
+    def ended() -> bool:
+        try:
+            return runs.get(service, ingestion_id, run_id).status in FINISHED
+        except DATABASE_AWAY:
+            # The run waits for it, too.
+            return False
+
+    until(ended, f"the end of run {run_id}", _RUN_SECONDS)
     if not service.queue.wait_idle(_RUN_SECONDS):
         raise AssertionError(f"run {run_id} has ended, but its thread has not")
     return runs.get(service, ingestion_id, run_id).model_dump(mode="json")
@@ -82,8 +87,10 @@ class Worker:
         output: Path,
         kill_at: str | None = None,
         refresh_mode: Mode | None = None,
+        lease_seconds: int | None = None,
     ) -> Worker:
-        lease_seconds = LONG_LEASE_SECONDS if (kill_at or "").endswith("=stop") else _LEASE_SECONDS
+        if lease_seconds is None:
+            lease_seconds = LONG_LEASE_SECONDS if (kill_at or "").endswith("=stop") else _LEASE_SECONDS
         environment = {name: value for name, value in os.environ.items() if name != "AUTOLOADER_KILL_AT"}
         if kill_at is not None:
             environment["AUTOLOADER_KILL_AT"] = kill_at

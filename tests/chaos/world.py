@@ -17,6 +17,7 @@ from tests.chaos.waiting import until
 from tests.chaos.worker import Worker, carry_out, settings
 
 from autoloader_sdk.models import FileStatus, IngestionCreate, SchemaVersion
+from autoloader_server.db.locks import lock_ingestion
 from autoloader_server.db.tables import batches, processed_files, runs
 from autoloader_server.engine import iceberg
 from autoloader_server.engine.batch_record import BatchStatus
@@ -78,6 +79,7 @@ class World:
         format_: str = "json",
         seed: int = 0,
         remote: str | None = None,
+        database_url: str | None = None,
     ) -> None:
         self.home = home
         self.source = Source(folder / "source", format_, seed)
@@ -85,7 +87,7 @@ class World:
         self._lake = lake
         self._remote = remote
         self._folder = folder
-        self._url = f"sqlite:///{folder / 'ledger.db'}"
+        self._url = database_url or f"sqlite:///{folder / 'ledger.db'}"
         self._workers: list[Worker] = []
         self.table_name = TableName("lake", name, "rows")
         spec = IngestionCreate.model_validate(
@@ -124,10 +126,12 @@ class World:
             yield reader
         self.partial += reader.partial(self.source.counts())
 
-    def start(self, kill_at: str | None = None, refresh_mode: Mode | None = None) -> Worker:
+    def start(
+        self, kill_at: str | None = None, refresh_mode: Mode | None = None, lease_seconds: int | None = None
+    ) -> Worker:
         """A worker process that asks for a run, or for a refresh, and carries it out."""
         output = self._folder / f"worker-{len(self._workers)}.log"
-        worker = Worker.start(self.home, self._url, self.ingestion_id, output, kill_at, refresh_mode)
+        worker = Worker.start(self.home, self._url, self.ingestion_id, output, kill_at, refresh_mode, lease_seconds)
         self._workers.append(worker)
         return worker
 
@@ -137,9 +141,9 @@ class World:
         code = worker.wait()
         assert code == -signal.SIGKILL, f"the worker was not killed at {point}, exit {code}:\n{worker.said()}"
 
-    def stop_at(self, point: str) -> Worker:
-        """A worker gets to `point`, and sleeps until it is woken. Its leases last until `end_leases`."""
-        worker = self.start(f"{point}=stop")
+    def stop_at(self, point: str, lease_seconds: int | None = None) -> Worker:
+        """A worker gets to `point`, and sleeps until it is woken. Its leases last until `end_leases`, unless told."""
+        worker = self.start(f"{point}=stop", lease_seconds)
         worker.wait_until_stopped()
         return worker
 
@@ -155,7 +159,8 @@ class World:
 
     def stop_somewhere(self, worker: Worker) -> None:
         """Stop a worker wherever it is, but not while it writes to the ledger: nobody else could then."""
-        with self.service() as service, service.database.write():
+        with self.service() as service, service.database.write() as connection:
+            lock_ingestion(connection, self.ingestion_id)
             worker.stop()
 
     def wait_for_a_batch(self) -> None:

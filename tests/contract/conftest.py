@@ -1,4 +1,4 @@
-"""The real application over ASGI, with a real SQLite ledger in a folder of its own. No Spark is started."""
+"""The real application over ASGI, with a real ledger of its own, on SQLite and on PostgreSQL. No Spark is started."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ API = "/api/v1"
 
 
 @pytest.fixture
-def embedded(tmp_path: Path) -> Iterator[EmbeddedService]:
-    opened = open_service(tmp_path / "home")
+def embedded(tmp_path: Path, database_url: str) -> Iterator[EmbeddedService]:
+    opened = open_service(tmp_path / "home", database_url=database_url)
     yield opened
     assert opened.wait_idle(30)
     opened.close()

@@ -37,20 +37,23 @@ def test_health_checks_the_database_and_starts_no_spark(http: httpx.Client, serv
     assert not service.spark.started
 
 
-def test_health_is_503_when_the_database_is_gone(http: httpx.Client, service: Service) -> None:
+def test_health_is_503_when_the_database_is_gone(
+    http: httpx.Client, service: Service, request: pytest.FixtureRequest
+) -> None:
     service.database.close()
-    for file in service.home.glob("autoloader.db*"):
-        file.unlink()
-    (service.home / "autoloader.db").mkdir()
-    try:
-        answer = http.get("/health")
-        assert answer.status_code == 503
-        assert answer.json()["status"] == "unhealthy"
-        away = http.get(PATH)
-        assert away.status_code == 503
-        assert "database" in away.json()["detail"]
-    finally:
-        (service.home / "autoloader.db").rmdir()
+    if service.database.is_sqlite:
+        place = Path(str(service.database.url.database))
+        for file in place.parent.glob(f"{place.name}*"):
+            file.unlink()
+        place.mkdir()
+    else:
+        request.getfixturevalue("postgres").drop_database(str(service.database.url))
+    answer = http.get("/health")
+    assert answer.status_code == 503
+    assert answer.json()["status"] == "unhealthy"
+    away = http.get(PATH)
+    assert away.status_code == 503
+    assert "database" in away.json()["detail"]
 
 
 def test_openapi_has_the_routes_of_the_contract(http: httpx.Client) -> None:
@@ -293,3 +296,15 @@ def test_schema_versions_carry_both_sets_of_names(http: httpx.Client, service: S
     assert latest["schema_json"] == latest["schema"] == schema
     assert latest["changes_json"] == latest["changes"] == [change]
     assert latest["strategy_applied"] == latest["resolution_type"] == "append_new_columns"
+
+
+@pytest.mark.parametrize("name", ["a%00b", "x" * 3000, "%F0%90%8D%88"])
+def test_an_id_that_no_database_could_hold_is_no_error_of_ours(http: httpx.Client, name: str) -> None:
+    for path in (f"{PATH}/{name}", f"{PATH}/{name}/runs/{name}"):
+        assert http.get(path).status_code in (404, 422), path
+
+
+def test_a_name_that_the_database_cannot_hold_is_refused_or_kept(http: httpx.Client, body: dict[str, Any]) -> None:
+    for change in ({"name": "a\0b"}, {"cluster_id": "c" * 300}):
+        answer = http.post(PATH, json=body | change)
+        assert answer.status_code in (201, 422), answer.text

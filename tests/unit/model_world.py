@@ -10,20 +10,21 @@ import os
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any, TypeVar
+from typing import Any, ClassVar, Self, TypeVar
 
 import pytest
 from pyspark.sql.types import StringType, StructField, StructType
 from sqlalchemy import ColumnElement, Connection, Float, delete, event, insert, literal, select
+from sqlalchemy.exc import OperationalError
 from tests.unit.model_table import Iceberg, IcebergError, ModelTable, Row
 
 from autoloader_sdk.models import FileStatus, IngestionCreate
-from autoloader_server.db.engine import Database, sqlite_url
+from autoloader_server.db.engine import Database
 from autoloader_server.db.migrate import migrate
 from autoloader_server.db.tables import batches, ingestions, metadata, processed_files, runs
 from autoloader_server.engine import check, killpoints, lease, load, run, settle, work
@@ -53,24 +54,49 @@ class Killed(BaseException):
 class ModelDatabase(Database):
     """The real database, with a clock that stands still until somebody moves it."""
 
-    def __init__(self, file: Path) -> None:
-        super().__init__(sqlite_url(file))
+    def __init__(self, url: str) -> None:
+        super().__init__(url)
         self.time = 1_000_000.0
-        event.listen(self.engine, "connect", _hurry)
+        self.cut: Cut | None = None
+        if self.is_sqlite:
+            event.listen(self.engine, "connect", _hurry)
 
     @property
     def clock(self) -> ColumnElement[float]:
         return literal(self.time, Float)
 
+    def patient(self, seconds: float) -> Self:
+        """It is the same one, with the same clock."""
+        return self
+
     @contextmanager
     def write(self) -> Iterator[Connection]:
-        with _transaction("write"), super().write() as connection:
-            yield connection
+        cut = self.cut is not None and hasattr(_here, "worker") and self.cut.now()
+        with _transaction("write"):
+            with super().write() as connection:
+                yield connection
+                if cut and not self.cut.committed:
+                    raise Cut.ERROR
+            if cut and self.cut.committed:
+                raise Cut.ERROR
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
         with _transaction("read"), super().read() as connection:
             yield connection
+
+
+@dataclass
+class Cut:
+    """The worker's so manieth writing transaction is cut off: before its commit, or after it, unheard."""
+
+    ERROR: ClassVar = OperationalError("COMMIT", None, Exception("the server closed the connection unexpectedly"))
+    nth: int
+    committed: bool
+
+    def now(self) -> bool:
+        self.nth -= 1
+        return self.nth == 0
 
 
 def _hurry(connection: Any, _record: Any) -> None:
@@ -161,7 +187,7 @@ class Worker:
             if self._order == "kill":
                 self.killed = True
                 return
-            self._world.carry_out(self)
+            self._world.carry_out_or_lose_the_database(self)
         except Killed:
             pass
         except BaseException as error:
@@ -316,6 +342,11 @@ class World:
         vars(job).update(table=ModelTable(self.iceberg, worker, read_rows), format=Frame())
         run._attempt(job, self)  # type: ignore[arg-type]
         run._after(job)
+
+    def carry_out_or_lose_the_database(self, worker: Worker) -> None:
+        """As the queue does: what cannot be written is left to the lease, which ends."""
+        with suppress(OperationalError):
+            self.carry_out(worker)
 
     # What happens at the source.
 
@@ -559,7 +590,7 @@ def model_engine(monkeypatch: pytest.MonkeyPatch, owners: Callable[[], dict[str,
     monkeypatch.setattr(work.Work, "step", lambda self, name, **counts: None)
 
 
-def model_database(file: Path) -> ModelDatabase:
-    database = ModelDatabase(file)
+def model_database(url: str) -> ModelDatabase:
+    database = ModelDatabase(url)
     migrate(database)
     return database

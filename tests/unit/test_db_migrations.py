@@ -16,19 +16,19 @@ from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import JSON, Boolean, Column, Integer, Numeric, Table, insert, inspect, select, text
 from sqlalchemy.exc import IntegrityError, StatementError
-from sqlalchemy.types import BigInteger, Float, LargeBinary, String
+from sqlalchemy.types import TIMESTAMP, BigInteger, Float, LargeBinary, String
 
 from autoloader_server.db.engine import Database, sqlite_url
 from autoloader_server.db.migrate import ledger_id, migrate, scripts
 from autoloader_server.db.tables import ingestions, metadata, runs
-from autoloader_server.db.types import UtcDateTime
+from autoloader_server.db.types import Sentence, UtcDateTime
 
 MOMENT = datetime(2026, 3, 29, 2, 30, 0, 123456, tzinfo=timezone(timedelta(hours=5, minutes=45)))
 
 
 @pytest.fixture
-def database(tmp_path: Path) -> Iterator[Database]:
-    database = Database(sqlite_url(tmp_path / "ledger.db"))
+def database(empty_database_url: str) -> Iterator[Database]:
+    database = Database(empty_database_url)
     yield database
     database.close()
 
@@ -58,7 +58,7 @@ def revisions() -> list[str]:
 
 def value_of(column: Column[Any]) -> Any:
     match column.type:
-        case UtcDateTime():
+        case UtcDateTime() | TIMESTAMP():
             return MOMENT
         case JSON():
             return {"ü": [1, None]}
@@ -68,7 +68,7 @@ def value_of(column: Column[Any]) -> Any:
             return 7
         case LargeBinary():
             return b"\x00\xff"
-        case String():
+        case String() | Sentence():
             return f"{column.name}"[:30]
     raise AssertionError(f"a column of a new type: {column!r}")
 
@@ -105,8 +105,17 @@ def test_an_empty_database_gets_every_table_and_the_newest_revision(database: Da
 def test_the_migrations_make_what_tables_py_says(database: Database) -> None:
     migrate(database)
     with database.read() as connection:
-        context = MigrationContext.configure(connection, opts={"compare_type": True, "compare_server_default": True})
-        assert compare_metadata(context, metadata) == []
+        opts = {"compare_type": True, "compare_server_default": _has_another_default}
+        assert compare_metadata(MigrationContext.configure(connection, opts=opts), metadata) == []
+
+
+def _has_another_default(
+    _context: Any, _inspected: Any, column: Column[Any], there: str | None, _given: Any, wanted: str | None
+) -> bool | None:
+    """None leaves it to Alembic, which on PostgreSQL asks the server, and that cannot compare JSON."""
+    if not isinstance(column.type, JSON) or there is None or wanted is None:
+        return None
+    return there.removesuffix("::json").strip("'") != wanted.strip("'")
 
 
 def test_the_comparison_would_see_a_column_that_has_no_migration(database: Database) -> None:
@@ -241,7 +250,7 @@ def test_of_an_ingestion_one_run_waits_at_most(database: Database) -> None:
 
     add("1", "queued")
     add("2", "running")
-    with pytest.raises(IntegrityError, match="UNIQUE"):
+    with pytest.raises(IntegrityError, match=r"(?i)unique"):
         add("3", "queued")
 
 
@@ -262,7 +271,8 @@ def test_a_time_is_stored_as_the_instant_that_it_is(database: Database) -> None:
         raw = connection.execute(text("SELECT created_at FROM ingestions")).scalar_one()
     assert found == MOMENT
     assert found.tzinfo is UTC
-    assert raw == "2026-03-28 20:45:00.123456"
+    if database.is_sqlite:
+        assert raw == "2026-03-28 20:45:00.123456"
 
 
 def test_a_time_without_a_zone_is_refused(database: Database) -> None:
@@ -303,8 +313,15 @@ def test_a_ledger_in_memory_is_refused(url: str) -> None:
         Database(url)
 
 
-def test_sqlite_is_set_up_for_several_processes_and_power_cuts(database: Database) -> None:
-    with database.read() as connection:
+@pytest.fixture
+def sqlite(tmp_path: Path) -> Iterator[Database]:
+    database = Database(sqlite_url(tmp_path / "ledger.db"))
+    yield database
+    database.close()
+
+
+def test_sqlite_is_set_up_for_several_processes_and_power_cuts(sqlite: Database) -> None:
+    with sqlite.read() as connection:
         found = {
             name: connection.execute(text(f"PRAGMA {name}")).scalar()
             for name in ("journal_mode", "busy_timeout", "synchronous", "foreign_keys")
@@ -312,11 +329,11 @@ def test_sqlite_is_set_up_for_several_processes_and_power_cuts(database: Databas
     assert found == {"journal_mode": "wal", "busy_timeout": 30_000, "synchronous": 2, "foreign_keys": 1}
 
 
-def test_a_transaction_that_writes_holds_the_lock_from_its_beginning(database: Database) -> None:
-    migrate(database)
-    other = Database(database.url)
+def test_a_transaction_that_writes_holds_the_lock_from_its_beginning(sqlite: Database) -> None:
+    migrate(sqlite)
+    other = Database(sqlite.url)
     try:
-        with database.write(), other.engine.connect() as connection:
+        with sqlite.write(), other.engine.connect() as connection:
             raw = connection.connection.driver_connection
             assert raw is not None
             raw.execute("PRAGMA busy_timeout=0")

@@ -15,7 +15,7 @@ from sqlalchemy import Connection, delete, event, func, insert, select, update
 from autoloader_sdk.discovery.entries import Entry, identity
 from autoloader_sdk.discovery.store import LocalStore
 from autoloader_sdk.models import FileStatus, IngestionCreate
-from autoloader_server.db.engine import Database, sqlite_url
+from autoloader_server.db.engine import Database
 from autoloader_server.db.migrate import migrate
 from autoloader_server.db.tables import ingestions, processed_files
 from autoloader_server.engine import discover as module
@@ -41,20 +41,18 @@ STATUSES = (*NOT_LOADED, FileStatus.PROCESSING, FileStatus.SUCCESS, FileStatus.H
 Compare = Callable[..., Found]
 
 
-@pytest.fixture(scope="module")
-def migrated(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Database]:
-    database = Database(sqlite_url(tmp_path_factory.mktemp("ledger") / "ledger.db"))
-    # Nothing here has to survive a power cut.
-    event.listen(database.engine, "connect", lambda raw, _: raw.execute("PRAGMA synchronous=OFF"))
+@pytest.fixture
+def database(database_url: str) -> Iterator[Database]:
+    database = Database(database_url)
+    if database.is_sqlite:
+        # Nothing here has to survive a power cut.
+        event.listen(database.engine, "connect", lambda raw, _: raw.execute("PRAGMA synchronous=OFF"))
     migrate(database)
+    with database.write() as connection:
+        made = {"id": ING, "name": "n", "status": "active", "spec": {}, "created_at": MADE, "updated_at": MADE}
+        connection.execute(insert(ingestions).values(made))
     yield database
     database.close()
-
-
-@pytest.fixture
-def database(migrated: Database) -> Database:
-    empty(migrated)
-    return migrated
 
 
 def empty(database: Database) -> None:

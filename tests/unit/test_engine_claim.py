@@ -10,7 +10,7 @@ from sqlalchemy import insert, select
 from tests.unit.model_world import LEDGER
 
 from autoloader_sdk.models import FileStatus, IngestionCreate
-from autoloader_server.db.engine import Database, sqlite_url
+from autoloader_server.db.engine import Database
 from autoloader_server.db.migrate import migrate
 from autoloader_server.db.tables import ingestions, processed_files, runs
 from autoloader_server.engine import batch_record, ledger
@@ -59,9 +59,10 @@ def claiming(database: Database, home: Path, name: str) -> Work:
 
 
 def test_an_ingestion_whose_files_another_one_has_loaded_remembers_the_table_that_holds_their_rows(
+    database_url: str,
     tmp_path: Path,
 ) -> None:
-    database = Database(sqlite_url(tmp_path / "ledger.db"))
+    database = Database(database_url)
     migrate(database)
     looks = [Look("/source/a.csv", 1, group=0)]
     taken = []

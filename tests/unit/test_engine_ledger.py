@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import UTC, datetime
-from pathlib import Path
 
 import pytest
 from sqlalchemy import insert, select
 
-from autoloader_server.db.engine import Database, sqlite_url
+from autoloader_server.db.engine import Database
 from autoloader_server.db.migrate import migrate
 from autoloader_server.db.tables import batches, runs
 from autoloader_server.engine import batch_record, run_record
@@ -20,8 +19,8 @@ RUN = "run-1"
 
 
 @pytest.fixture
-def database(tmp_path: Path) -> Iterator[Database]:
-    database = Database(sqlite_url(tmp_path / "ledger.db"))
+def database(database_url: str) -> Iterator[Database]:
+    database = Database(database_url)
     migrate(database)
     yield database
     database.close()

@@ -209,7 +209,7 @@ class Interleavings(RuleBasedStateMachine):
 
 @pytest.fixture
 def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[type[Interleavings]]:
-    database = model_database(tmp_path / "ledger.db")
+    database = model_database(f"sqlite:///{tmp_path}/ledger.db")
     source = tmp_path / "source"
     source.mkdir()
     model_engine(monkeypatch, lambda: Interleavings.current.owners)
@@ -223,8 +223,8 @@ def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[type[In
 
 
 @pytest.fixture
-def make_world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., World]]:
-    database = model_database(tmp_path / "ledger.db")
+def make_world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, database_url: str) -> Iterator[Callable[..., World]]:
+    database = model_database(database_url)
     source = tmp_path / "source"
     source.mkdir()
     worlds: list[World] = []

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 import pytest
 from sqlalchemy import Connection, insert, select
 
 from autoloader_sdk.models import RunStatus
-from autoloader_server.db.engine import Database, sqlite_url
+from autoloader_server.db.engine import Database
 from autoloader_server.db.migrate import migrate
 from autoloader_server.db.tables import ingestions, run_errors, runs
 from autoloader_server.engine import run_record
@@ -22,8 +21,8 @@ AGO = datetime(2026, 1, 1, tzinfo=UTC)
 
 
 @pytest.fixture
-def database(tmp_path: Path) -> Iterator[Database]:
-    database = Database(sqlite_url(tmp_path / "ledger.db"))
+def database(database_url: str) -> Iterator[Database]:
+    database = Database(database_url)
     migrate(database)
     yield database
     database.close()

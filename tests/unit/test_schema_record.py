@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import UTC, datetime
-from pathlib import Path
 
 import pytest
 from pyspark.sql.types import LongType, StringType
 from sqlalchemy import insert, select
 
-from autoloader_server.db.engine import Database, sqlite_url
+from autoloader_server.db.engine import Database
 from autoloader_server.db.migrate import migrate
 from autoloader_server.db.tables import ingestions, schema_versions
 from autoloader_server.engine import schema_record
@@ -21,8 +20,8 @@ SCHEMA = {"type": "struct", "fields": []}
 
 
 @pytest.fixture
-def database(tmp_path: Path) -> Iterator[Database]:
-    database = Database(sqlite_url(tmp_path / "ledger.db"))
+def database(database_url: str) -> Iterator[Database]:
+    database = Database(database_url)
     migrate(database)
     moment = datetime.now(UTC)
     row = {"id": ING, "name": ING, "status": "active", "spec": {}, "created_at": moment, "updated_at": moment}

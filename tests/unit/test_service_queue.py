@@ -64,8 +64,8 @@ class Worker:
 
 
 @pytest.fixture
-def service(tmp_path: Path) -> Iterator[Service]:
-    opened = Service.open(Settings.load(home=tmp_path / "home", max_parallel_runs=2))
+def service(tmp_path: Path, database_url: str) -> Iterator[Service]:
+    opened = Service.open(Settings.load(home=tmp_path / "home", database_url=database_url, max_parallel_runs=2))
     # Its own queue has the real engine; these tests bring a queue of their own.
     opened.queue.close()
     yield opened

@@ -6,8 +6,9 @@ from typing import Any
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import DataError
 
+from autoloader_server.db.engine import DATABASE_AWAY
 from autoloader_server.security.redact import logger, redact
 from autoloader_server.security.secrets import SecretsKeyError
 from autoloader_server.services.errors import Invalid, ServiceRefusal
@@ -22,7 +23,9 @@ def install_error_answers(app: FastAPI) -> None:
     app.add_exception_handler(ServiceRefusal, refused)
     app.add_exception_handler(SparkError, _unavailable)
     app.add_exception_handler(SecretsKeyError, _unavailable)
-    app.add_exception_handler(OperationalError, _database_away)
+    app.add_exception_handler(DataError, _not_storable)
+    for away in DATABASE_AWAY:
+        app.add_exception_handler(away, _database_away)
     app.add_exception_handler(Exception, _bug)
 
 
@@ -46,6 +49,12 @@ async def _unavailable(_request: Request, error: Exception) -> JSONResponse:
 async def _database_away(_request: Request, error: Exception) -> JSONResponse:
     _log.error("the database does not answer", exc_info=error)
     return JSONResponse({"detail": "the database does not answer; the service's log says more"}, status_code=503)
+
+
+async def _not_storable(_request: Request, error: Exception) -> JSONResponse:
+    """PostgreSQL takes no NUL character in a text, no longer one than its column, and no number beyond its type."""
+    assert isinstance(error, DataError)
+    return JSONResponse({"detail": f"the database cannot store a value: {redact(str(error.orig))}"}, status_code=422)
 
 
 async def _bug(request: Request, error: Exception) -> JSONResponse:

@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
+import copy
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import psutil
+import stamina
 from sqlalchemy import ColumnElement, Connection, Float, create_engine, event, literal_column, make_url
 from sqlalchemy.engine import URL
+from sqlalchemy.exc import InterfaceError, InternalError, OperationalError
+
+from autoloader_server.db import postgres
 
 # SQLite's locks do not hold there; a ledger on one of them would one day load a file twice.
 _NETWORK_FILE_SYSTEMS = frozenset(
     {"nfs", "nfs4", "cifs", "smbfs", "smb3", "afpfs", "9p", "ceph", "lustre", "glusterfs", "gpfs", "beegfs"}
 )
 _BUSY_SECONDS = 30
+# What a statement raises whose server is away, went away, waits too long, or has cut the transaction off.
+DATABASE_AWAY = (OperationalError, InternalError, InterfaceError)
 # A long transaction would starve the renewal of leases (docs/exactly-once.md).
 ROWS_PER_TRANSACTION = 10_000
 
@@ -24,30 +31,56 @@ ROWS_PER_TRANSACTION = 10_000
 class Database:
     """SQLite (default) or PostgreSQL behind one small surface.
 
-    `write()` gives a transaction that holds the write lock from its first statement, so that what it read is still true
-    when it writes; `read()` gives a snapshot.
+    `read()` gives a snapshot, `write()` a transaction whose reads are still true when it writes: on SQLite it holds the
+    write lock from its first statement, on PostgreSQL it takes the locks of `db/locks.py`.
+
+    Raises ValueError for a place or a kind of database that cannot hold a ledger.
     """
 
     def __init__(self, url: str | URL) -> None:
         self.url = make_url(url)
         self.is_sqlite = self.url.get_backend_name() == "sqlite"
+        self.patience = 0.0
         if self.is_sqlite:
             _check_sqlite_place(self.url)
-        self.engine = create_engine(self.url, pool_pre_ping=not self.is_sqlite)
-        if self.is_sqlite:
+            self.engine = create_engine(self.url)
             event.listen(self.engine, "connect", _configure_sqlite)
             event.listen(self.engine, "begin", _begin_sqlite)
+        else:
+            self.url = postgres.with_driver(self.url)
+            self.engine = postgres.engine(self.url)
+
+    def patient(self, seconds: float) -> Self:
+        """The same database for whoever can wait: where its server is away, a transaction begins when it is back.
+
+        Nothing has been sent before a transaction begins, so nothing is done twice. One that is cut off in the middle
+        fails: whether its commit was done nobody here can tell.
+        """
+        other = copy.copy(self)
+        other.patience = 0.0 if self.is_sqlite else seconds
+        return other
 
     @contextmanager
     def write(self) -> Iterator[Connection]:
         """A transaction that writes: committed at the end of the block, rolled back on an error."""
-        with self.engine.connect().execution_options(autoloader_write=True) as connection, connection.begin():
+        with self._connect().execution_options(autoloader_write=True) as connection, connection.begin():
             yield connection
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
-        with self.engine.connect() as connection, connection.begin():
+        options = {} if self.is_sqlite else {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True}
+        with self._connect().execution_options(**options) as connection, connection.begin():
             yield connection
+
+    def _connect(self) -> Connection:
+        if not self.patience:
+            return self.engine.connect()
+        for attempt in stamina.retry_context(
+            on=OperationalError, attempts=None, timeout=self.patience, wait_initial=0.2, wait_max=1.0, wait_jitter=0.2
+        ):
+            with attempt:
+                return self.engine.connect()
+        raise AssertionError("stamina gives a connection, or raises")
 
     @property
     def clock(self) -> ColumnElement[float]:
@@ -58,7 +91,7 @@ class Database:
         """
         if self.is_sqlite:
             return literal_column("((julianday('now') - 2440587.5) * 86400.0)", Float)
-        return literal_column("extract(epoch from clock_timestamp())", Float)
+        return literal_column("cast(extract(epoch from clock_timestamp()) as double precision)", Float)
 
     def close(self) -> None:
         self.engine.dispose()

@@ -23,7 +23,7 @@ from sqlalchemy import (
     text,
 )
 
-from autoloader_server.db.types import UtcDateTime, bytewise_text, code
+from autoloader_server.db.types import Sentence, UtcDateTime, bytewise_text, code
 
 metadata = MetaData(
     naming_convention={
@@ -57,7 +57,7 @@ ingestions = Table(
     _tenant(),
     Column("name", String(255), nullable=False),
     Column("status", code(), nullable=False),
-    Column("status_reason", Text),
+    Column("status_reason", Sentence),
     Column("cluster_id", String(255)),
     Column("spec", JSON, nullable=False, comment="the IngestionCreate as it was sent, without credentials"),
     Column("credentials", LargeBinary, comment="encrypted"),
@@ -105,8 +105,8 @@ runs = Table(
     Column("bytes_written", BigInteger, nullable=False, server_default="0"),
     Column("error_count", BigInteger, nullable=False, server_default="0"),
     Column("columns_ignored", BigInteger, nullable=False, server_default="0"),
-    Column("step", Text, comment="what it is doing, for progress"),
-    Column("message", Text, comment="how it ended, in a sentence"),
+    Column("step", Sentence, comment="what it is doing, for progress"),
+    Column("message", Sentence, comment="how it ended, in a sentence"),
     Column("notes", JSON, nullable=False, server_default="[]", comment="what a person should know: sentences"),
     Column("lease_token", String(36)),
     Column("lease_owner", JSON, comment="host, boot id, pid namespace, pid, process start"),
@@ -131,7 +131,7 @@ run_errors = Table(
     Column("run_id", String(36), nullable=False, index=True),
     Column("file", Text),
     Column("error_type", code(), nullable=False),
-    Column("message", Text, nullable=False),
+    Column("message", Sentence, nullable=False),
     Column("timestamp", UtcDateTime, nullable=False),
 )
 
@@ -144,7 +144,7 @@ batches = Table(
     Column("run_id", String(36), nullable=False),
     Column("generation", Integer, nullable=False),
     Column("status", code(), nullable=False, comment="OPEN, LANDED, BURNING, BURNED, HELD"),
-    Column("reason", Text, comment="why it is burned or held"),
+    Column("reason", Sentence, comment="why it is burned or held"),
     Column("attempt", Integer, nullable=False, server_default="0"),
     Column("files", BigInteger, nullable=False),
     Column("bytes", BigInteger, nullable=False),
@@ -183,7 +183,7 @@ processed_files = Table(
     Column("identity", Text, nullable=False, comment="the path's ETag, or size and modification time"),
     Column("current", Boolean, nullable=False, server_default=text("true"), comment="the path's latest version"),
     Column("status", code(), nullable=False),
-    Column("reason", Text),
+    Column("reason", Sentence),
     Column("category", code(), comment="of a failure: data_malformed, schema_mismatch, auth, …"),
     Column("retryable", Boolean, nullable=False, server_default=text("false")),
     Column("attempts", Integer, nullable=False, server_default="0"),

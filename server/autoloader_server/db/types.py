@@ -32,6 +32,16 @@ class UtcDateTime(TypeDecorator[datetime]):
         return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
 
 
+class Sentence(TypeDecorator[str]):
+    """What a person reads. It may quote a file's content, and PostgreSQL stores no NUL character."""
+
+    impl = Text
+    cache_ok = True
+
+    def process_bind_param(self, value: str | None, dialect: Dialect) -> str | None:  # noqa: ARG002
+        return None if value is None else value.replace("\0", "\N{SYMBOL FOR NULL}")
+
+
 def bytewise_text() -> Text:
     """Text that compares as bytes on both databases (SQLite's BINARY does already): page ranges rely on it."""
     return Text().with_variant(Text(collation="C"), "postgresql")

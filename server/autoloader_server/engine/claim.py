@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from sqlalchemy import Connection, select, update
 
 from autoloader_sdk.models import FileStatus
+from autoloader_server.db.locks import only_one
 from autoloader_server.db.tables import batches, ingestions, processed_files
 from autoloader_server.engine import batch_record, ledger, run_record
 from autoloader_server.engine.batch_record import Batch
@@ -30,6 +31,8 @@ def claim_batch(
     with work.database.write() as connection:
         work.lease.hold_run(connection)
         batch_record.check_generation(connection, work.ingestion_id, work.generation)
+        # Two ingestions that claim for one table: the second one sees what the first has claimed.
+        only_one(connection, f"claim for table {ready.table_id}")
         elsewhere = _elsewhere(connection, work, ready.table_id, wanted)
         batch_id = uuid.uuid4().hex
         here = [file for file in wanted if file.path not in elsewhere]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from sqlalchemy import bindparam, select, update
 
 from autoloader_server.db.engine import ROWS_PER_TRANSACTION
+from autoloader_server.db.locks import lock_ingestion
 from autoloader_server.db.tables import batches, processed_files
 from autoloader_server.engine.batch_record import BatchStatus
 from autoloader_server.engine.read import SOURCE_FILE
@@ -50,4 +51,5 @@ def fill_in(work: Work, batch_id: str, counts: dict[str, int]) -> None:
     statement = update(processed_files).where(processed_files.c.id == bindparam("at")).values(records=bindparam("n"))
     for start in range(0, len(values), ROWS_PER_TRANSACTION):
         with work.database.write() as connection:
+            lock_ingestion(connection, work.ingestion_id)
             connection.execute(statement, values[start : start + ROWS_PER_TRANSACTION])

@@ -13,13 +13,14 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, Connection, insert, or_, select, update
+from sqlalchemy import ColumnElement, Connection, or_, select, update
 
 from autoloader_sdk.discovery.classify import skip_reason
 from autoloader_sdk.discovery.entries import Entry, below, identity
 from autoloader_sdk.discovery.listing import list_source
 from autoloader_sdk.discovery.store import LocalStore, Store
 from autoloader_sdk.models import FileStatus, IngestionCreate
+from autoloader_server.db.bulk import insert_many
 from autoloader_server.db.clock import now
 from autoloader_server.db.engine import Database
 from autoloader_server.db.tables import batches, ingestions, processed_files
@@ -73,7 +74,7 @@ def discover(
         rules = Rules.of(spec, store.root, created_at)
         with database.write() as connection:
             hold(connection)
-            # Read again under the write lock: another worker may have listed the same page.
+            # Read again under the lock that `hold` takes: another worker may have listed the same page.
             known = _known(connection, ingestion_id, page)
             _write(connection, ingestion_id, unknown, known, rules, found)
     return found
@@ -134,7 +135,8 @@ def _range(ingestion_id: str, page: list[Entry]) -> tuple[ColumnElement[bool], .
     files = processed_files.c
     paths = [entry.path for entry in page]
     low, high = min(paths), max(paths)
-    return files.ingestion_id == ingestion_id, files.path.between(low, high), files.current
+    # Not BETWEEN: there PostgreSQL takes no COLLATE, which SQLAlchemy writes behind each value.
+    return files.ingestion_id == ingestion_id, files.path >= low, files.path <= high, files.current
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,7 +206,7 @@ def _write(
             case _:
                 found.unreadable.append((entry.path, reason or ""))
     if rows:
-        connection.execute(insert(processed_files), rows)
+        insert_many(connection, processed_files, list(rows[0]), [list(row.values()) for row in rows])
 
 
 def _judge(

@@ -17,6 +17,7 @@ from typing import Any
 from sqlalchemy import Connection, select, update
 
 from autoloader_server.db.engine import Database
+from autoloader_server.db.locks import lock_ingestion_of_batch, lock_ingestion_of_run
 from autoloader_server.db.tables import batches, runs
 from autoloader_server.engine.errors import LeaseLost
 from autoloader_server.security.redact import logger
@@ -103,7 +104,11 @@ class Lease:
             raise LeaseLost(self._run_id)
 
     def hold_batch(self, connection: Connection, batch_id: str, statuses: tuple[str, ...], **values: Any) -> None:
-        """Change a batch that this worker owns, in the caller's transaction. Raises LeaseLost where it does not."""
+        """Change a batch that this worker owns, in the caller's transaction. Raises LeaseLost where it does not.
+
+        From here to the end of the transaction it is the only one of the ingestion.
+        """
+        lock_ingestion_of_batch(connection, batch_id)
         changed = connection.execute(
             update(batches)
             .where(batches.c.id == batch_id, batches.c.lease_token == self.token, batches.c.status.in_(statuses))
@@ -113,7 +118,11 @@ class Lease:
             raise LeaseLost(f"batch {batch_id}")
 
     def hold_run(self, connection: Connection) -> None:
-        """Raises LeaseLost where the run was ended by somebody else: what this worker saw may be old by now."""
+        """Raises LeaseLost where the run was ended by somebody else: what this worker saw may be old by now.
+
+        From here to the end of the transaction it is the only one of the ingestion, and nobody can end the run.
+        """
+        lock_ingestion_of_run(connection, self._run_id)
         mine = select(runs.c.id).where(runs.c.id == self._run_id, runs.c.lease_token == self.token)
         if connection.execute(mine).scalar() is None:
             raise LeaseLost(self._run_id)
@@ -139,8 +148,11 @@ class Lease:
 
     def _renew_once(self) -> bool:
         until = {"lease_expires_at": self._database.clock + self.seconds}
+        # Two transactions of one row each: holding one row, and no ingestion, while waiting for another one could end
+        # in a deadlock with the work itself.
         with self._database.write() as connection:
             mine = connection.execute(update(runs).where(runs.c.lease_token == self.token).values(**until))
+        with self._database.write() as connection:
             connection.execute(update(batches).where(batches.c.lease_token == self.token).values(**until))
         return mine.rowcount > 0
 

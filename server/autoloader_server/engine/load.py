@@ -12,6 +12,7 @@ from functools import partial
 from sqlalchemy import select
 
 from autoloader_sdk.discovery.entries import Entry, identity
+from autoloader_server.db.locks import lock_ingestion
 from autoloader_server.db.tables import batches
 from autoloader_server.engine import batch_record, killpoints, ledger
 from autoloader_server.engine.batch_record import Batch, BatchStatus, Landed
@@ -80,6 +81,7 @@ def _find_staged(work: Work, batch: Batch) -> Snapshot | None:
 
 def _stage(work: Work, batch: Batch, files: Sequence[FileVersion], looks: list[Look], check: Check | None) -> Snapshot:
     with work.database.write() as connection:
+        lock_ingestion(connection, work.ingestion_id)
         batch_record.check_generation(connection, work.ingestion_id, batch.generation)
         work.lease.hold_batch(connection, batch.id, (BatchStatus.OPEN,), attempt=batches.c.attempt + 1)
         attempt = connection.execute(select(batches.c.attempt).where(batches.c.id == batch.id)).scalar_one()

@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 from sqlalchemy import func, select
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import DBAPIError
 
 from autoloader_sdk.discovery.errors import SourceError, SourceForbidden, SourceMissing
 from autoloader_sdk.models import FileStatus, RunStatus
+from autoloader_server.db.engine import DATABASE_AWAY
 from autoloader_server.db.tables import ingestions, processed_files, runs
 from autoloader_server.engine.errors import (
     AUTH,
@@ -85,7 +86,7 @@ def of_error(work: Work, error: Exception) -> Outcome | None:
             return _failed(work, kinds.get(type(error), CONNECTIVITY), str(error))
         case SparkError():
             return _failed(work, CONNECTIVITY, str(error))
-        case OperationalError():
+        case DBAPIError() if isinstance(error, DATABASE_AWAY):
             message = f"the ledger's database failed: {error.orig}; nothing was lost, run again"
             return _failed(work, WRITE_FAILURE, message)
         case OSError():

@@ -9,6 +9,7 @@ from sqlalchemy import select, update
 
 from autoloader_sdk.models import IngestionCreate, Limits, RunStatus
 from autoloader_server.db.clock import now
+from autoloader_server.db.locks import lock_ingestion, lock_ingestion_of_run
 from autoloader_server.db.tables import ingestions, runs
 from autoloader_server.engine import ledger, outcome, run_record
 from autoloader_server.engine.check import Check, guess
@@ -69,6 +70,7 @@ def execute(service: Service, run_id: str) -> None:
 def _begin(service: Service, run_id: str, lease: Lease) -> Work | None:
     """Take the run from the queue, unless a live one of the same ingestion is going."""
     with service.database.write() as connection:
+        lock_ingestion_of_run(connection, run_id)
         row = connection.execute(
             select(runs).where(runs.c.id == run_id, runs.c.status == RunStatus.QUEUED)
         ).one_or_none()
@@ -98,7 +100,8 @@ def _begin(service: Service, run_id: str, lease: Lease) -> Work | None:
             )
         )
     return Work(
-        database=service.database,
+        # While its server is away a run waits, for as long as its lease lasts.
+        database=service.database.patient(lease.seconds),
         sessions=service.spark_of(ingestion.cluster_id),
         home=service.settings.home,
         ledger_id=service.ledger_id,
@@ -143,6 +146,7 @@ def _end(work: Work, ending: Outcome) -> None:
 def _give_up(work: Work) -> None:
     """A worker without a lease ends its own run, if nobody else has: it did not do its work."""
     with work.database.write() as connection:
+        lock_ingestion(connection, work.ingestion_id)
         work.lease.let_go(connection)
         run_record.end_dead(connection, work.run_id, runs.c.lease_token == work.lease.token)
 
@@ -163,6 +167,7 @@ def _load_everything(work: Work, service: Service) -> None:
         max_attempts=service.settings.max_attempts,
     )
     with work.database.write() as connection:
+        lock_ingestion(connection, work.ingestion_id)
         if work.retry_of is not None:
             ledger.wait_again(connection, work.ingestion_id, work.retry_of)
         take_up_failed(connection, work.ingestion_id, limits.max_attempts)

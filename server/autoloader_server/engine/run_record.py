@@ -6,6 +6,7 @@ from sqlalchemy import ColumnElement, Connection, func, insert, literal, select,
 
 from autoloader_sdk.models import UNENDED, RunStatus
 from autoloader_server.db.clock import now
+from autoloader_server.db.locks import lock_ingestion_of_run
 from autoloader_server.db.tables import ingestions, run_errors, runs
 from autoloader_server.engine.errors import INTERRUPTED
 from autoloader_server.security.redact import redact
@@ -19,7 +20,7 @@ def progress(connection: Connection, run_id: str, step: str, **counts: int) -> N
 
 def note(connection: Connection, run_id: str, sentence: str) -> None:
     """A sentence that a reader of the run should see. The same one is kept once."""
-    notes = connection.execute(select(runs.c.notes).where(runs.c.id == run_id)).scalar_one()
+    notes = connection.execute(select(runs.c.notes).where(runs.c.id == run_id).with_for_update()).scalar_one()
     if sentence not in notes:
         connection.execute(update(runs).where(runs.c.id == run_id).values(notes=[*notes, sentence]))
 
@@ -48,6 +49,7 @@ def end(
     `category` reports the message as an error of the run's too. False where the run had ended before, or is not as
     the conditions of `only` say.
     """
+    lock_ingestion_of_run(connection, run_id)
     moment = now()
     message = None if message is None else redact(message)
     ingestion_id = connection.execute(

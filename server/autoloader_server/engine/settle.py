@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from sqlalchemy import Connection, case, select, update
 
 from autoloader_sdk.models import FileStatus
+from autoloader_server.db.locks import lock_ingestion
 from autoloader_server.db.tables import batches, ingestions, processed_files
 from autoloader_server.engine import batch_record, ledger
 from autoloader_server.engine.batch_record import ENDED, UNFINISHED, Batch, BatchStatus, Landed
@@ -74,6 +75,7 @@ def drop_branches(work: Work) -> None:
     reach("branch_dropped", work.home)
     if done:
         with work.database.write() as connection:
+            lock_ingestion(connection, work.ingestion_id)
             connection.execute(update(batches).where(batches.c.id.in_(done)).values(branches_dropped=True))
 
 

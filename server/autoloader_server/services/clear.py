@@ -9,6 +9,7 @@ from sqlalchemy import ColumnElement, Connection, case, delete, exists, or_, sel
 from autoloader_sdk.models import ClearedFiles, FileStatus
 from autoloader_server.db.clock import now
 from autoloader_server.db.engine import ROWS_PER_TRANSACTION, Database
+from autoloader_server.db.locks import lock_ingestion
 from autoloader_server.db.tables import batches, ingestions, processed_files
 from autoloader_server.engine.batch_record import ENDED, UNFINISHED, BatchStatus
 from autoloader_server.services.ingestions import row_of
@@ -65,7 +66,9 @@ def forget_files(database: Database, ingestion_id: str, old: int, keep_table: st
         or_(processed_files.c.batch_id.is_(None), processed_files.c.batch_id.in_(older)),
     )
     # A path's older versions first: were a newer one gone and an older one left, it would be taken for a new path.
-    return _delete(database, *its, processed_files.c.current.is_(False)) + _delete(database, *its)
+    return _delete(database, ingestion_id, *its, processed_files.c.current.is_(False)) + _delete(
+        database, ingestion_id, *its
+    )
 
 
 def none_loaded(ingestion_id: str) -> ColumnElement[bool]:
@@ -76,6 +79,7 @@ def none_loaded(ingestion_id: str) -> ColumnElement[bool]:
 
 def forget_table(connection: Connection, ingestion_id: str, only: ColumnElement[bool]) -> None:
     """The ingestion has no table any more, if it is as `only` says; nor anything that needs repair."""
+    lock_ingestion(connection, ingestion_id)
     this = ingestions.c.id == ingestion_id
     status = case((ingestions.c.status == "error", "active"), else_=ingestions.c.status)
     connection.execute(update(ingestions).where(this).values(status=status, status_reason=None))
@@ -88,6 +92,7 @@ def end_dropped(connection: Connection, ingestion_id: str, old: int, there: str 
     With their table nothing of them can ever be published: their files wait again, and a worker that still has the
     lease of one finds it gone.
     """
+    lock_ingestion(connection, ingestion_id)
     dropped = select(batches.c.id).where(
         batches.c.ingestion_id == ingestion_id,
         batches.c.generation <= old,
@@ -129,12 +134,13 @@ def let_changed_files_wait(connection: Connection, ingestion_id: str) -> None:
     )
 
 
-def _delete(database: Database, *which: ColumnElement[bool]) -> int:
-    """Delete rows of the ledger, a limited number in a transaction; how many."""
+def _delete(database: Database, ingestion_id: str, *which: ColumnElement[bool]) -> int:
+    """Delete rows of an ingestion, a limited number in a transaction; how many."""
     deleted = 0
     while True:
         some = select(processed_files.c.id).where(*which).limit(ROWS_PER_TRANSACTION)
         with database.write() as connection:
+            lock_ingestion(connection, ingestion_id)
             gone = connection.execute(delete(processed_files).where(processed_files.c.id.in_(some))).rowcount
         deleted += gone
         if gone < ROWS_PER_TRANSACTION:

@@ -56,7 +56,7 @@ def begin(database: Database, key: str, request: str) -> Answer | None:
 def _begin(database: Database, key: str, request: str) -> Answer | None:
     table, moment = idempotency_keys, now()
     with database.write() as connection:
-        row = connection.execute(select(table).where(table.c.key == key)).one_or_none()
+        row = connection.execute(select(table).where(table.c.key == key).with_for_update()).one_or_none()
         if row is not None and moment - row.created_at > KEPT:
             connection.execute(delete(table).where(table.c.key == key))
             row = None

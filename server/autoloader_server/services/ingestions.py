@@ -13,6 +13,7 @@ from sqlalchemy import Connection, RowMapping, and_, func, insert, or_, select, 
 from autoloader_sdk.models import UNENDED, IngestionCreate, IngestionData, IngestionUpdate, RunStatus
 from autoloader_server.db.clock import now
 from autoloader_server.db.engine import Database
+from autoloader_server.db.locks import lock_ingestion, only_one
 from autoloader_server.db.tables import batches, ingestions, runs
 from autoloader_server.engine import run_record
 from autoloader_server.engine.batch_record import UNFINISHED
@@ -62,6 +63,7 @@ def create(
         "updated_at": moment,
     }
     with service.database.write() as connection:
+        only_one(connection, "new ingestion")
         made = connection.execute(select(ingestions.c.created_at).where(ingestions.c.id == ingestion_id)).scalar()
         if made is not None and moment - made > KEPT:
             # The key was forgotten since: this is another request.
@@ -117,6 +119,7 @@ def change(service: Service, ingestion_id: str, body: IngestionUpdate) -> Ingest
     """Change what was given (`status`, `schedule`, `quality`, `alert_recipients`) and leave the rest."""
     given = body.wire()
     with service.database.write() as connection:
+        lock_ingestion(connection, ingestion_id)
         row = row_of(connection, ingestion_id)
         spec = dict(row["spec"])
         for name in ("schedule", "quality"):
@@ -201,6 +204,7 @@ def queue_deletion_runs(database: Database) -> list[tuple[str, str]]:
         if connection.execute(left).first() is None:
             return []
     with database.write() as connection:
+        only_one(connection, "deletion runs")
         due = [each for each in connection.execute(left).scalars() if _is_due(connection, each)]
         found = [(str(uuid.uuid4()), ingestion_id) for ingestion_id in due]
         for run_id, ingestion_id in found:

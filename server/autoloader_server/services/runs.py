@@ -11,6 +11,7 @@ from sqlalchemy.exc import IntegrityError
 
 from autoloader_sdk.models import UNENDED, RunData, RunReceipt, RunStatus
 from autoloader_server.db.clock import now
+from autoloader_server.db.locks import lock_ingestion
 from autoloader_server.db.tables import run_errors, runs
 from autoloader_server.engine import run_record
 from autoloader_server.services.errors import Conflict, NotFound
@@ -112,6 +113,7 @@ def _queue(
     """Insert a queued run, or find the one that is there: its id, whether it can start now, a sentence."""
     run_id = str(uuid.uuid4() if key is None else uuid.uuid5(_NAMESPACE, f"{ingestion_id} {key}"))
     with service.database.write() as connection:
+        lock_ingestion(connection, ingestion_id)
         ingestion = row_of(connection, ingestion_id)
         its = runs.c.ingestion_id == ingestion_id
         going = connection.execute(select(runs.c.id).where(its, runs.c.status == RunStatus.RUNNING)).scalar()
