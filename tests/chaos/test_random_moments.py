@@ -7,9 +7,9 @@ from tests.chaos.conftest import MakeWorld
 from tests.chaos.moments import kill_at_a_moment
 
 
-@pytest.mark.parametrize("seed", range(3))
-def test_kills_at_random_moments_lose_and_double_nothing(seed: int, make_world: MakeWorld) -> None:
-    world = make_world(format_=["json", "csv"][seed % 2], seed=seed)
+@pytest.mark.parametrize(("seed", "database"), [(0, "sqlite"), (1, "sqlite"), (2, "sqlite"), (3, "postgresql")])
+def test_kills_at_random_moments_lose_and_double_nothing(seed: int, database: str, make_world: MakeWorld) -> None:
+    world = make_world(format_=["json", "csv"][seed % 2], seed=seed, database=database)
     killed = 0
     with world.reader():
         while killed < 3:

@@ -20,11 +20,18 @@ _POINTS = (
     "burn_staged",
     "burned",
 )
+both = pytest.mark.parametrize("database", ["sqlite", "postgresql"])
 
 
-@pytest.mark.parametrize("point", _POINTS)
-def test_a_worker_that_wakes_up_after_its_lease_does_no_harm(point: str, make_world: MakeWorld) -> None:
-    world = make_world(seed=POINTS.index(point))
+@pytest.mark.parametrize(
+    ("point", "database"),
+    [
+        *((point, "sqlite") for point in _POINTS),
+        *((point, "postgresql") for point in ("claimed", "published", "burned")),
+    ],
+)
+def test_a_worker_that_wakes_up_after_its_lease_does_no_harm(point: str, database: str, make_world: MakeWorld) -> None:
+    world = make_world(seed=POINTS.index(point), database=database)
     with world.reader():
         set_scene(world, point)
         sleeper = world.stop_at(point)
@@ -39,8 +46,9 @@ def test_a_worker_that_wakes_up_after_its_lease_does_no_harm(point: str, make_wo
     world.check()
 
 
-def test_two_workers_that_publish_the_same_snapshot_publish_it_once(make_world: MakeWorld) -> None:
-    world = make_world()
+@both
+def test_two_workers_that_publish_the_same_snapshot_publish_it_once(make_world: MakeWorld, database: str) -> None:
+    world = make_world(database=database)
     world.source.add(3)
     with world.reader():
         first = world.stop_at("publishing")
@@ -88,8 +96,9 @@ def test_a_worker_that_wakes_up_in_the_middle_of_another_ones_work_does_no_harm(
     world.check()
 
 
-def test_a_lease_ends_by_itself_when_its_worker_sleeps(make_world: MakeWorld) -> None:
-    world = make_world()
+@both
+def test_a_lease_ends_by_itself_when_its_worker_sleeps(make_world: MakeWorld, database: str) -> None:
+    world = make_world(database=database)
     world.source.add(3)
     world.finish()
     world.source.add(20)
@@ -104,8 +113,9 @@ def test_a_lease_ends_by_itself_when_its_worker_sleeps(make_world: MakeWorld) ->
     world.check()
 
 
-def test_two_workers_started_at_once_load_every_row_once(make_world: MakeWorld) -> None:
-    world = make_world()
+@both
+def test_two_workers_started_at_once_load_every_row_once(make_world: MakeWorld, database: str) -> None:
+    world = make_world(database=database)
     world.source.add(20)
     with world.reader():
         workers = [world.start(), world.start(), world.start()]

@@ -143,7 +143,7 @@ class World:
 
     def stop_at(self, point: str, lease_seconds: int | None = None) -> Worker:
         """A worker gets to `point`, and sleeps until it is woken. Its leases last until `end_leases`, unless told."""
-        worker = self.start(f"{point}=stop", lease_seconds)
+        worker = self.start(f"{point}=stop", lease_seconds=lease_seconds)
         worker.wait_until_stopped()
         return worker
 
