@@ -417,10 +417,10 @@ def test_what_was_loaded_between_the_steps_of_a_clear_is_missed_when_its_table_i
     world = make_world()
     world.put("a", GOOD)
     assert _run(world, "A").startswith("success")
-    write, steps = world.database.write, iter(range(3))
+    write, steps = world.database.write, iter(range(4))
 
     def write_last_after_a_run() -> AbstractContextManager[Connection]:
-        if threading.current_thread() is threading.main_thread() and next(steps, 0) == 2:
+        if threading.current_thread() is threading.main_thread() and next(steps, 0) == 3:
             assert _run(world, "B").startswith("success")
         return write()
 
