@@ -36,6 +36,7 @@ _CONNECT = Jar(
     VERSION,
     "15366e21273a874c760b51fa00743a2acb8fa78642cc35d7a076a3ade0c5eef6",
 )
+_SQLITE = next(jar for jar in LOCAL_JARS if jar.artifact == "sqlite-jdbc")
 _ICEBERG = {
     "1.4.3": "bbb6b493283280a348e1f1831a348f6128c2e7c33a7646b66974e0b0503fac5c",
     "1.11.0": "94b8e36fc329f0293d44ba9e01b784a56e9501affec1842d898144c51f6e486a",
@@ -78,7 +79,7 @@ def start(home: Path, iceberg: str = "1.4.3", *, port: int = 0, extensions: bool
     """
     jars = [
         *sorted(map(str, spark_jars().glob("*.jar"))),
-        *map(str, ensure_jars(jars=(_CONNECT, *LOCAL_JARS[1:], _iceberg(iceberg)))),
+        *map(str, ensure_jars(jars=(_CONNECT, _SQLITE, _iceberg(iceberg)))),
     ]
     scratch = home / "scratch"
     scratch.mkdir(parents=True, exist_ok=True)

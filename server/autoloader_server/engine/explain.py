@@ -34,7 +34,7 @@ _ABOUT_FILES = re.compile(
     r"COLUMN_ALREADY_EXISTS|AccessDeniedException|URISyntaxException|PARQUET_TYPE_|PARQUET_COLUMN_DATA_TYPE_MISMATCH|"
     r"UNABLE_TO_INFER_SCHEMA|"
     # Spark 3.5 has no names for these.
-    r"Encountered error while reading file|Parquet column cannot be converted"
+    r"Encountered error while reading file|Parquet column cannot be converted|Illegal Parquet type"
 )
 # RFC 2396, as java.net.URI has it; what is no ASCII it leaves as it is.
 _LEGAL_IN_A_URL = "/-_.!~'()*,;:$&+=@"
