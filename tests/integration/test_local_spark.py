@@ -339,7 +339,9 @@ def test_nothing_behind_a_url_is_a_clear_error() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
     sessions = SparkSessions(Path("/nowhere"), f"sc://localhost:{port}/;token=secret")
-    with pytest.raises(SparkUnavailable, match=rf"sc://localhost:{port} died or does not answer") as failed:
+    with pytest.raises(
+        SparkUnavailable, match=rf"sc://localhost:{port} cannot be reached: nothing listens there"
+    ) as failed:
         sessions.session()
     assert "secret" not in str(failed.value)
     assert not sessions.started
