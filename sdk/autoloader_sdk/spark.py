@@ -36,7 +36,9 @@ def read_table(spark: SparkSession, catalog: str, database: str, table: str) -> 
     """
     name = quoted_table(catalog, database, table)
     if not spark.catalog.tableExists(name):
-        raise NotFound(f"there is no table {name} yet; the first run of its ingestion makes it")
+        raise NotFound(
+            f"there is no table {name}: the first run of its ingestion makes it, unless it was there and was dropped"
+        )
     spark.catalog.refreshTable(name)  # Iceberg's catalog keeps a table for 30 s: without this, old rows
     return spark.table(name)
 

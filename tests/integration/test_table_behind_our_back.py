@@ -127,7 +127,9 @@ def test_a_file_that_changed_after_it_was_loaded_is_held(ingest: Ingest) -> None
     loaded.load()
     ran = loaded.load({"a.csv": "a,b\n7,changed\n"})
     assert (ran.status, ran.files) == ("success", 0)
-    assert ran.notes == ["held: 1 files changed after they were loaded"]
+    assert ran.notes == [
+        "held: 1 file changed after being loaded; the rows that are there stay; status HELD lists them"
+    ]
     known = loaded.files()["a.csv"]
     assert known.status == "HELD"
     assert "changed after it was loaded" in (known.reason or "")

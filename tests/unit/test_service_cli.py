@@ -149,3 +149,17 @@ def test_importing_the_application_brings_neither_spark_nor_alembic() -> None:
     code = f"import {modules}; print([m for m in {heavy} if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_how_files_are_written_is_said_by_options_and_a_wrong_one_is_named(autoloader: Command, tmp_path: Path) -> None:
+    (tmp_path / "files").mkdir()
+    make = ("ingestions", "create", "sales", "--source", "files", "--format", "csv", "--to", "lake.bronze.sales")
+    done = autoloader(*make, "--option", "delimiter=;", "--option", "header=false")
+    assert done.returncode == 0, done.stderr
+    (shown,) = map(json.loads, autoloader("ingestions", "list", "--json").stdout.splitlines())
+    assert (shown["format"]["options"]["delimiter"], shown["format"]["options"]["header"]) == (";", False)
+    wrong = autoloader(*make, "--option", "delimeter=;")
+    assert wrong.returncode == 1
+    assert "delimiter" in wrong.stderr
+    assert autoloader(*make, "--option", "header").returncode == 2
+    assert autoloader("clear", "sales").stdout == "Cleared 0 processed file records\n"

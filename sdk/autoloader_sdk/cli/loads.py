@@ -58,20 +58,44 @@ def list_ingestions(context: Context, status: str | None, *, as_json: bool) -> N
 @click.argument("name")
 @click.option("--source", required=True, help="A folder, or s3://bucket/folder/.")
 @click.option("--format", "file_format", required=True, help="csv, json or parquet.")
+@click.option(
+    "--option",
+    "options",
+    multiple=True,
+    metavar="NAME=VALUE",
+    help="How the files are written, once for each: delimiter=;  encoding=latin-1  header=false",
+)
 @click.option("--to", "destination", required=True, metavar="TABLE", help="catalog.database.table")
-@click.option("--schedule", help="hourly, daily, weekly, or a cron expression in UTC.")
+@click.option("--schedule", help="hourly, daily, weekly, or a cron expression in UTC; kept, nothing fires it yet.")
 @click.pass_obj
 def create(
-    context: Context, name: str, *, source: str, file_format: str, destination: str, schedule: str | None
+    context: Context,
+    name: str,
+    *,
+    source: str,
+    file_format: str,
+    options: tuple[str, ...],
+    destination: str,
+    schedule: str | None,
 ) -> None:
     """Make one."""
+    form = {"type": file_format, "options": dict(map(_option, options))} if options else file_format
     with context.client() as client:
         made = client.ingestions.create(
-            name=name, source=source, format=file_format, destination=destination, schedule=schedule
+            name=name, source=source, format=form, destination=destination, schedule=schedule
         )
     for warning in made.data.warnings:
         click.echo(f"warning: {warning}", err=True)
     click.echo(made.id)
+
+
+@click.command()
+@click.argument("ingestion")
+@click.pass_obj
+def clear(context: Context, ingestion: str) -> None:
+    """Forget which files an ingestion has loaded: its next run loads them all, beside the rows that are there."""
+    with context.client() as client:
+        click.echo(client.ingestions.get(ingestion).clear().message)
 
 
 @ingestions.command("run")
@@ -147,6 +171,13 @@ def files(context: Context, ingestion: str, status: str | None, path: str | None
                 click.echo("\t".join((each.status, each.path, each.reason or "")))
 
 
+def _option(text: str) -> tuple[str, str | bool]:
+    name, separator, value = text.partition("=")
+    if not separator:
+        raise click.BadParameter(f"'{text}' is not NAME=VALUE", param_hint="--option")
+    return name, {"true": True, "false": False}.get(value, value)
+
+
 def _print_json(records: Iterable[BaseModel]) -> None:
     for record in records:
         click.echo(record.model_dump_json())
@@ -160,4 +191,4 @@ def _print_table(header: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> No
 
 
 # `autoloader run …` is what people type; it also stands with its noun.
-COMMANDS = (ingestions, run_one, runs, files)
+COMMANDS = (ingestions, run_one, runs, files, clear)

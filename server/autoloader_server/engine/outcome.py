@@ -57,7 +57,9 @@ def of_work(work: Work) -> Outcome:
             )
         ).scalar_one()
     if held:
-        work.note(f"held: {held} files changed after they were loaded")
+        work.note(
+            f"held: {_files(held)} changed after being loaded; the rows that are there stay; status HELD lists them"
+        )
     failed = f"{_files(row.error_count)} could not be"
     if row.error_count == 0:
         return Outcome(RunStatus.SUCCESS, None if row.files_processed else _nothing(work, row))
