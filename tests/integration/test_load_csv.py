@@ -11,7 +11,8 @@ import pytest
 from tests.integration.conftest import Ingest
 from tests.parts import sparks
 
-pytestmark = pytest.mark.sparks(*sparks.ALL)
+# How files are read is up to Spark; with which Iceberg it writes is tested in test_table_behind_our_back.py.
+pytestmark = pytest.mark.sparks(sparks.LOCAL, sparks.OLD)
 
 GOOD = "a,b\n1,x\n2,y\n"
 

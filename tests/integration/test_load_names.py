@@ -8,7 +8,8 @@ import pytest
 from tests.integration.conftest import Ingest
 from tests.parts import sparks
 
-pytestmark = pytest.mark.sparks(*sparks.ALL)
+# How files are read is up to Spark; with which Iceberg it writes is tested in test_table_behind_our_back.py.
+pytestmark = pytest.mark.sparks(sparks.LOCAL, sparks.OLD)
 
 NAMES = [
     "two words",
