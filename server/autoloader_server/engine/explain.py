@@ -34,7 +34,7 @@ _ABOUT_FILES = re.compile(
     r"COLUMN_ALREADY_EXISTS|AccessDeniedException|URISyntaxException|PARQUET_TYPE_|PARQUET_COLUMN_DATA_TYPE_MISMATCH|"
     r"UNABLE_TO_INFER_SCHEMA|"
     # Spark 3.5 has no names for these.
-    r"Encountered error while reading file|Parquet column cannot be converted|Illegal Parquet type"
+    r"Encountered error while reading file|Parquet column cannot be converted|Illegal Parquet type|Input Pattern"
 )
 # RFC 2396, as java.net.URI has it; what is no ASCII it leaves as it is.
 _LEGAL_IN_A_URL = "/-_.!~'()*,;:$&+=@"
@@ -53,6 +53,12 @@ def explain(error: Exception, path: str) -> FileFailure:
         return FileFailure(path, MISSING, "it vanished while it was being read")
     if re.search(r"AccessDenied|Permission denied|403|Forbidden", text):
         return FileFailure(path, AUTH, "Spark has no right to read it")
+    if "Input Pattern" in text:
+        return FileFailure(
+            path,
+            DATA_MALFORMED,
+            "Spark takes its name for a pattern where a record may span lines: give it a name without [ ] { }",
+        )
     if "URISyntaxException" in text:
         why = "its name has a colon, which Spark cannot read where a record may span lines: rename it"
         return FileFailure(path, DATA_MALFORMED, why)

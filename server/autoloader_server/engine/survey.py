@@ -92,7 +92,9 @@ def _known(database: Database, ingestion_id: str, page: list[Entry]) -> tuple[di
             select(files.path, files.identity, files.status, files.current).where(
                 files.ingestion_id == ingestion_id,
                 or_(files.current, files.status == FileStatus.SUCCESS),
-                files.path.between(min(paths), max(paths)),
+                # Not BETWEEN: PostgreSQL does not parse it before a collation.
+                files.path >= min(paths),
+                files.path <= max(paths),
             )
         ).all()
     current = {row.path: (row.identity, row.status) for row in rows if row.current}
