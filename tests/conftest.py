@@ -10,6 +10,9 @@ import pytest
 from tests.parts import postgres as part
 from tests.parts.postgres import PostgresServer
 
+from autoloader_server.db.engine import Database
+from autoloader_server.db.migrate import migrate
+
 
 def pytest_configure() -> None:
     """Let Ctrl-C work in the processes that tests start.
@@ -63,3 +66,12 @@ def database_url(database_kind: str, request: pytest.FixtureRequest, tmp_path: P
     url = server.make_database(request.getfixturevalue("postgres_template"))
     yield url
     server.drop_database(url)
+
+
+@pytest.fixture
+def database(database_url: str) -> Iterator[Database]:
+    """That database, opened, with our tables."""
+    database = Database(database_url)
+    migrate(database)
+    yield database
+    database.close()

@@ -14,10 +14,10 @@ from tests.parts import spark35, sparks
 
 from autoloader_sdk.models import ConnectionTest
 from autoloader_server.engine.iceberg import Table
+from autoloader_server.engine.needs import lacking
 from autoloader_server.service import Service
 from autoloader_server.services import clusters
 from autoloader_server.settings import Settings
-from autoloader_server.spark.needs import lacking
 from autoloader_server.spark.sessions import SparkSessions, connect, release
 
 CSV = "a,b\n1,x\n2,y\n"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
@@ -21,7 +20,6 @@ from autoloader_sdk.models import FileStatus
 from autoloader_server.db import postgres as module
 from autoloader_server.db.bulk import insert_many
 from autoloader_server.db.engine import DATABASE_AWAY, Database
-from autoloader_server.db.migrate import migrate
 from autoloader_server.db.tables import processed_files, run_errors
 from autoloader_server.engine import ledger, run_record
 from autoloader_server.service import LedgerUnavailable, open_database
@@ -46,14 +44,6 @@ AWKWARD = [
     "0" * 1024,
     "\\N",
 ]
-
-
-@pytest.fixture
-def database(database_url: str) -> Iterator[Database]:
-    database = Database(database_url)
-    migrate(database)
-    yield database
-    database.close()
 
 
 @pytest.mark.parametrize("scheme", ["postgres", "postgresql", "postgresql+psycopg"])

@@ -2,28 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from datetime import UTC, datetime
 
 import pytest
 from sqlalchemy import insert, select
 
 from autoloader_server.db.engine import Database
-from autoloader_server.db.migrate import migrate
 from autoloader_server.db.tables import batches, runs
 from autoloader_server.engine import batch_record, run_record
 from autoloader_server.engine.batch_record import BatchStatus
 from autoloader_server.engine.lease import Lease
 
 RUN = "run-1"
-
-
-@pytest.fixture
-def database(database_url: str) -> Iterator[Database]:
-    database = Database(database_url)
-    migrate(database)
-    yield database
-    database.close()
 
 
 def add_run(database: Database, status: str) -> None:

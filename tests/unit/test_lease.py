@@ -15,7 +15,6 @@ import pytest
 from sqlalchemy import insert, select, update
 
 from autoloader_server.db.engine import Database
-from autoloader_server.db.migrate import migrate
 from autoloader_server.db.tables import batches, runs
 from autoloader_server.engine import batch_record
 from autoloader_server.engine import lease as module
@@ -25,14 +24,6 @@ from autoloader_server.engine.lease import Lease, owner_is_dead, this_owner
 from autoloader_server.spark.processes import ProcessIdentity
 
 SOON = 20.0
-
-
-@pytest.fixture
-def database(database_url: str) -> Iterator[Database]:
-    database = Database(database_url)
-    migrate(database)
-    yield database
-    database.close()
 
 
 @pytest.fixture

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
@@ -11,21 +11,12 @@ from sqlalchemy import Connection, insert, select
 
 from autoloader_sdk.models import RunStatus
 from autoloader_server.db.engine import Database
-from autoloader_server.db.migrate import migrate
 from autoloader_server.db.tables import ingestions, run_errors, runs
 from autoloader_server.engine import run_record
 from autoloader_server.engine.errors import INTERNAL
 
 RUN, ING = "run-1", "ing-1"
 AGO = datetime(2026, 1, 1, tzinfo=UTC)
-
-
-@pytest.fixture
-def database(database_url: str) -> Iterator[Database]:
-    database = Database(database_url)
-    migrate(database)
-    yield database
-    database.close()
 
 
 def add(database: Database, status: RunStatus, ingestion_status: str = "draft") -> None:

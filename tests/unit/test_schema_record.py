@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from datetime import UTC, datetime
 
 import pytest
@@ -10,7 +9,6 @@ from pyspark.sql.types import LongType, StringType
 from sqlalchemy import insert, select
 
 from autoloader_server.db.engine import Database
-from autoloader_server.db.migrate import migrate
 from autoloader_server.db.tables import ingestions, schema_versions
 from autoloader_server.engine import schema_record
 from autoloader_server.engine.schema import NewField
@@ -20,15 +18,13 @@ SCHEMA = {"type": "struct", "fields": []}
 
 
 @pytest.fixture
-def database(database_url: str) -> Iterator[Database]:
-    database = Database(database_url)
-    migrate(database)
+def database(database: Database) -> Database:
+    """With an ingestion in it."""
     moment = datetime.now(UTC)
     row = {"id": ING, "name": ING, "status": "active", "spec": {}, "created_at": moment, "updated_at": moment}
     with database.write() as connection:
         connection.execute(insert(ingestions).values(row))
-    yield database
-    database.close()
+    return database
 
 
 def intend(database: Database, *fields: NewField) -> None:

@@ -6,7 +6,7 @@ import io
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
-from functools import cached_property
+from functools import cached_property, partial
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, BinaryIO, Final, cast
 
@@ -15,6 +15,8 @@ from autoloader_sdk.discovery.errors import SourceError, SourceForbidden
 from autoloader_sdk.discovery.patterns import Pattern
 from autoloader_sdk.discovery.s3_access import DEFAULT_REGION, S3Access, current_keys, key_problem, s3_path
 from autoloader_sdk.discovery.s3_errors import code_of, object_error, source_error
+from autoloader_sdk.discovery.s3_files import Seekable, Stream
+from autoloader_sdk.discovery.store import tried
 
 if TYPE_CHECKING:
     from obstore.store import S3Store as Objects
@@ -84,7 +86,7 @@ class S3Store:
         found = self._glimpsed(paths) if len(paths) > _SINGLE_LOOKS else {}
         left = [path for path in paths if path not in found]
         with ThreadPoolExecutor(self.readers) as pool:
-            looked: dict[str, Entry | OSError] = dict(zip(left, pool.map(self._tried, left), strict=True))
+            looked: dict[str, Entry | OSError] = dict(zip(left, pool.map(partial(tried, self.stat), left), strict=True))
         return [found.get(path) or looked[path] for path in paths]
 
     def open(self, path: str) -> BinaryIO:
@@ -93,7 +95,7 @@ class S3Store:
 
         try:
             stream = obstore.get(self._objects, self._key(path)).stream(min_chunk_size=_PIECE)
-            raw = _Stream(iter(stream), lambda error: object_error(error, self._access))
+            raw = Stream(iter(stream), lambda error: object_error(error, self._access))
             return cast("BinaryIO", io.BufferedReader(raw, 128 * 1024))
         except Exception as error:
             raise object_error(error, self._access) from None
@@ -105,7 +107,7 @@ class S3Store:
         try:
             reader = obstore.open_reader(self._objects, self._key(path), buffer_size=64 * 1024)
             return cast(
-                "BinaryIO", io.BufferedReader(_Seekable(reader, lambda error: object_error(error, self._access)))
+                "BinaryIO", io.BufferedReader(Seekable(reader, lambda error: object_error(error, self._access)))
             )
         except Exception as error:
             raise object_error(error, self._access) from None
@@ -249,12 +251,6 @@ class S3Store:
             pass
         return {path: entry for path, entry in found.items() if path not in twice}
 
-    def _tried(self, path: str) -> Entry | OSError:
-        try:
-            return self.stat(path)
-        except OSError as error:
-            return error
-
     def _key(self, path: str) -> str:
         return path[len(self._start) :]
 
@@ -266,54 +262,3 @@ class S3Store:
 def _ascending(run: Sequence[Entry], last: str | None) -> bool:
     paths = [entry.path.encode() for entry in run]
     return (last is None or last.encode() < paths[0]) and all(a < b for a, b in pairwise(paths))
-
-
-class _Stream(io.RawIOBase):
-    """The chunks of a GET as a file that is read once."""
-
-    def __init__(self, chunks: Iterator[Any], explain: Callable[[BaseException], OSError]) -> None:
-        self._chunks = chunks
-        self._explain = explain
-        self._left = memoryview(b"")
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: Any) -> int:
-        if not self._left:
-            try:
-                self._left = memoryview(next(self._chunks, b""))
-            except Exception as error:
-                raise self._explain(error) from None
-        taken = self._left[: len(buffer)]
-        buffer[: len(taken)] = taken
-        self._left = self._left[len(taken) :]
-        return len(taken)
-
-
-class _Seekable(io.RawIOBase):
-    """obstore's reader as a file of Python's."""
-
-    def __init__(self, reader: Any, explain: Callable[[BaseException], OSError]) -> None:
-        self._reader = reader
-        self._explain = explain
-
-    def readable(self) -> bool:
-        return True
-
-    def seekable(self) -> bool:
-        return True
-
-    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        return int(self._reader.seek(offset, whence))
-
-    def tell(self) -> int:
-        return int(self._reader.tell())
-
-    def readinto(self, buffer: Any) -> int:
-        try:
-            taken = memoryview(self._reader.read(len(buffer)))
-        except Exception as error:
-            raise self._explain(error) from None
-        buffer[: len(taken)] = taken
-        return len(taken)

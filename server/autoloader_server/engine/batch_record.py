@@ -15,6 +15,7 @@ from sqlalchemy import Connection, insert, select, update
 from autoloader_sdk.models import FileStatus
 from autoloader_server.db.clock import now
 from autoloader_server.db.engine import Database
+from autoloader_server.db.locks import lock_ingestion
 from autoloader_server.db.tables import batches, ingestions, processed_files, runs
 from autoloader_server.engine.errors import GenerationChanged
 from autoloader_server.engine.lease import Lease
@@ -195,6 +196,38 @@ def begin_burning(connection: Connection, lease: Lease, batch_id: str, reason: s
 def end_burning(connection: Connection, lease: Lease, batch_id: str) -> None:
     """Nothing of this batch can ever be published: its files wait again."""
     lease.hold_batch(connection, batch_id, UNFINISHED, status=BatchStatus.BURNED, ended_at=now(), lease_token=None)
+    _let_files_wait(connection, batch_id)
+
+
+def end_dropped(connection: Connection, ingestion_id: str, old: int, there: str | None) -> None:
+    """End the unfinished batches up to generation `old` of tables that were dropped, all but `there`.
+
+    With their table nothing of them can ever be published: their files wait again, and a worker that still has the
+    lease of one finds it gone.
+    """
+    lock_ingestion(connection, ingestion_id)
+    dropped = select(batches.c.id).where(
+        batches.c.ingestion_id == ingestion_id,
+        batches.c.generation <= old,
+        batches.c.status.in_(UNFINISHED),
+        batches.c.table_uuid != (there or ""),
+    )
+    for batch_id in list(connection.execute(dropped).scalars()):
+        _let_files_wait(connection, batch_id)
+        connection.execute(
+            update(batches)
+            .where(batches.c.id == batch_id)
+            .values(
+                status=BatchStatus.BURNED,
+                reason="its table was dropped by a refresh",
+                ended_at=now(),
+                lease_token=None,
+                branches_dropped=True,
+            )
+        )
+
+
+def _let_files_wait(connection: Connection, batch_id: str) -> None:
     connection.execute(
         update(processed_files)
         .where(processed_files.c.batch_id == batch_id, processed_files.c.status == FileStatus.PROCESSING)

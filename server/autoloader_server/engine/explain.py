@@ -20,8 +20,8 @@ from autoloader_server.engine.errors import (
     RunStopped,
 )
 from autoloader_server.engine.formats.base import Look
+from autoloader_server.engine.needs import lacking
 from autoloader_server.spark.errors import first_line
-from autoloader_server.spark.needs import lacking
 from autoloader_server.spark.s3 import unalias
 
 if TYPE_CHECKING:

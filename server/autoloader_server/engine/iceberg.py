@@ -12,9 +12,9 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from autoloader_server.engine.errors import MISSING, RunStopped
+from autoloader_server.engine.needs import has_catalog, without_catalog
 from autoloader_server.engine.sql import TableName, identifier, literal
 from autoloader_server.spark.errors import first_line
-from autoloader_server.spark.needs import has_catalog, without_catalog
 from autoloader_server.spark.sessions import check_session
 
 if TYPE_CHECKING:

@@ -208,13 +208,11 @@ def _load_next(work: Work, limits: Limits) -> bool:
     work.reach("prepared")
     if guessed is None:
         looks = drop_misfits(work, looks)
-    if not looks:
-        return True
-    # Unless the table was just made from these very files, and nobody else made it first.
-    if guessed is None and (
-        known is not None or seen is None or any(new_fields(without(work.schema, work.lineage), seen))
-    ):
-        ready = follow_schema(work, ready, looks)
+        if not looks:
+            return True
+        # Unless the table was just made from these very files, and nobody else made it first.
+        if known is not None or seen is None or any(new_fields(without(work.schema, work.lineage), seen)):
+            ready = follow_schema(work, ready, looks)
     batch, taken = claim_batch(work, ready, files, looks)
     if batch is None:
         return True

@@ -11,7 +11,7 @@ from autoloader_server.db.clock import now
 from autoloader_server.db.engine import ROWS_PER_TRANSACTION, Database
 from autoloader_server.db.locks import lock_ingestion
 from autoloader_server.db.tables import batches, ingestions, processed_files
-from autoloader_server.engine.batch_record import ENDED, UNFINISHED, BatchStatus
+from autoloader_server.engine.batch_record import ENDED
 from autoloader_server.services.ingestions import row_of
 
 if TYPE_CHECKING:
@@ -84,39 +84,6 @@ def forget_table(connection: Connection, ingestion_id: str, only: ColumnElement[
     status = case((ingestions.c.status == "error", "active"), else_=ingestions.c.status)
     connection.execute(update(ingestions).where(this).values(status=status, status_reason=None))
     connection.execute(update(ingestions).where(this, only).values(table_uuid=None, last_snapshot_id=None))
-
-
-def end_dropped(connection: Connection, ingestion_id: str, old: int, there: str | None) -> None:
-    """End the unfinished batches up to generation `old` of tables that were dropped, all but `there`.
-
-    With their table nothing of them can ever be published: their files wait again, and a worker that still has the
-    lease of one finds it gone.
-    """
-    lock_ingestion(connection, ingestion_id)
-    dropped = select(batches.c.id).where(
-        batches.c.ingestion_id == ingestion_id,
-        batches.c.generation <= old,
-        batches.c.status.in_(UNFINISHED),
-        batches.c.table_uuid != (there or ""),
-    )
-    files = processed_files.c
-    for batch_id in list(connection.execute(dropped).scalars()):
-        connection.execute(
-            update(processed_files)
-            .where(files.batch_id == batch_id, files.status == FileStatus.PROCESSING)
-            .values(status=FileStatus.DISCOVERED, batch_id=None)
-        )
-        connection.execute(
-            update(batches)
-            .where(batches.c.id == batch_id)
-            .values(
-                status=BatchStatus.BURNED,
-                reason="its table was dropped by a refresh",
-                ended_at=now(),
-                lease_token=None,
-                branches_dropped=True,
-            )
-        )
 
 
 def let_changed_files_wait(connection: Connection, ingestion_id: str) -> None:

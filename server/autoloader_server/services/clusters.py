@@ -8,11 +8,7 @@ from threading import Thread
 from typing import TYPE_CHECKING, Any
 
 from autoloader_sdk.models import ClusterData, ConnectionTest
-from autoloader_server.security.redact import redact
-from autoloader_server.services.errors import NotFound
-from autoloader_server.settings import LOCAL_CATALOG, LOCAL_CLUSTER, ClusterSettings
-from autoloader_server.spark.errors import SparkError, SparkUnavailable, first_line
-from autoloader_server.spark.needs import (
+from autoloader_server.engine.needs import (
     has_catalog,
     has_extensions,
     iceberg_version,
@@ -20,6 +16,10 @@ from autoloader_server.spark.needs import (
     without_catalog,
     without_extensions,
 )
+from autoloader_server.security.redact import redact
+from autoloader_server.services.errors import NotFound
+from autoloader_server.settings import LOCAL_CATALOG, LOCAL_CLUSTER, ClusterSettings
+from autoloader_server.spark.errors import SparkError, SparkUnavailable, first_line
 from autoloader_server.spark.sessions import connect, release
 
 if TYPE_CHECKING:

@@ -24,6 +24,7 @@ from autoloader_sdk.models import (
 )
 from autoloader_server.db.clock import now
 from autoloader_server.db.tables import ingestions, processed_files, runs
+from autoloader_server.engine.batch_record import end_dropped
 from autoloader_server.engine.killpoints import reach
 from autoloader_server.engine.place import Place
 from autoloader_server.engine.sql import TableName
@@ -32,7 +33,6 @@ from autoloader_server.security.credentials import CredentialMissing
 from autoloader_server.security.redact import logger, redact
 from autoloader_server.security.secrets import SecretsKeyError
 from autoloader_server.services.clear import (
-    end_dropped,
     forget_files,
     forget_table,
     let_changed_files_wait,

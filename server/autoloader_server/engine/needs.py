@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
+from autoloader_server.engine.sql import TableName, identifier
+
 if TYPE_CHECKING:
     from pyspark.sql.connect.session import SparkSession
 
@@ -70,15 +72,14 @@ def has_catalog(session: SparkSession, catalog: str) -> bool:
 
 def iceberg_version(session: SparkSession, catalog: str) -> str:
     """The version of the Iceberg behind a catalog; an error of Spark's where there is none."""
-    quoted = "`" + catalog.replace("`", "``") + "`"
-    return str(session.sql(f"SELECT {quoted}.system.iceberg_version()").collect()[0][0])
+    return str(session.sql(f"SELECT {identifier(catalog)}.system.iceberg_version()").collect()[0][0])
 
 
 def has_extensions(session: SparkSession, catalog: str) -> bool:
     """Whether the server understands Iceberg's SQL, asked of a table that is not there."""
-    quoted = "`" + catalog.replace("`", "``") + "`"
+    nowhere = TableName(catalog, "autoloader_none", "autoloader_none").quoted
     try:
-        session.sql(f"ALTER TABLE {quoted}.autoloader_none.autoloader_none DROP BRANCH autoloader_none").collect()
+        session.sql(f"ALTER TABLE {nowhere} DROP BRANCH autoloader_none").collect()
     except Exception as error:
         if not type(error).__module__.startswith("pyspark."):
             raise
