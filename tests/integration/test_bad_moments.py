@@ -102,8 +102,9 @@ def test_ctrl_c_in_the_middle_of_a_run_leaves_the_work_to_the_next_one(ingest: I
     assert process.returncode != 0
     until(lambda: all(run.status != "running" for run in run_service.find(loaded.service, loaded.id).items), "its end")
     (left,) = run_service.find(loaded.service, loaded.id).items
-    # Woken by the same signal, the run may have come to its end before the process did.
-    assert ("the next" in said) == (left.status != "success")
+    # Woken by the same signal, the run may have come to its end before the process did, its being left said or not.
+    assert "KeyboardInterrupt" in said
+    assert "the next" in said or left.status == "success"
     ran = loaded.load()
     assert ran.status == "success"
     assert loaded.counts() == {f"{at}.csv": 2 for at in range(5)}

@@ -125,9 +125,11 @@ def test_ctrl_c_in_the_script_leaves_the_run_without_asking_twice() -> None:
     assert process.stdout.readline().strip() == "started"
     process.send_signal(signal.SIGINT)
     code, out, err = ended(process)
-    assert code == -signal.SIGINT
+    # Ended by the signal, or 1: CPython forgets that it was one when another thread executes source meanwhile,
+    # as the making of a dataclass does (run_eval_code_obj in pythonrun.c).
+    assert code in {-signal.SIGINT, 1}
     assert out == ["service closed"]
-    assert err[-1] == LEFT
+    assert err[-2:] == ["KeyboardInterrupt", LEFT]
     assert not [line for line in err if "waiting" in line or "ignored" in line]
 
 
