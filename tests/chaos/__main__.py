@@ -14,7 +14,7 @@ from random import Random
 
 import click
 from tests.chaos.moments import kill_at_a_moment
-from tests.chaos.scenes import UNFINISHED, set_scene
+from tests.chaos.scenes import UNFINISHED, WORLDS, set_scene
 from tests.chaos.world import Verdict, World, open_lake
 from tests.homes import spark_home
 from tests.parts import postgres
@@ -30,7 +30,7 @@ def _scenario(random: Random, *, new: bool) -> tuple[str, str]:
     victim = random.choices(["worker", "stop", "spark"], [7, 2, 1])[0]
     if random.random() < 0.25 and victim != "stop":
         return victim, ""
-    points = sorted(UNFINISHED) if victim == "spark" else list(POINTS)
+    points = sorted(UNFINISHED) if victim == "spark" else [point for point in POINTS if point not in WORLDS]
     while (point := random.choice(points)) == "table_made" and not new:
         pass
     return victim, point

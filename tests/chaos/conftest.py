@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tests.chaos.world import World, open_lake
@@ -60,14 +61,18 @@ def make_world(
         monkeypatch.setenv("AUTOLOADER_SPARK_REMOTE", remote)
 
     def make(
-        format_: str = "json", seed: int = 0, database: str = "sqlite", server: PostgresServer | None = None
+        format_: str = "json",
+        seed: int = 0,
+        database: str = "sqlite",
+        server: PostgresServer | None = None,
+        **more: Any,
     ) -> World:
         folder = tmp_path / f"world-{len(made)}"
         name = f"{namespace_of(tmp_path)}_{len(made)}"
         url = None
         if database == "postgresql":
             url = (server or request.getfixturevalue("postgres")).make_database()
-        world = World(lake, home, folder, name, format_=format_, seed=seed, remote=remote, database_url=url)
+        world = World(lake, home, folder, name, format_=format_, seed=seed, remote=remote, database_url=url, **more)
         made.append(world)
         return world
 

@@ -77,8 +77,10 @@ class Reader:
                 # It was killed: that is what these tests are about.
                 session = None
             except Exception as error:
-                self._fault = error
-                return
+                # A column was dropped between the analysis of the query and its execution: it is asked again.
+                if "INCOMPATIBLE_TABLE_CHANGE_AFTER_ANALYSIS" not in str(error):
+                    self._fault = error
+                    return
 
     def _connect(self) -> SparkSession | None:
         if self._remote is not None:

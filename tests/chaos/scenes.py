@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from tests.chaos.world import World
 
 from autoloader_server.db.tables import runs
@@ -10,6 +12,13 @@ from autoloader_server.engine.killpoints import POINTS
 BURNING = frozenset({"stage_failed", "burning", "burn_branch_created", "burn_staged", "burned", "burn_recorded"})
 SETTLING = frozenset({"settle_waited", "taken_over", "settle_found"})
 NEW_COLUMNS = frozenset({"columns_intended", "columns_added"})
+DROPPING = frozenset({"drop_intended", "columns_dropped"})
+WIDENING = frozenset({"column_widened"})
+# What a world must be made with, so that these can be reached in it.
+WORLDS: dict[str, dict[str, Any]] = {
+    **{point: {"rule": "sync_all_columns"} for point in DROPPING},
+    **{point: {"format_": "json", "narrow": True} for point in WIDENING},
+}
 # Between the claim and the record, and in the burning: here a batch is unfinished.
 UNFINISHED = frozenset(POINTS[POINTS.index("claimed") : POINTS.index("recorded")]) | BURNING
 
@@ -20,11 +29,17 @@ def set_scene(world: World, point: str) -> int:
     A world's first load is what reaches `table_made`; every other point is reached in old worlds too.
     """
     killed = 0
-    if point in BURNING | NEW_COLUMNS and not world.source.rows:
+    if point in DROPPING:
+        world.source.add_column()
+    if point in BURNING | NEW_COLUMNS | DROPPING | WIDENING and not world.source.rows:
         world.source.add(2)
         world.finish()
     if point in NEW_COLUMNS:
         world.source.add_column()
+    if point in DROPPING:
+        world.source.drop_column()
+    if point in WIDENING:
+        world.source.widen()
     world.source.add(3)
     if point in BURNING:
         world.source.add_bad()

@@ -26,6 +26,8 @@ class Source:
         self.rows: dict[str, list[Row]] = {}
         self.bad: set[str] = set()
         self.added_columns: set[str] = set()
+        self.dropped_columns: set[str] = set()
+        self.widened_columns: set[str] = set()
         self.random = Random(seed)
         self._next_id = 0
         self._columns: list[str] = []
@@ -42,6 +44,18 @@ class Source:
         self._columns.append(name)
         if self.rows:
             self.added_columns.add(name)
+
+    def drop_column(self) -> None:
+        """Files from now on lack the last column, and a table that follows them does too."""
+        name = self._columns.pop()
+        self.dropped_columns.add(name)
+        for row in (row for rows in self.rows.values() for row in rows):
+            row.pop(name, None)
+
+    def widen(self) -> None:
+        """Files from now on have numbers that an int does not hold."""
+        self._next_id += 2**31
+        self.widened_columns.add("id")
 
     def add_bad(self) -> None:
         """A file that only Spark's read of all of it shows to be bad; for a table that is there already."""

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from tests.chaos.conftest import MakeWorld
-from tests.chaos.scenes import set_scene
+from tests.chaos.scenes import WORLDS, set_scene
 
 import autoloader_server.engine
 from autoloader_server.engine.killpoints import POINTS
@@ -25,7 +25,8 @@ LEDGER_POINTS = (
 )
 def test_after_a_kill_the_next_run_leaves_every_row_once(point: str, database: str, make_world: MakeWorld) -> None:
     number = POINTS.index(point)
-    world = make_world(format_="csv" if number % 2 else "json", seed=number, database=database)
+    made = {"format_": "csv" if number % 2 else "json"} | WORLDS.get(point, {})
+    world = make_world(seed=number, database=database, **made)
     with world.reader():
         set_scene(world, point)
         world.kill_at(point)

@@ -156,8 +156,6 @@ def test_a_wrong_field_or_value_is_named_with_the_nearest_right_one_and_nothing_
         ("source.on_changed_file", "replace", "source.on_changed_file"),
         ("format", {"type": "avro"}, "format.type"),
         ("format", {"type": "orc"}, "format.type"),
-        ("on_schema_change", "sync_all_columns", "on_schema_change"),
-        ("on_schema_change", "fail", "on_schema_change"),
     ],
 )
 def test_a_value_that_a_later_version_will_know_is_refused_by_name(

@@ -18,8 +18,7 @@ from autoloader_server.engine.batch_record import Landed
 from autoloader_server.engine.claim import claim_batch
 from autoloader_server.engine.formats.base import Look
 from autoloader_server.engine.lease import Lease
-from autoloader_server.engine.prepare import Ready
-from autoloader_server.engine.work import Work
+from autoloader_server.engine.work import Ready, Work
 from autoloader_server.spark.sessions import SparkSessions
 
 SPEC = {

@@ -11,7 +11,7 @@ from sqlalchemy import insert, select
 from autoloader_server.db.engine import Database
 from autoloader_server.db.tables import ingestions, schema_versions
 from autoloader_server.engine import schema_record
-from autoloader_server.engine.schema import NewField
+from autoloader_server.engine.changes import Change
 
 ING = "ing-1"
 SCHEMA = {"type": "struct", "fields": []}
@@ -27,9 +27,9 @@ def database(database: Database) -> Database:
     return database
 
 
-def intend(database: Database, *fields: NewField) -> None:
+def intend(database: Database, *fields: Change) -> None:
     with database.write() as connection:
-        schema_record.intend(connection, ING, SCHEMA, fields, strategy="append_new_columns", files=["/a.csv"])
+        schema_record.intend(connection, ING, SCHEMA, fields, strategy="append_new_columns")
 
 
 def written(database: Database) -> list[tuple[int, list[str]]]:
@@ -38,8 +38,8 @@ def written(database: Database) -> list[tuple[int, list[str]]]:
     return [(row.version, [change["column_name"] for change in row.changes_json]) for row in rows]
 
 
-A = NewField(("a",), LongType())
-B = NewField(("b", "element", "c"), StringType())
+A = Change(("a",), None, LongType(), ("/a.csv",))
+B = Change(("b", "element", "c"), None, StringType(), ("/b.csv", "/a.csv"))
 
 
 def test_a_version_that_came_to_nothing_is_replaced(database: Database) -> None:
@@ -52,7 +52,9 @@ def test_a_counted_version_stays_and_the_next_one_follows(database: Database) ->
     intend(database, A)
     after = {"type": "struct", "fields": [{"name": "a"}]}
     with database.write() as connection:
-        assert schema_record.meant(connection, ING) == (2, SCHEMA)
+        meant = schema_record.meant(connection, ING)
+        assert meant is not None
+        assert meant[:2] == (2, SCHEMA)
         schema_record.count(connection, ING, 2, after)
         assert schema_record.meant(connection, ING) is None
         assert connection.execute(select(schema_versions.c.schema_json)).scalar() == after

@@ -109,7 +109,9 @@ def guess(work: Work, files: Sequence[FileVersion], known: StructType) -> list[L
 
     A few small files are looked into in no time. Where one round was in vain, the next one looks first.
     """
-    if sum(file.size for file in files) < work.check_beside_bytes or any(work.seen.of(file, known) for file in files):
+    if sum(file.size for file in files) < work.check_beside_bytes:
+        return None
+    if any(work.seen.of(file, known) or file.path in work.wider for file in files):
         return None
     return work.format.guess([(file.path, file.size) for file in files], known)
 

@@ -14,8 +14,7 @@ from autoloader_server.engine import batch_record, ledger, run_record
 from autoloader_server.engine.batch_record import Batch
 from autoloader_server.engine.formats.base import Look
 from autoloader_server.engine.ledger import FileVersion
-from autoloader_server.engine.prepare import Ready
-from autoloader_server.engine.work import Work
+from autoloader_server.engine.work import Ready, Work
 
 
 def claim_batch(

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from autoloader_server.engine.changes import Change
 from autoloader_server.engine.errors import DATA_MALFORMED, FileFailure
 from autoloader_server.engine.explain import about_files, explain, named_paths, run_error
 from autoloader_server.engine.formats.base import CORRUPT_COLUMN, PATH_COLUMN, Format, Look, Looks
@@ -15,7 +17,7 @@ from autoloader_server.spark.sessions import spark_errors
 
 if TYPE_CHECKING:
     from pyspark.sql.connect.session import SparkSession
-    from pyspark.sql.types import StructType
+    from pyspark.sql.types import StructField, StructType
 
 _MOST_OF_A_RECORD = 200
 
@@ -71,6 +73,20 @@ def infer(spark: SparkSession, fmt: Format, looks: Sequence[Look]) -> tuple[Stru
     return merge(left, right), bad + worse
 
 
+def wider(spark: SparkSession, fmt: Format, looks: Sequence[Look], data: StructType) -> list[tuple[str, Change]]:
+    """What types the columns would need for these files; nothing of those whose columns Spark cannot make out."""
+    try:
+        with spark_errors():
+            return list(fmt.wider(spark, looks, data))
+    except Exception as error:
+        if not about_files(error):
+            raise run_error(error, spark) from error
+        if len(looks) == 1:
+            return []
+    half = len(looks) // 2
+    return wider(spark, fmt, looks[:half], data) + wider(spark, fmt, looks[half:], data)
+
+
 def misfits(spark: SparkSession, fmt: Format, looks: Sequence[Look], data: StructType) -> list[FileFailure]:
     """The files that cannot go into these columns, and those whose columns Spark cannot make out."""
     try:
@@ -100,12 +116,15 @@ def _malformed(spark: SparkSession, fmt: Format, looks: Sequence[Look], data: St
                 for column in [F.col(identifier(field.name))]
             ]
         )
+        lacking = [F.col(identifier(field.name)).isNull().alias(f"c{at}") for at, field in enumerate(data.fields)]
         rows = (
             frame.groupBy(PATH_COLUMN)
             .agg(
                 F.count(F.col(CORRUPT_COLUMN)).alias("bad"),
                 F.count(F.lit(1)).alias("all"),
-                F.first(CORRUPT_COLUMN, ignorenulls=True).alias("first"),
+                F.first(
+                    F.when(F.col(CORRUPT_COLUMN).isNotNull(), F.struct(CORRUPT_COLUMN, *lacking)), ignorenulls=True
+                ).alias("first"),
                 F.max(everything).alias("parsed"),
             )
             .collect()
@@ -114,10 +133,26 @@ def _malformed(spark: SparkSession, fmt: Format, looks: Sequence[Look], data: St
         for row in rows:
             if row["bad"] == 0:
                 continue
-            record = row["first"] if len(row["first"]) <= _MOST_OF_A_RECORD else row["first"][:_MOST_OF_A_RECORD] + "…"
-            message = f"{row['bad']} of its {row['all']} records do not fit the table's columns; the first: {record!r}"
+            record, *nulls = row["first"]
+            null = [field for field, missing in zip(data.fields, nulls, strict=True) if missing]
+            message = f"{row['bad']} of its {row['all']} records do not fit the table's columns; the first: " + _shown(
+                fmt, members[0], record, null
+            )
             failures.append(FileFailure(plain_path(row[PATH_COLUMN]), DATA_MALFORMED, message))
     return failures
+
+
+def _shown(fmt: Format, look: Look, record: str, null: Sequence[StructField]) -> str:
+    """A malformed record, and which of its columns has no value in the end, though there is one in the record."""
+    values = {name.casefold(): text for name, text in fmt.values(look, record).items() if text is not None}
+    wrong = next((field for field in null if field.name.casefold() in values), None)
+    if wrong is None:
+        return repr(record if len(record) <= _MOST_OF_A_RECORD else record[:_MOST_OF_A_RECORD] + "…")
+    if len(record) > _MOST_OF_A_RECORD:
+        text = values[wrong.name.casefold()]
+        # As JSON, so that a secret is known by its name.
+        record = json.dumps({wrong.name: text[:_MOST_OF_A_RECORD] + "…" if len(text) > _MOST_OF_A_RECORD else text})
+    return f"{record!r}, where {wrong.name!r} is no {wrong.dataType.simpleString()}"
 
 
 def _holds_map(kind: object) -> bool:

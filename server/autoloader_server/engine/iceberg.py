@@ -6,6 +6,7 @@ A batch is written to a branch of its own under the snapshot property `wap.id`, 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -114,8 +115,23 @@ class Table:
 
     def add_columns(self, columns: Mapping[tuple[str, ...], DataType]) -> None:
         """Add columns, or fields inside of columns, by their paths."""
-        shown = ", ".join(f"{'.'.join(map(identifier, path))} {_type_sql(kind)}" for path, kind in columns.items())
+        shown = ", ".join(f"{_path(path)} {type_sql(kind)}" for path, kind in columns.items())
         self.spark.sql(f"ALTER TABLE {self.name.quoted} ADD COLUMNS ({shown})")
+
+    def widen_column(self, path: Sequence[str], kind: DataType) -> None:
+        """Give a column, or a field inside of one, a wider type."""
+        self.spark.sql(f"ALTER TABLE {self.name.quoted} ALTER COLUMN {_path(path)} TYPE {type_sql(kind)}")
+
+    def drop_columns(self, paths: Sequence[Sequence[str]]) -> None:
+        """Drop columns, or fields inside of columns; in snapshots of before they are there."""
+        self.spark.sql(f"ALTER TABLE {self.name.quoted} DROP COLUMNS ({', '.join(map(_path, paths))})")
+
+    def partitioned_by(self, names: Sequence[str]) -> set[str]:
+        """Those of its columns that the table is partitioned by, in transforms too."""
+        rows = self.spark.sql(f"DESCRIBE TABLE {self.name.quoted}").collect()
+        start = next((at for at, row in enumerate(rows) if row[0].startswith("# Partition")), len(rows))
+        told = [f"{row[0]} {row[1] or ''}" for row in rows[start + 1 :]]
+        return {name for name in names if any(re.search(rf"(?<!\w){re.escape(name)}(?!\w)", line) for line in told)}
 
     def snapshots(self) -> dict[int, Snapshot]:
         return self._snapshots("")
@@ -242,20 +258,24 @@ def _snapshot(row: Any) -> Snapshot:
     )
 
 
+def _path(path: Sequence[str]) -> str:
+    return ".".join(map(identifier, path))
+
+
 def _column(field: StructField) -> str:
-    return f"{identifier(field.name)} {_type_sql(field.dataType)}"
+    return f"{identifier(field.name)} {type_sql(field.dataType)}"
 
 
-def _type_sql(kind: Any) -> str:
+def type_sql(kind: Any) -> str:
     """A type in SQL with its field names quoted (`simpleString` quotes none)."""
     from pyspark.sql import types as T
 
     if isinstance(kind, T.StructType):
-        return "STRUCT<" + ", ".join(f"{identifier(f.name)}: {_type_sql(f.dataType)}" for f in kind.fields) + ">"
+        return "STRUCT<" + ", ".join(f"{identifier(f.name)}: {type_sql(f.dataType)}" for f in kind.fields) + ">"
     if isinstance(kind, T.ArrayType):
-        return f"ARRAY<{_type_sql(kind.elementType)}>"
+        return f"ARRAY<{type_sql(kind.elementType)}>"
     if isinstance(kind, T.MapType):
-        return f"MAP<{_type_sql(kind.keyType)}, {_type_sql(kind.valueType)}>"
+        return f"MAP<{type_sql(kind.keyType)}, {type_sql(kind.valueType)}>"
     return str(kind.simpleString())
 
 

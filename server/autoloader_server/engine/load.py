@@ -34,6 +34,7 @@ from autoloader_server.engine.iceberg import BRANCH_PREFIX, DuplicatePublish, Sn
 from autoloader_server.engine.ledger import FileVersion
 from autoloader_server.engine.read import frame_of
 from autoloader_server.engine.schema import without
+from autoloader_server.engine.values import spare
 from autoloader_server.engine.work import Work
 from autoloader_server.spark.errors import SparkUnavailable
 from autoloader_server.spark.sessions import spark_errors
@@ -60,7 +61,7 @@ def load(
         work.reach("audited")
         _publish(work, batch, staged)
     except BatchRefused as refused:
-        if burn(work, batch, "; ".join(f.message for f in refused.failures[:3]) or "files changed meanwhile"):
+        if burn(work, batch, "; ".join(f.message for f in refused.failures[:3]) or "its files are cut anew"):
             settle_refused(work, refused)
     except GenerationChanged:
         burn(work, batch, "the ingestion was cleared or deleted meanwhile")
@@ -123,7 +124,9 @@ def _blame(work: Work, files: Sequence[FileVersion], looks: list[Look], error: E
     bad = {failure.path for failure in failures} | set(stale)
     rest = [look for look in looks if look.path not in bad]
     if rest and not bad and about_files(error):
-        failures += culprits(work.spark, work.format, rest, without(work.schema, work.lineage))
+        data = without(work.schema, work.lineage)
+        if found := culprits(work.spark, work.format, rest, data):
+            raise BatchRefused(spare(work, rest, found, data)) from error
     if not failures and not stale:
         raise run_error(error, work.spark) from error
     raise BatchRefused(failures, stale) from error

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from sqlalchemy import select
 
 from autoloader_sdk.models import IngestionCreate
 from autoloader_server.db.tables import batches, ingestions, run_errors
-from autoloader_server.engine import ledger, schema_record
+from autoloader_server.engine import ledger
 from autoloader_server.engine.check import look_into
 from autoloader_server.engine.culprits import culprits, infer, misfits
 from autoloader_server.engine.errors import (
@@ -21,27 +20,20 @@ from autoloader_server.engine.errors import (
     RunStopped,
     TableChanged,
 )
-from autoloader_server.engine.formats.base import Look, Looks, by_name
+from autoloader_server.engine.evolve import count_version, mismatch, new_columns, wanted, widened_for
+from autoloader_server.engine.formats.base import Look, Looks
 from autoloader_server.engine.iceberg import LEDGER_PROPERTY, TABLE_PROPERTY, TableState, lineage
 from autoloader_server.engine.ledger import FileVersion
 from autoloader_server.engine.load import check_table
-from autoloader_server.engine.schema import NewField, merge, new_fields, storable, without
-from autoloader_server.engine.work import Work
+from autoloader_server.engine.schema import storable, without
+from autoloader_server.engine.values import spare
+from autoloader_server.engine.work import Ready, Work
 from autoloader_server.spark.sessions import spark_errors
 
 if TYPE_CHECKING:
     from pyspark.sql.types import StructType
 
-_APPEND = "append_new_columns"
 _MOST_NAMED = 20
-
-
-@dataclass(frozen=True, slots=True)
-class Ready:
-    """A table that can be loaded into: its identity, and its snapshot at this moment."""
-
-    table_id: str
-    snapshot_id: int
 
 
 def check_history(work: Work) -> TableState | None:
@@ -143,65 +135,7 @@ def own_table(work: Work, state: TableState) -> Ready:
     assert state.table_id is not None
     assert state.snapshot_id is not None
     # A worker may have died after it added columns, and before it wrote that down.
-    return _count_version(work, Ready(state.table_id, state.snapshot_id))
-
-
-def follow_schema(work: Work, ready: Ready, looks: Sequence[Look]) -> Ready:
-    """Do what the ingestion's rule says about columns that the table does not have yet."""
-    data = without(work.schema, work.lineage)
-    have = by_name(data)
-    strange = [look for look in looks if look.unfamiliar and (not look.seen or look.new_columns(have))]
-    if not strange:
-        return ready
-    if work.spec.effective_on_schema_change != _APPEND:
-        _note_ignored(work, strange, data)
-        return ready
-    seen = storable(_infer(work, strange))
-    fresh = list(new_fields(data, seen))
-    if not fresh:
-        return ready
-    names = [column.name for column in fresh]
-    with work.database.write() as connection:
-        work.lease.hold_run(connection)
-        schema_record.intend(
-            connection,
-            work.ingestion_id,
-            merge(work.schema, seen).jsonValue(),
-            fresh,
-            strategy=_APPEND,
-            files=[look.path for look in strange if _has_any(look, fresh)],
-        )
-    work.reach("columns_intended")
-    with spark_errors():
-        work.table.add_columns({column.path: column.type for column in fresh})
-        work.schema_changed()
-    work.reach("columns_added")
-    ready = _count_version(work, ready)
-    work.note(f"{len(names)} columns were added to the table: {', '.join(names[:_MOST_NAMED])}")
-    return ready
-
-
-def _count_version(work: Work, ready: Ready) -> Ready:
-    """Count the schema version that was written down last, if its columns are in the table by now."""
-    from pyspark.sql.types import StructType
-
-    with work.database.read() as connection:
-        meant = schema_record.meant(connection, work.ingestion_id)
-    if meant is None:
-        return ready
-    with spark_errors():
-        if any(new_fields(work.schema, StructType.fromJson(meant.schema))):
-            return ready
-        # A new branch has the schema of the newest snapshot (Iceberg 1.4): so there must be one with the new columns.
-        work.table.append_nothing()
-        state = work.table.state()
-        schema = work.schema.jsonValue()
-    with work.database.write() as connection:
-        work.lease.hold_run(connection)
-        schema_record.count(connection, work.ingestion_id, meant.version, schema)
-    assert state is not None
-    assert state.snapshot_id is not None
-    return Ready(ready.table_id, state.snapshot_id)
+    return count_version(work, Ready(state.table_id, state.snapshot_id))
 
 
 def look_first(work: Work, files: Sequence[FileVersion], known: StructType | None) -> list[Look]:
@@ -234,13 +168,27 @@ def drop_misfits(work: Work, looks: Sequence[Look]) -> list[Look]:
     ]
     bad = {failure.path for failure in failures}
     looks = [look for look in looks if look.path not in bad]
-    failures += misfits(work.spark, work.format, looks, data)
+    wrong, data = _misfits(work, looks, data)
+    failures += wrong
     suspects = [look for look in looks if look.suspect and look.path not in {failure.path for failure in failures}]
     if suspects:
-        failures += culprits(work.spark, work.format, suspects, data)
+        failures += spare(work, suspects, culprits(work.spark, work.format, suspects, data), data)
     _fail(work, failures)
     bad = {failure.path for failure in failures}
     return [look for look in looks if look.path not in bad]
+
+
+def _misfits(work: Work, looks: Sequence[Look], data: StructType) -> tuple[list[FileFailure], StructType]:
+    """The files whose columns are of other types than the table's, and the columns as wide as the others ask for.
+
+    Raises RunStopped where the ingestion is to fail for them.
+    """
+    wide = widened_for(work, data, looks)
+    wrong = misfits(work.spark, work.format, looks, wide)
+    if work.spec.effective_on_schema_change == "fail" and any(one.category == SCHEMA_MISMATCH for one in wrong):
+        changes = [*new_columns(work, looks, data), *wanted(work, data, looks)]
+        raise mismatch(work, changes, [one for one in wrong if one.category == SCHEMA_MISMATCH])
+    return wrong, wide
 
 
 def _infer(work: Work, looks: Sequence[Look]) -> StructType:
@@ -255,20 +203,6 @@ def _fail(work: Work, failures: Sequence[FileFailure]) -> None:
         with work.database.write() as connection:
             work.lease.hold_run(connection)
             ledger.fail_files(connection, work.run_id, work.ingestion_id, failures)
-
-
-def _note_ignored(work: Work, strange: Sequence[Look], data: StructType) -> None:
-    """Tell how many columns are left out, and which."""
-    have = by_name(data)
-    names = {name: None for look in strange for name in look.new_columns(have)}
-    unseen = [look for look in strange if not look.seen]
-    if unseen:
-        names |= {column.name: None for column in new_fields(data, storable(_infer(work, unseen)))}
-    if names:
-        shown = ", ".join(list(names)[:_MOST_NAMED]) + (", …" if len(names) > _MOST_NAMED else "")
-        columns = "1 column was" if len(names) == 1 else f"{len(names)} columns were"
-        work.step("preparing", columns_ignored=len(names))
-        work.note(f"{columns} ignored, since on_schema_change is ignore: {shown}")
 
 
 def _identity(work: Work) -> dict[str, str]:
@@ -288,8 +222,3 @@ def _partitions(work: Work, schema: StructType) -> list[str]:
             SCHEMA_MISMATCH,
         )
     return [have[name.casefold()] for name in partitioning.columns]
-
-
-def _has_any(look: Look, fresh: Sequence[NewField]) -> bool:
-    have = {name.casefold() for name in look.new_columns(())}
-    return not look.seen or any(column.name.casefold() in have or column.path[0].casefold() in have for column in fresh)

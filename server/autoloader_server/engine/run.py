@@ -17,13 +17,13 @@ from autoloader_server.engine.claim import claim_batch
 from autoloader_server.engine.counts import count_files
 from autoloader_server.engine.discover import discover, take_up_failed
 from autoloader_server.engine.errors import DATA_MALFORMED, RunCancelled
+from autoloader_server.engine.evolve import follow_schema
 from autoloader_server.engine.lease import Lease, owner_is_dead
 from autoloader_server.engine.load import load
 from autoloader_server.engine.outcome import Outcome
 from autoloader_server.engine.prepare import (
     check_history,
     drop_misfits,
-    follow_schema,
     given_schema,
     look_first,
     make_table,
@@ -31,6 +31,7 @@ from autoloader_server.engine.prepare import (
 )
 from autoloader_server.engine.schema import new_fields, without
 from autoloader_server.engine.settle import clean_up, drop_branches, settle
+from autoloader_server.engine.sync import drop_absent
 from autoloader_server.engine.work import Work
 from autoloader_server.security.redact import logger
 from autoloader_server.spark.errors import first_line
@@ -179,6 +180,7 @@ def _load_everything(work: Work, service: Service) -> None:
     work.reach("discovered")
     while _load_next(work, limits):
         pass
+    drop_absent(work)
 
 
 def _load_next(work: Work, limits: Limits) -> bool:

@@ -1,6 +1,6 @@
-"""The versions of a table's schema, as rows: written down before a column is added, counted once it is there.
+"""The versions of a table's schema, as rows: written down before a column is changed, counted once it is.
 
-A version above the ingestion's `schema_version` is only meant: its worker may have died before it added the columns,
+A version above the ingestion's `schema_version` is only meant: its worker may have died before it changed the columns,
 or after. Whoever loads next looks at the table, and counts it or writes another in its place.
 """
 
@@ -13,27 +13,25 @@ from sqlalchemy import Connection, delete, insert, select, update
 
 from autoloader_server.db.clock import now
 from autoloader_server.db.tables import ingestions, schema_versions
-from autoloader_server.engine.schema import NewField
+from autoloader_server.engine.changes import Change
 
 Schema = dict[str, Any]
 """A StructType as JSON has it."""
 
+# Of those that brought one change; `affected_files` of the version names all.
+_MOST_FILES = 20
+
 
 class Meant(NamedTuple):
-    """A version that is not counted yet: the columns that the table is to have with it."""
+    """A version that is not counted yet: the columns that the table is to have with it, and what changes."""
 
     version: int
     schema: Schema
+    changes: list[dict[str, Any]]
 
 
 def intend(
-    connection: Connection,
-    ingestion_id: str,
-    schema: Schema,
-    fresh: Sequence[NewField],
-    *,
-    strategy: str,
-    files: Sequence[str],
+    connection: Connection, ingestion_id: str, schema: Schema, changes: Sequence[Change], *, strategy: str
 ) -> None:
     """Write down the next version, in the place of one that came to nothing."""
     counted = _counted(connection, ingestion_id)
@@ -47,15 +45,16 @@ def intend(
             schema_json=schema,
             changes_json=[
                 {
-                    "change_type": "NEW_COLUMN",
-                    "column_name": column.name,
-                    "old_type": None,
-                    "new_type": column.type.simpleString(),
+                    "change_type": change.kind,
+                    "column_name": change.name,
+                    "old_type": None if change.old is None else change.old.simpleString(),
+                    "new_type": None if change.new is None else change.new.simpleString(),
+                    "files": list(change.files[:_MOST_FILES]),
                 }
-                for column in fresh
+                for change in changes
             ],
             strategy_applied=strategy,
-            affected_files=list(files),
+            affected_files=list(dict.fromkeys(path for change in changes for path in change.files)),
         )
     )
 
@@ -64,7 +63,7 @@ def meant(connection: Connection, ingestion_id: str) -> Meant | None:
     """The version that was written down and is not counted, if there is one."""
     columns = schema_versions.c
     row = connection.execute(
-        select(columns.version, columns.schema_json).where(
+        select(columns.version, columns.schema_json, columns.changes_json).where(
             columns.ingestion_id == ingestion_id, columns.version > _counted(connection, ingestion_id)
         )
     ).one_or_none()
@@ -72,7 +71,7 @@ def meant(connection: Connection, ingestion_id: str) -> Meant | None:
 
 
 def count(connection: Connection, ingestion_id: str, version: int, schema: Schema) -> None:
-    """The columns of this version are in the table, whose schema is this by now."""
+    """The changes of this version are made, and the table's schema is this by now."""
     columns = schema_versions.c
     connection.execute(
         update(schema_versions)

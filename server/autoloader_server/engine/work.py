@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from autoloader_sdk.models import IngestionCreate
 from autoloader_server.db.engine import Database
 from autoloader_server.engine import run_record
+from autoloader_server.engine.changes import Change
 from autoloader_server.engine.check import Seen
 from autoloader_server.engine.errors import CANCELLED, INTERNAL, RunCancelled, RunStopped
 from autoloader_server.engine.formats.base import Format
@@ -32,6 +33,14 @@ if TYPE_CHECKING:
 
 # A batch whose id another worker has burned is cut again, of the same files.
 _MOST_ROUNDS = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """A table that can be loaded into: its identity, and its snapshot at this moment."""
+
+    table_id: str
+    snapshot_id: int
 
 
 @dataclass
@@ -57,6 +66,8 @@ class Work:
     seen_stale: set[str] = field(default_factory=set)
     left_to_others: set[int] = field(default_factory=set)
     seen: Seen = field(default_factory=Seen)
+    # By file: the types that its values need and the table's columns do not have.
+    wider: dict[str, list[Change]] = field(default_factory=dict)
     _schema: StructType | None = None
     _waiting: list[int] = field(default_factory=list)
     _rounds: int = 0
@@ -116,6 +127,11 @@ class Work:
     def place(self) -> Place:
         """Where the files are. Raises CredentialMissing or SecretsKeyError where there is no way to them."""
         return Place.of(self.spec.source, self.credentials, self.note)
+
+    @property
+    def follows(self) -> bool:
+        """Whether the table's columns are changed for what files bring."""
+        return self.spec.effective_on_schema_change in ("append_new_columns", "sync_all_columns")
 
     @property
     def lineage(self) -> list[str]:

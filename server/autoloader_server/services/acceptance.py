@@ -12,7 +12,6 @@ from autoloader_server.spark.errors import first_line
 
 _SOURCES = ("local", "s3")
 _FORMATS = ("csv", "json", "parquet")
-_SCHEMA_CHANGES = ("ignore", "append_new_columns")
 _CHANGED_FILES = ("hold",)
 
 
@@ -22,7 +21,6 @@ def not_yet(body: IngestionCreate) -> list[Fault]:
         (("source", "type"), body.source.type, _SOURCES),
         (("source", "on_changed_file"), body.source.on_changed_file, _CHANGED_FILES),
         (("format", "type"), body.format.type, _FORMATS),
-        (("on_schema_change",), body.effective_on_schema_change, _SCHEMA_CHANGES),
     )
     return [
         Fault(

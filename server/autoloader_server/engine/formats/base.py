@@ -6,6 +6,7 @@ from collections.abc import Collection, Hashable, Iterable, Iterator, Mapping, S
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, Protocol, Self, TypeVar
 
+from autoloader_server.engine.changes import Change, Path
 from autoloader_server.engine.errors import AUTH, CONNECTIVITY, DATA_MALFORMED, MISSING, FileFailure
 from autoloader_server.engine.formats.text import Unreadable
 
@@ -33,10 +34,13 @@ class Strange:
     case      the same, but for the case of its name
     digits    an integer of more than 64 bits for a double, or a number beyond the largest double
     fraction  more digits after the point than the decimal has
+    wider     a number that the column cannot hold; one of type `needs` could. `value` is one such number
     """
 
     path: tuple[str, ...]
-    kind: Literal["unknown", "case", "digits", "fraction"]
+    kind: Literal["unknown", "case", "digits", "fraction", "wider"]
+    needs: str = ""
+    value: str = field(default="", compare=False)
 
     @property
     def name(self) -> str:
@@ -112,6 +116,18 @@ class Format(Protocol):
 
     def infer(self, spark: SparkSession, looks: Sequence[Look]) -> StructType:
         """The columns of these files, as Spark would have them."""
+        ...
+
+    def wider(self, spark: SparkSession, looks: Sequence[Look], data: StructType) -> Iterator[tuple[str, Change]]:
+        """What types the columns would need for these files, by file, where that shows before they are read."""
+        ...
+
+    def absent(self, spark: SparkSession, files: Sequence[tuple[str, int]], data: StructType) -> set[Path]:
+        """The fields of `data`, at any depth, that none of these files has; none where that cannot be told."""
+        ...
+
+    def values(self, look: Look, record: str) -> Mapping[str, str | None]:
+        """What a record of this file has, as text, by the names of its columns; nothing where that cannot be told."""
         ...
 
     def misfits(self, spark: SparkSession, looks: Sequence[Look], data: StructType) -> list[FileFailure]:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import csv
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import chain
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from autoloader_sdk.discovery.csvfiles import MAX_RECORD_BYTES, CsvHead, CsvOptions, csv_head
 from autoloader_sdk.discovery.heads import HEAD_BYTES, Head
+from autoloader_server.engine.changes import Change, Path
 from autoloader_server.engine.errors import SCHEMA_MISMATCH, FileFailure
 from autoloader_server.engine.formats.base import (
     CORRUPT_COLUMN,
@@ -150,6 +152,43 @@ class Csv:
             if group.columns:
                 found = merge(found, self._infer(spark, group, [self._place.spark(look.path) for look in members]))
         return found
+
+    def wider(self, spark: SparkSession, looks: Sequence[Look], data: StructType) -> Iterator[tuple[str, Change]]:  # noqa: ARG002 - a value shows when it is read
+        return iter(())
+
+    def absent(self, spark: SparkSession, files: Sequence[tuple[str, int]], data: StructType) -> set[Path]:  # noqa: ARG002 - a header is quickly read
+        wanted = {field.name.casefold(): field.name for field in data.fields}
+        for path, _ in files:
+            try:
+                beginning = self._beginning(path, 0)
+                head = self._head(beginning, whole=len(beginning) < HEAD_BYTES)
+            except (OSError, Unreadable):
+                return set()
+            for name in self._names(tuple(head.columns)):
+                wanted.pop(name.casefold(), None)
+            if not wanted:
+                break
+        return {(name,) for name in wanted.values()}
+
+    def values(self, look: Look, record: str) -> Mapping[str, str | None]:
+        assert isinstance(look.group, _Group)
+        how = self._head_options
+        escape = None if how.escape in ("", how.quote) else how.escape
+        lines = record.splitlines(keepends=True)
+        try:
+            quoting: Any = csv.QUOTE_MINIMAL if how.quote else csv.QUOTE_NONE
+            found = next(
+                csv.reader(
+                    lines, delimiter=how.delimiter, quotechar=how.quote or None, escapechar=escape, quoting=quoting
+                ),
+                [],
+            )
+        except (csv.Error, TypeError):  # the latter of a delimiter of several letters
+            return {}
+        if len(found) != len(look.group.columns):
+            return {}
+        nothing = {"", self._options.get("nullValue", "")}
+        return {name: None if text in nothing else text for name, text in zip(look.group.columns, found, strict=True)}
 
     def misfits(self, spark: SparkSession, looks: Sequence[Look], data: StructType) -> list[FileFailure]:  # noqa: ARG002 - a record of another type shows when it is read
         return []

@@ -6,11 +6,17 @@ them (Spark's own inference over all of them takes 0.65 of loading). Files that 
 
 from __future__ import annotations
 
+import json
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from msgspec import DecodeError
+from msgspec.json import Decoder
+
+from autoloader_server.engine.changes import Change, Path, all_paths, type_at
 from autoloader_server.engine.errors import SCHEMA_MISMATCH, FileFailure
 from autoloader_server.engine.formats.base import (
     CORRUPT_COLUMN,
@@ -24,7 +30,8 @@ from autoloader_server.engine.formats.base import (
     spread,
     unopened,
 )
-from autoloader_server.engine.formats.json_scan import Scanner, is_one
+from autoloader_server.engine.formats.json_absent import strike, values_of
+from autoloader_server.engine.formats.json_scan import Scanner, is_one, number_type
 from autoloader_server.engine.formats.json_shape import LINES, WHOLE, Shape, begins_lines, check_lines, shape_of
 from autoloader_server.engine.formats.text import (
     PIECE_BYTES,
@@ -38,7 +45,7 @@ from autoloader_server.engine.formats.text import (
     pieces,
 )
 from autoloader_server.engine.place import LOCAL, Opener, Place
-from autoloader_server.engine.schema import as_text, case_variants, merge
+from autoloader_server.engine.schema import as_text, case_variants, merge, widens
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
@@ -66,8 +73,9 @@ _ESCAPE = re.compile(
 )
 _WHY = {
     "case": "its field {0} differs from a column only in case",
-    "digits": "its field {0} has a number that its column, a double, cannot hold without losing digits",
-    "fraction": "its field {0} has more digits after the point than its column",
+    "digits": "its field {0} has a number that its column, a double, cannot hold without losing digits: {1}",
+    "fraction": "its field {0} has more digits after the point than its column: {1}",
+    "wider": "its field {0} has a number that its column, {2}, cannot hold: {1}",
 }
 
 
@@ -132,12 +140,57 @@ class Json:
             found = as_text(found, path)
         return found
 
+    def wider(self, spark: SparkSession, looks: Sequence[Look], data: StructType) -> Iterator[tuple[str, Change]]:  # noqa: ARG002 - the scan has told
+        for look in looks:
+            for one in look.strange:
+                if one.kind == "wider":
+                    yield look.path, Change(one.path, type_at(data, one.path), number_type(one.needs))
+
+    def absent(self, spark: SparkSession, files: Sequence[tuple[str, int]], data: StructType) -> set[Path]:  # noqa: ARG002 - the files tell
+        wanted = set(all_paths(data))
+        for path, _ in files:
+            try:
+                for record in self._values(path):
+                    for one in record if isinstance(record, list) else [record]:
+                        strike(one, data, (), wanted)
+                    if not wanted:
+                        return wanted
+            except (OSError, Unreadable, DecodeError, UnicodeDecodeError):
+                return set()
+        return wanted
+
+    def _values(self, path: str) -> Iterator[Any]:
+        """The values of a file of strict JSON in UTF-8; of another one, one of the errors that `absent` expects."""
+        cuts = _at_lines(pieces(path, opener=partial(self._place.store.open, path)))
+        data = next(cuts, b"")
+        if self._own_lines or check_head(data, self._declared, whole=False) != "UTF-8":
+            raise Unreadable("its fields are for Spark alone")
+        data = data.removeprefix(_MARK)
+        if not begins_lines(data):
+            data += b"".join(cuts)
+            if shape_of(data) == WHOLE:
+                yield Decoder().decode(data)
+                return
+        yield from values_of(data)
+        for cut in cuts:
+            yield from values_of(cut)
+
+    def values(self, look: Look, record: str) -> Mapping[str, str | None]:  # noqa: ARG002 - the names are in the record
+        try:
+            found = Decoder().decode(record)
+        except DecodeError:
+            return {}
+        if not isinstance(found, dict):
+            return {}
+        return {name: None if value is None else json.dumps(value, ensure_ascii=False) for name, value in found.items()}
+
     def misfits(self, spark: SparkSession, looks: Sequence[Look], data: StructType) -> list[FileFailure]:
         failures = []
         for look in looks:
-            wrong = next((one for one in look.strange if one.kind != "unknown"), None)
+            wrong = next((one for one in look.strange if one.kind != "unknown" and not _fits(one, data)), None)
             if wrong is not None:
-                message = _WHY[wrong.kind].format(repr(wrong.name))
+                kind = type_at(data, wrong.path)
+                message = _WHY[wrong.kind].format(repr(wrong.name), wrong.value, kind.simpleString() if kind else "")
                 failures.append(FileFailure(look.path, SCHEMA_MISMATCH, message))
         unseen = [look for look in looks if not look.seen]
         if unseen and any(case_variants(data, self._infer(spark, unseen))):
@@ -234,6 +287,12 @@ class Json:
         return _Group(shape, java_name(encoding) if self._declared else None)
 
 
+def _fits(one: Strange, data: StructType) -> bool:
+    """Whether a column is wide enough by now."""
+    kind = type_at(data, one.path)
+    return one.kind == "wider" and kind is not None and widens(kind, number_type(one.needs))
+
+
 @dataclass(frozen=True, slots=True)
 class _Inferred:
     """Files as they look beside the schema that was made from them: what is asked next, when the table was made."""
@@ -279,7 +338,7 @@ class _Scan:
             found = self._scanner.strange(data, whole=whole)
             self.strange.update(dict.fromkeys(found))
             # By now the scanner knows the fields that are there without a value.
-            self.fits = self.fits and not found and self._scanner.fits(data, whole=whole)
+            self.fits = self.fits and not found and (self._scanner.sound or self._scanner.fits(data, whole=whole))
         else:
             self.fits = False
 

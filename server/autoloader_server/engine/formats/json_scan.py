@@ -9,14 +9,14 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 from decimal import Decimal
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import msgspec
 
 from autoloader_server.engine.formats.base import Strange
 
 if TYPE_CHECKING:
-    from pyspark.sql.types import StructType
+    from pyspark.sql.types import DataType, StructType
 
 Path = tuple[str, ...]
 _UNKNOWN = msgspec.UNSET
@@ -24,8 +24,19 @@ _LONG = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]
 _INT = Annotated[int, msgspec.Meta(ge=-(2**31), le=2**31 - 1)]
 # An integer beyond 64 bits would lose digits.
 _DOUBLE = _LONG | float
+# Integers up to here, and all numbers up to there, a float holds.
+_FLOAT_WHOLE = 2**24
+_FLOAT_LARGEST = 3.4028234663852886e38
+_FLOAT = (
+    Annotated[int, msgspec.Meta(ge=-_FLOAT_WHOLE, le=_FLOAT_WHOLE)]
+    | Annotated[float, msgspec.Meta(ge=-_FLOAT_LARGEST, le=_FLOAT_LARGEST)]
+)
+_MOST_DIGITS = 38
 # The power of ten of the largest double; what is beyond would be read as infinite.
 _LARGEST = 308
+# What a message shows of a number.
+_SHOWN_BITS = 300
+_SHOWN_LETTERS = 60
 # More unknown fields than this are not learned: they are data in the place of names.
 _MOST_LEARNED = 200
 
@@ -47,6 +58,8 @@ class Scanner:
         self._valued: set[Path] = set()
         self._empty: set[Path] = set()
         self._fresh_empty: set[Path] = set()
+        # Whether what was walked through last has no value of which only Spark can tell that it fits.
+        self.sound = False
         self._build()
 
     def fits(self, data: bytes, *, whole: bool) -> bool:
@@ -67,6 +80,7 @@ class Scanner:
 
     def strange(self, data: bytes, *, whole: bool) -> tuple[Strange, ...]:
         """What in strict JSON does not fit; of the types only what Spark would not refuse by itself."""
+        self.sound = False
         names = self._learned(data, whole=whole)
         if names is None:
             found = dict.fromkeys(self._walk(data, whole=whole))
@@ -119,6 +133,7 @@ class Scanner:
         self._known_records: msgspec.json.Decoder[Any] = msgspec.json.Decoder(known | _list_of(known))
 
     def _walk(self, data: bytes, *, whole: bool) -> Iterator[Strange]:
+        self.sound = True
         texts = [data] if whole else data.splitlines()
         for text in texts:
             if not text.strip():
@@ -126,8 +141,10 @@ class Scanner:
             try:
                 value = json.loads(text, parse_float=Decimal, parse_int=_integer, parse_constant=float)
             except (ValueError, RecursionError):
+                self.sound = False
                 continue
             for record in value if isinstance(value, list) else [value]:
+                self.sound = self.sound and isinstance(record, dict)
                 yield from self._strange(record, self._schema, ())
 
     def _strange(self, value: Any, kind: Any, path: Path) -> Iterator[Strange]:
@@ -154,15 +171,85 @@ class Scanner:
             case T.MapType(), dict():
                 for inner in value.values():
                     yield from self._strange(inner, kind.valueType, (*path, "value"))
-            case ((T.DoubleType() | T.FloatType()), int()) if not isinstance(value, bool):
-                if not -(2**63) <= value < 2**63:
-                    yield Strange(path, "digits")
-            case ((T.DoubleType() | T.FloatType()), Decimal()) if value.is_finite() and value.adjusted() > _LARGEST:
-                yield Strange(path, "digits")
-            case T.DecimalType(), Decimal():
-                exponent = value.normalize().as_tuple().exponent
-                if isinstance(exponent, int) and -exponent > kind.scale:
-                    yield Strange(path, "fraction")
+            case _, None:
+                return
+            case (T.BooleanType(), bool()):
+                return
+            case _, (int() | Decimal()) if not isinstance(value, bool) and _is_number(kind):
+                wrong = _number(value, kind)
+                if wrong is None:
+                    return
+                self.sound = False
+                what, needs = wrong
+                if what is not None:
+                    yield Strange(path, what, needs, _shown(value))
+            case _ if not _passes(kind):
+                self.sound = False
+
+
+def _is_number(kind: Any) -> bool:
+    from pyspark.sql import types as T
+
+    return isinstance(kind, T.DoubleType | T.FloatType | T.LongType | T.IntegerType | T.DecimalType)
+
+
+def _number(value: int | Decimal, kind: Any) -> tuple[Literal["digits", "fraction", "wider"] | None, str] | None:
+    """What is wrong with a number in a column of type `kind`, and the type that it needs; None where it fits.
+
+    Of what Spark refuses by itself, and no wider type would hold, the first is None.
+    """
+    from pyspark.sql import types as T
+
+    match kind, value:
+        case ((T.LongType() | T.IntegerType()), int()):
+            if -(2**31) <= value < 2**31 or (isinstance(kind, T.LongType) and _is_long(value)):
+                return None
+            return ("wider", "bigint") if _is_long(value) else (None, "")
+        case ((T.DoubleType() | T.FloatType()), int()):
+            if not _is_long(value):
+                return "digits", ""
+            if isinstance(kind, T.DoubleType) or abs(value) <= _FLOAT_WHOLE:
+                return None
+            return "wider", "double"
+        case ((T.DoubleType() | T.FloatType()), Decimal()):
+            if value.adjusted() > _LARGEST:
+                return "digits", ""
+            fits = isinstance(kind, T.DoubleType) or abs(value) <= Decimal(_FLOAT_LARGEST)
+            return None if fits else ("wider", "double")
+        case T.DecimalType(), _:
+            number = Decimal(value)
+            exponent = number.normalize().as_tuple().exponent
+            if isinstance(exponent, int) and -exponent > kind.scale:
+                return "fraction", ""
+            digits = max(number.adjusted() + 1, 0) + kind.scale if number else 0
+            if digits <= kind.precision:
+                return None
+            return ("wider", f"decimal({digits},{kind.scale})") if digits <= _MOST_DIGITS else (None, "")
+    return None, ""
+
+
+def _is_long(value: int) -> bool:
+    return -(2**63) <= value < 2**63
+
+
+def _shown(value: int | Decimal) -> str:
+    text = f"{value:e}" if isinstance(value, int) and value.bit_length() > _SHOWN_BITS else str(value)
+    return text if len(text) <= _SHOWN_LETTERS else text[:_SHOWN_LETTERS] + "…"
+
+
+def number_type(name: str) -> DataType:
+    """The type that `Strange.needs` names."""
+    from pyspark.sql import types as T
+
+    match name.partition("("):
+        case "bigint", _, _:
+            return T.LongType()
+        case "double", _, _:
+            return T.DoubleType()
+        case _, _, digits:
+            precision, scale = digits.rstrip(")").split(",")
+            return T.DecimalType(int(precision), int(scale))
+    raise ValueError(name)
 
 
 def one_a_line(data: bytes, records: int) -> bool:
@@ -235,10 +322,14 @@ def _type(kind: Any, path: Path, more: Mapping[Path, Any]) -> Any:
             return _LONG
         case T.IntegerType():
             return _INT
-        case T.DoubleType() | T.FloatType():
+        case T.DoubleType():
             return _DOUBLE
+        case T.FloatType():
+            return _FLOAT
         case T.DecimalType():
-            return int
+            # Of more digits than 64 bits have they are walked through.
+            most = min(10 ** (kind.precision - kind.scale), 2**63) - 1
+            return Annotated[int, msgspec.Meta(ge=-most, le=most)]
         case _:
             raise TypeError(f"no JSON type for {kind}")
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from autoloader_server.engine.changes import Change, Path, all_paths, widenings
 from autoloader_server.engine.errors import DATA_MALFORMED, SCHEMA_MISMATCH, FileFailure
 from autoloader_server.engine.formats.base import (
     CORRUPT_COLUMN,
@@ -69,6 +70,24 @@ class Parquet:
         for shape, members in Looks(list(looks)).groups().items():
             found = merge(found, self._schema(spark, str(shape), members[0].path))
         return found
+
+    def wider(self, spark: SparkSession, looks: Sequence[Look], data: StructType) -> Iterator[tuple[str, Change]]:
+        for shape, members in Looks(list(looks)).groups().items():
+            needed = list(widenings(data, storable(self._schema(spark, str(shape), members[0].path))))
+            yield from ((look.path, change) for look in members for change in needed)
+
+    def absent(self, spark: SparkSession, files: Sequence[tuple[str, int]], data: StructType) -> set[Path]:
+        looks = Looks.of(self.look(files, data))
+        if looks.failures:
+            return set()
+        wanted = {tuple(name.casefold() for name in path): path for path in all_paths(data)}
+        for shape, members in looks.groups().items():
+            for path in all_paths(self._schema(spark, str(shape), members[0].path)):
+                wanted.pop(tuple(name.casefold() for name in path), None)
+        return set(wanted.values())
+
+    def values(self, look: Look, record: str) -> Mapping[str, str | None]:  # noqa: ARG002 - no record of it is text
+        return {}
 
     def misfits(self, spark: SparkSession, looks: Sequence[Look], data: StructType) -> list[FileFailure]:
         have = by_name(data)
