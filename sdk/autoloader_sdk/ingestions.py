@@ -257,7 +257,7 @@ class Ingestions(Resource[L]):
         Args:
             name: what people call it.
             source: a folder, `s3://bucket/folder/`, …; or all of it, as a dictionary or a `models.Source`.
-            format: csv, json, parquet; or all of it.
+            format: csv, json, parquet, avro, orc; or all of it.
             destination: `catalog.database.table`, or two parts in the catalog `lake`; or all of it. The table
                 gets the lineage column `_source_file` unless `lineage_columns` says otherwise.
             schedule: hourly, daily, weekly, a cron expression in UTC, or all of it; none: only when asked.

@@ -154,8 +154,6 @@ def test_a_wrong_field_or_value_is_named_with_the_nearest_right_one_and_nothing_
         ("source", {"type": "gcs", "path": "gs://bucket/a/"}, "source.type"),
         ("source", {"type": "azure_blob", "path": "abfss://c@a.dfs.core.windows.net/x"}, "source.type"),
         ("source.on_changed_file", "replace", "source.on_changed_file"),
-        ("format", {"type": "avro"}, "format.type"),
-        ("format", {"type": "orc"}, "format.type"),
     ],
 )
 def test_a_value_that_a_later_version_will_know_is_refused_by_name(

@@ -33,7 +33,7 @@ def test_an_empty_source_is_told_without_spark(http: httpx.Client, service: Serv
     assert not service.spark.started
 
 
-@pytest.mark.parametrize(("field", "value"), [("shedule", {}), ("format", {"type": "avro"}), ("source", None)])
+@pytest.mark.parametrize(("field", "value"), [("shedule", {}), ("format", {"type": "arvo"}), ("source", None)])
 def test_what_could_not_be_made_is_422(http: httpx.Client, body: Body, field: str, value: Any) -> None:
     sent = {**body, field: value} if value is not None else {key: body[key] for key in body if key != field}
     answer = http.post(f"{PATH}/test", json=sent)

@@ -10,6 +10,7 @@ import pytest
 from pyspark.sql.connect.session import SparkSession
 from tests.integration.conftest import Ingest
 from tests.integration.ingesting import Ingestion
+from tests.integration.test_load_avro_orc import avro
 from tests.parts import spark35, sparks
 
 from autoloader_sdk.models import ConnectionTest
@@ -93,6 +94,16 @@ def test_a_run_on_a_server_without_icebergs_extensions_says_so(bare: str, ingest
         service.spark.close()
     assert ran.status == "failed"
     assert "Iceberg's SQL is not switched on" in str(ran.message)
+
+
+def test_a_run_of_avro_on_a_server_without_its_jar_says_which(bare: str, ingest: Ingest, service: Service) -> None:
+    service.spark = SparkSessions(service.home, bare)
+    try:
+        ran = ingest("avro", {"a.avro": avro({"a": "long"}, [{"a": 1}])}).load()
+    finally:
+        service.spark.close()
+    assert ran.status == "failed"
+    assert "cannot read Avro: it needs the jar org.apache.spark:spark-avro_2.12:3.5.7" in str(ran.message)
 
 
 def test_a_cluster_that_is_not_reached_is_told_in_plain_words(tmp_path: Path) -> None:

@@ -36,6 +36,12 @@ _CONNECT = Jar(
     VERSION,
     "15366e21273a874c760b51fa00743a2acb8fa78642cc35d7a076a3ade0c5eef6",
 )
+_AVRO = Jar(
+    "org.apache.spark",
+    "spark-avro_2.12",
+    VERSION,
+    "b0660bc224cbd1eb3ae144001c1328863060e64f1834dd7bbadc1ddbf09d2b15",
+)
 _SQLITE = next(jar for jar in LOCAL_JARS if jar.artifact == "sqlite-jdbc")
 _ICEBERG = {
     "1.4.3": "bbb6b493283280a348e1f1831a348f6128c2e7c33a7646b66974e0b0503fac5c",
@@ -74,12 +80,12 @@ class Spark35:
 def start(home: Path, iceberg: str = "1.4.3", *, port: int = 0, extensions: bool = True, memory: str = "2g") -> Spark35:
     """A server with this Iceberg that accepts connections; it ends with `stop()`.
 
-    `extensions` false: Iceberg's jar is there, but its SQL is not switched on; and a catalog `absent` is of a class
-    that is not there.
+    `extensions` false: Iceberg's jar is there, but its SQL is not switched on; a catalog `absent` is of a class that is
+    not there, and so is what reads Avro.
     """
     jars = [
         *sorted(map(str, spark_jars().glob("*.jar"))),
-        *map(str, ensure_jars(jars=(_CONNECT, _SQLITE, _iceberg(iceberg)))),
+        *map(str, ensure_jars(jars=(_CONNECT, _SQLITE, _iceberg(iceberg), *((_AVRO,) if extensions else ())))),
     ]
     scratch = home / "scratch"
     scratch.mkdir(parents=True, exist_ok=True)

@@ -57,7 +57,7 @@ def list_ingestions(context: Context, status: str | None, *, as_json: bool) -> N
 @ingestions.command()
 @click.argument("name")
 @click.option("--source", required=True, help="A folder, or s3://bucket/folder/.")
-@click.option("--format", "file_format", required=True, help="csv, json or parquet.")
+@click.option("--format", "file_format", required=True, help="csv, json, parquet, avro or orc.")
 @click.option(
     "--option",
     "options",

@@ -21,6 +21,7 @@ _NO_S3 = re.compile(
     r"(?:ClassNotFoundException|NoClassDefFoundError):\s*(?:org[./]apache[./]hadoop[./]fs[./]s3a|com[./]amazonaws|"
     r"software[./]amazon)"
 )
+_NO_AVRO = re.compile(r"Failed to find (?:the )?data source: avro", re.IGNORECASE)
 _NO_EXTENSIONS = re.compile(r"PARSE_SYNTAX_ERROR\].*?(?:'BRANCH'|'CREATE'|'CALL'|'DROP')", re.DOTALL)
 
 
@@ -35,6 +36,11 @@ def s3_jars(version: str) -> str:
     if version.startswith("3."):
         return "org.apache.hadoop:hadoop-aws:3.3.4 and com.amazonaws:aws-java-sdk-bundle:1.12.262"
     return "org.apache.hadoop:hadoop-aws:3.4.2 and software.amazon.awssdk:bundle:2.29.52"
+
+
+def avro_jar(version: str) -> str:
+    """The Maven coordinate of what reads Avro in a Spark version."""
+    return f"org.apache.spark:spark-avro_{'2.12' if version.startswith('3.') else '2.13'}:{version}"
 
 
 def without_catalog(catalog: str, version: str) -> str:
@@ -60,6 +66,8 @@ def lacking(message: str, version: str) -> str | None:
         return f"the Spark server has no Iceberg: it needs the jar {iceberg_jar(version)} when it starts"
     if _NO_S3.search(text):
         return f"the Spark server cannot read from S3: it needs the jars {s3_jars(version)} when it starts"
+    if _NO_AVRO.search(text):
+        return f"the Spark server cannot read Avro: it needs the jar {avro_jar(version)} when it starts"
     if _NO_EXTENSIONS.search(text):
         return without_extensions(version)
     return None

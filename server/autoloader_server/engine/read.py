@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
 from autoloader_sdk.models import IngestionCreate
-from autoloader_server.engine.errors import RunStopped
+from autoloader_server.engine.formats.avro_files import Avro
 from autoloader_server.engine.formats.base import PATH_COLUMN, Format, Look, Looks
 from autoloader_server.engine.formats.csv_files import Csv
 from autoloader_server.engine.formats.json_files import Json
+from autoloader_server.engine.formats.orc_files import Orc
 from autoloader_server.engine.formats.parquet_files import Parquet
 from autoloader_server.engine.place import Place
 from autoloader_server.engine.schema import without
@@ -40,8 +41,10 @@ def make_format(spec: IngestionCreate, place: Place) -> Format:
             return Json(options, place)
         case "parquet":
             return Parquet(options, place)
-        case other:
-            raise RunStopped(f"format.type: {other!r} cannot be loaded by this version")
+        case "avro":
+            return Avro(options, place)
+        case "orc":
+            return Orc(options, place)
 
 
 def frame_of(

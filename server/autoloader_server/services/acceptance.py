@@ -11,7 +11,6 @@ from autoloader_server.settings import LOCAL_CLUSTER, Settings
 from autoloader_server.spark.errors import first_line
 
 _SOURCES = ("local", "s3")
-_FORMATS = ("csv", "json", "parquet")
 _CHANGED_FILES = ("hold",)
 
 
@@ -20,7 +19,6 @@ def not_yet(body: IngestionCreate) -> list[Fault]:
     checked = (
         (("source", "type"), body.source.type, _SOURCES),
         (("source", "on_changed_file"), body.source.on_changed_file, _CHANGED_FILES),
-        (("format", "type"), body.format.type, _FORMATS),
     )
     return [
         Fault(

@@ -53,6 +53,13 @@ LOCAL_JARS = (
         "3.47.1.0",
         "4164d95347aeab42b754cabb7945b93e54f29ddb2eded967dbe979b4045cb685",
     ),
+    # Spark's own, which its Python package leaves out.
+    Jar(
+        "org.apache.spark",
+        "spark-avro_2.13",
+        "4.1.1",
+        "6a19d90bc3b6e88d8db0fa36a19273aa10fea2dbd7a62bb60e4cedd73051b32d",
+    ),
     # S3A, without what it depends on (a bundle of 641 MB): the AWS SDK is in Iceberg's, but for the last one.
     Jar(
         "org.apache.hadoop",

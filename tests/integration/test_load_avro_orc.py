@@ -1,0 +1,153 @@
+"""Avro and ORC: the files tell their columns; one that is not whole fails alone, also where Spark would not notice."""
+
+from __future__ import annotations
+
+import datetime as dt
+import io
+from collections.abc import Sequence
+from typing import Any
+
+import fastavro
+import pyarrow as pa
+import pytest
+from pyarrow import orc as pyarrow_orc
+from tests.integration.conftest import Ingest
+from tests.parts import sparks
+
+pytestmark = pytest.mark.sparks(sparks.LOCAL, sparks.OLD)
+
+LETTERS = "abcdefghijklmnopqrstuvwxyz"
+
+
+def avro(fields: dict[str, Any], rows: Sequence[dict[str, Any]], codec: str = "null") -> bytes:
+    """A file of small blocks; `fields` are Avro types by name."""
+    schema = {"type": "record", "name": "row", "fields": [{"name": name, "type": fields[name]} for name in fields]}
+    sink = io.BytesIO()
+    fastavro.writer(sink, schema, rows, codec=codec, sync_interval=1000)
+    return sink.getvalue()
+
+
+def orc(columns: dict[str, Any], compression: str = "uncompressed") -> bytes:
+    sink = io.BytesIO()
+    pyarrow_orc.write_table(pa.table(columns), sink, compression=compression)
+    return sink.getvalue()
+
+
+def numbers(count: int, codec: str = "null") -> bytes:
+    return avro({"a": "long", "b": "string"}, [{"a": at, "b": LETTERS} for at in range(count)], codec)
+
+
+def test_avro_columns_land_under_their_names_and_new_ones_are_added(ingest: Ingest) -> None:
+    optional = ["null", "string"]
+    moment = dt.datetime(1890, 1, 1, 12, 30, tzinfo=dt.UTC)
+    loaded = ingest(
+        "avro",
+        {
+            "a.avro": avro({"a": "long", "b": optional}, [{"a": 1, "b": "x"}, {"a": 2, "b": None}]),
+            "b.avro": avro({"b": optional, "a": "int"}, [{"a": 3, "b": "y"}]),
+        },
+    )
+    assert loaded.load().errors == []
+    inner = {"type": "record", "name": "inner", "fields": [{"name": "x", "type": "int"}]}
+    at = {"type": "long", "logicalType": "timestamp-micros"}
+    ran = loaded.load({"c.avro": avro({"a": "long", "at": at, "s": inner}, [{"a": 4, "at": moment, "s": {"x": 5}}])})
+    assert ran.errors == []
+    assert loaded.types() == {"a": "bigint", "b": "string", "at": "timestamp", "s": "struct<x:int>"}
+    assert loaded.rows("a", "b", "s") == [(1, "x", None), (2, None, None), (3, "y", None), (4, None, (5,))]
+    assert loaded.load({"d.avro": avro({"a": "string"}, [{"a": "one"}])}).errors[0].message == (
+        "its column 'a' is string, the table's is bigint"
+    )
+
+
+@pytest.mark.parametrize("codec", ["deflate", "snappy", "bzip2", "zstandard", "xz"])
+def test_avro_is_read_in_each_codec(ingest: Ingest, codec: str) -> None:
+    loaded = ingest("avro", {"a.avro": numbers(200, codec)})
+    assert loaded.load().errors == []
+    assert loaded.counts() == {"a.avro": 200}
+
+
+def test_avro_that_is_not_whole_fails_alone(ingest: Ingest) -> None:
+    whole, packed = numbers(1000), numbers(1000, "deflate")
+    middle = len(packed) // 2
+    sink = io.BytesIO()
+    fastavro.writer(sink, {"type": "array", "items": "long"}, [[1], [2]])
+    loaded = ingest(
+        "avro",
+        {
+            "good.avro": numbers(3),
+            # Spark takes it for whole, and would load the blocks before the cut.
+            "cut.avro": whole[:-500],
+            "head.avro": whole[:40],
+            "marker.avro": whole[:-1] + b"\x00",
+            "damaged.avro": packed[:middle]
+            + bytes(byte ^ 0xFF for byte in packed[middle : middle + 40])
+            + packed[middle + 40 :],
+            "text.avro": "a,b\n1,2\n",
+            "arrays.avro": sink.getvalue(),
+            "codec.avro": numbers(3).replace(b"\x08null", b"\x08lz4_"),
+            "twice.avro": avro({"a": "long", "A": "long"}, [{"a": 1, "A": 2}]),
+        },
+    )
+    ran = loaded.load()
+    assert ran.status == "partial"
+    assert loaded.counts() == {"good.avro": 3}
+    said = {name: error.message for name, error in ran.failed().items()}
+    damaged = said.pop("damaged.avro")
+    assert damaged
+    assert said == {
+        "cut.avro": "it ends in the middle of its Avro data: it was cut short",
+        "head.avro": "it ends in the middle of its Avro data: it was cut short",
+        "marker.avro": "its Avro data is damaged: a block does not end with the file's marker",
+        "text.avro": "it is not an Avro file",
+        "arrays.avro": "its Avro schema is no record with fields: only records become rows",
+        "codec.avro": "its Avro codec is 'lz4_'; read are null, deflate, snappy, bzip2, xz, zstandard",
+        "twice.avro": "it has columns that are the same but for case: 'A', 'a'",
+    }
+
+
+def test_orc_columns_land_under_their_names_and_new_ones_are_added(ingest: Ingest) -> None:
+    loaded = ingest(
+        "orc",
+        {
+            "a.orc": orc({"a": pa.array([1], pa.int64()), "b": ["x"]}),
+            "b.orc": orc({"b": ["y"], "a": pa.array([2], pa.int32())}),
+        },
+    )
+    assert loaded.load().errors == []
+    ran = loaded.load({"c.orc": orc({"a": pa.array([3]), "s": [{"x": 5}], "day": [dt.date(1620, 10, 10)]})})
+    assert ran.errors == []
+    assert loaded.types() == {"a": "bigint", "b": "string", "s": "struct<x:bigint>", "day": "date"}
+    assert loaded.rows("a", "b", "s", "day") == [
+        (1, "x", None, None),
+        (2, "y", None, None),
+        (3, None, (5,), dt.date(1620, 10, 10)),
+    ]
+
+
+@pytest.mark.parametrize("codec", ["zlib", "snappy", "zstd"])
+def test_orc_is_read_in_each_codec(ingest: Ingest, codec: str) -> None:
+    loaded = ingest("orc", {"a.orc": orc({"a": list(range(200)), "b": [LETTERS] * 200}, codec)})
+    assert loaded.load().errors == []
+    assert loaded.counts() == {"a.orc": 200}
+
+
+def test_orc_that_is_not_whole_fails_alone(ingest: Ingest) -> None:
+    packed = orc({"a": [(at * 7919) % 10007 for at in range(10_000)]}, "zlib")
+    loaded = ingest(
+        "orc",
+        {
+            "good.orc": orc({"a": [1]}),
+            "cut.orc": packed[:-100],
+            "text.orc": "a,b\n1,2\n",
+            "damaged.orc": packed[:200] + b"\xff" * 500 + packed[700:],
+        },
+    )
+    assert loaded.load().status == "partial"
+    assert loaded.counts() == {"good.orc": 1}
+    failed = loaded.files()
+    assert {name for name, file in failed.items() if file.status == "FAILED"} == set(failed) - {"good.orc"}
+    for name in ("cut.orc", "text.orc"):
+        assert (failed[name].reason or "").startswith("it is not a whole ORC file: ")
+    assert loaded.load({"type.orc": orc({"a": ["one"]})}).errors[0].message == (
+        "its column 'a' is string, the table's is bigint"
+    )
