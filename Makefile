@@ -18,6 +18,7 @@ KILLS ?= 20
 SEED ?= 1
 DATABASE ?= sqlite
 ONLY ?=
+PROCESSES ?= 2
 
 setup: $(VENV)/.jars ## Make .venv with everything in it, and fetch the jars of Spark (PYTHON=… to choose)
 	@:
@@ -70,8 +71,8 @@ $(VENV)/.jars: $(VENV)/.installed server/autoloader_server/spark/jars.py
 demo: setup ## See the whole idea at work on real flights
 	@$(BIN)/python examples/demo.py
 
-test: setup lint parts ## Run all tests
-	@$(BIN)/python -m pytest
+test: setup lint parts ## Run all tests, two files of them at a time (PROCESSES=1 where memory is short)
+	@$(BIN)/python -m pytest --numprocesses $(PROCESSES) --dist loadfile
 
 check: setup lint parts ## The quick loop: format, lint, types, direction of imports, unit tests
 	@$(BIN)/python -m pytest -q tests/unit
