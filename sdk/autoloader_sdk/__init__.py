@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from autoloader_sdk import errors, models
+    from autoloader_sdk.batches import Batch
     from autoloader_sdk.client import AsyncClient, Client
     from autoloader_sdk.clusters import Cluster
     from autoloader_sdk.errors import (
@@ -49,6 +50,7 @@ __all__ = [
     "AsyncClient",
     "AutoloaderError",
     "BadRequest",
+    "Batch",
     "Client",
     "ClientClosed",
     "Cluster",
@@ -75,6 +77,7 @@ __all__ = [
 
 _MODULE_OF = {
     "AsyncClient": "client",
+    "Batch": "batches",
     "Client": "client",
     "Cluster": "clusters",
     "File": "files",

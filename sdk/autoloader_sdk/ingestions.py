@@ -22,6 +22,7 @@ from autoloader_sdk._http.endpoint import (
     quoted,
     stream,
 )
+from autoloader_sdk.batches import Batch, list_batches
 from autoloader_sdk.errors import AutoloaderError, Conflict, NotFound
 from autoloader_sdk.files import File
 from autoloader_sdk.listing import Listing
@@ -122,6 +123,11 @@ class Ingestion(Resource[L]):
             for body in reply.body or []:
                 yield Item(File(FileData.model_validate(body)))
             request = Request("GET", reply.next_path) if reply.next_path else None
+
+    @call
+    def batches(self, *, status: str | None = None) -> Call[Listing[Batch[L]]]:
+        """Its batches, newest first; `status="held"`: those that wait to be released or dropped."""
+        return (yield from list_batches(self._link, self.id, status))
 
     @call
     def pause(self) -> Call[Ingestion[L]]:

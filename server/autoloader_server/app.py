@@ -7,7 +7,18 @@ from typing import TYPE_CHECKING
 
 from fastapi import FastAPI
 
-from autoloader_server.api import clusters, files, health, ingestions, later, previews, refresh, runs, schema_versions
+from autoloader_server.api import (
+    batches,
+    clusters,
+    files,
+    health,
+    ingestions,
+    later,
+    previews,
+    refresh,
+    runs,
+    schema_versions,
+)
 from autoloader_server.api.errors import install_error_answers
 from autoloader_server.api.idempotency import Idempotency
 from autoloader_server.api.request_id import RequestId
@@ -29,7 +40,7 @@ def create_app(service: Service) -> FastAPI:
     install_error_answers(app)
     app.include_router(health.router)
     # `/ingestions/test` and its like come before `/ingestions/{id}/…`.
-    for module in (later, previews, ingestions, runs, refresh, files, schema_versions, clusters):
+    for module in (later, previews, ingestions, runs, refresh, files, batches, schema_versions, clusters):
         app.include_router(module.router, prefix="/api/v1")
     # The last one added is the outermost.
     app.add_middleware(Idempotency, database=service.database)

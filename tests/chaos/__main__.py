@@ -14,7 +14,7 @@ from random import Random
 
 import click
 from tests.chaos.moments import kill_at_a_moment
-from tests.chaos.scenes import UNFINISHED, WORLDS, set_scene
+from tests.chaos.scenes import HOLDING, UNFINISHED, WORLDS, set_scene
 from tests.chaos.world import Verdict, World, open_lake
 from tests.homes import spark_home
 from tests.parts import postgres
@@ -51,6 +51,8 @@ def _round(world: World, victim: str, point: str) -> int:
             world.end_leases()
         else:
             world.kill_at(point)
+    if point in HOLDING:
+        world.release_held()
     world.finish()
     if sleeper is not None:
         sleeper.wake()

@@ -6,7 +6,7 @@ import csv
 import io
 import json
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -25,6 +25,7 @@ class Source:
         self.format = format_
         self.rows: dict[str, list[Row]] = {}
         self.bad: set[str] = set()
+        self.dropped: set[str] = set()
         self.added_columns: set[str] = set()
         self.dropped_columns: set[str] = set()
         self.widened_columns: set[str] = set()
@@ -66,6 +67,12 @@ class Source:
         else:
             rows[-10]["id"] = "no number"
         self.bad.add(self._write(rows))
+
+    def drop(self, paths: Iterable[str]) -> None:
+        """These files' rows are not to be in the table: their batch is dropped."""
+        for path in paths:
+            del self.rows[path]
+            self.dropped.add(path)
 
     def expected(self) -> Counter[tuple[str, Content]]:
         """(path, content of a row) → how often it must be in the table."""

@@ -7,15 +7,27 @@ from pathlib import Path
 
 import pytest
 from tests.chaos.conftest import MakeWorld
-from tests.chaos.scenes import WORLDS, set_scene
+from tests.chaos.scenes import HOLDING, WORLDS, set_scene
 
 import autoloader_server.engine
 from autoloader_server.engine.killpoints import POINTS
 
 # Where a transaction has just been written, or comes next: there the databases could differ.
 LEDGER_POINTS = (
-    *("discovered", "claimed", "branch_created", "staged", "stage_recorded", "publishing", "published", "recorded"),
+    *(
+        "discovered",
+        "claimed",
+        "branch_created",
+        "staged",
+        "stage_recorded",
+        "held",
+        "judged",
+        "publishing",
+        "published",
+        "recorded",
+    ),
     *("branch_dropped", "burning", "burned", "burn_recorded", "settle_waited", "taken_over", "settle_found"),
+    "claimed_again",
 )
 
 
@@ -31,6 +43,8 @@ def test_after_a_kill_the_next_run_leaves_every_row_once(point: str, database: s
         set_scene(world, point)
         world.kill_at(point)
         world.end()
+        if point in HOLDING:
+            world.release_held()
         world.source.add(1)
         world.finish()
     world.check()

@@ -1,8 +1,8 @@
-"""A worker as a process of its own: asks for one run of an ingestion, or for a refresh, and carries it out.
+"""A worker as a process of its own: asks for one run of an ingestion, or for something else, and carries it out.
 
-`python -m tests.chaos.worker HOME DATABASE_URL INGESTION_ID LEASE_SECONDS [full|new_only]`; `AUTOLOADER_KILL_AT`
-says where it is to be killed. Its exit code tells how its run ended (`EXIT_CODES`), its last line on stdout is
-the run as JSON.
+`python -m tests.chaos.worker HOME DATABASE_URL INGESTION_ID LEASE_SECONDS [full|new_only|release|drop]`;
+`AUTOLOADER_KILL_AT` says where it is to be killed. Its exit code tells how its run ended (`EXIT_CODES`), its last line
+on stdout is the run as JSON.
 """
 
 from __future__ import annotations
@@ -23,10 +23,13 @@ from tests.chaos.waiting import until
 from autoloader_sdk.models import FINISHED, RefreshRequest
 from autoloader_server.db.engine import DATABASE_AWAY
 from autoloader_server.service import Service
-from autoloader_server.services import runs
+from autoloader_server.services import batches, runs
+from autoloader_server.services.batches import Decision
 from autoloader_server.services.refresh import Mode, refresh
 from autoloader_server.settings import Settings
 
+# A refresh of one of two modes, or the word about the newest batch that is held.
+Ask = Mode | Decision
 EXIT_CODES = {"success": 0, "partial": 3, "failed": 4, "cancelled": 5}
 _ROOT = Path(__file__).parents[2]
 # A run may wait for another worker's lease, and for a Spark server that starts.
@@ -48,12 +51,15 @@ def settings(home: Path, database_url: str, lease_seconds: int = _LEASE_SECONDS)
     )
 
 
-def carry_out(service: Service, ingestion_id: str, refresh_mode: Mode | None = None) -> dict[str, Any]:
-    """Ask for a run, or for a refresh, carry it out in this process until its threads have ended; the run then."""
-    if refresh_mode is None:
+def carry_out(service: Service, ingestion_id: str, ask: Ask | None = None) -> dict[str, Any]:
+    """Ask for a run, a refresh, or a held batch; carry it out here until its threads have ended; the run then."""
+    if ask is None:
         run_id = runs.request(service, ingestion_id).run_id
+    elif ask in ("release", "drop"):
+        held = batches.find(service, ingestion_id, status=["HELD"]).items[0]
+        run_id = batches.decide(service, ingestion_id, held.id, ask).run_id
     else:
-        answer = refresh(service, ingestion_id, RefreshRequest(confirm=True), refresh_mode)
+        answer = refresh(service, ingestion_id, RefreshRequest(confirm=True), ask)
         assert answer.status == "accepted", answer
         run_id = answer.run_id
     assert run_id is not None
@@ -86,7 +92,7 @@ class Worker:
         ingestion_id: str,
         output: Path,
         kill_at: str | None = None,
-        refresh_mode: Mode | None = None,
+        ask: Ask | None = None,
         lease_seconds: int | None = None,
     ) -> Worker:
         if lease_seconds is None:
@@ -99,7 +105,7 @@ class Worker:
                 [
                     *(sys.executable, "-m", "tests.chaos.worker"),
                     *(str(home), database_url, ingestion_id, str(lease_seconds)),
-                    *([] if refresh_mode is None else [refresh_mode]),
+                    *([] if ask is None else [ask]),
                 ],
                 cwd=_ROOT,
                 env=environment,
@@ -149,11 +155,11 @@ class Worker:
         return found
 
 
-def main(home: str, database_url: str, ingestion_id: str, lease_seconds: str, refresh_mode: Mode | None = None) -> int:
+def main(home: str, database_url: str, ingestion_id: str, lease_seconds: str, ask: Ask | None = None) -> int:
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     service = Service.open(settings(Path(home), database_url, int(lease_seconds)))
     try:
-        run = carry_out(service, ingestion_id, refresh_mode)
+        run = carry_out(service, ingestion_id, ask)
     finally:
         service.close()
     sys.stdout.write(f"{json.dumps(run)}\n")
@@ -161,4 +167,4 @@ def main(home: str, database_url: str, ingestion_id: str, lease_seconds: str, re
 
 
 if __name__ == "__main__":
-    sys.exit(main(*sys.argv[1:]))  # type: ignore[arg-type] - a mode is one of two words
+    sys.exit(main(*sys.argv[1:]))  # type: ignore[arg-type] - one of four words

@@ -14,17 +14,16 @@ from sqlalchemy import Table, select, update
 from tests.chaos.reader import Reader
 from tests.chaos.source import Content, Source, content
 from tests.chaos.waiting import until
-from tests.chaos.worker import Worker, carry_out, settings
+from tests.chaos.worker import Ask, Worker, carry_out, settings
 
-from autoloader_sdk.models import FileStatus, IngestionCreate, SchemaVersion
+from autoloader_sdk.models import FileStatus, IngestionCreate, IngestionUpdate, SchemaVersion
 from autoloader_server.db.locks import lock_ingestion
 from autoloader_server.db.tables import batches, processed_files, runs
-from autoloader_server.engine import iceberg
+from autoloader_server.engine import held, iceberg
 from autoloader_server.engine.batch_record import BatchStatus
 from autoloader_server.engine.sql import TableName
 from autoloader_server.service import Service
 from autoloader_server.services import ingestions, schema_versions
-from autoloader_server.services.refresh import Mode
 from autoloader_server.spark.sessions import SparkSessions
 from autoloader_server.spark.state import Server, SparkFolder
 
@@ -141,18 +140,16 @@ class World:
             yield reader
         self.partial += reader.partial(self.source.counts())
 
-    def start(
-        self, kill_at: str | None = None, refresh_mode: Mode | None = None, lease_seconds: int | None = None
-    ) -> Worker:
-        """A worker process that asks for a run, or for a refresh, and carries it out."""
+    def start(self, kill_at: str | None = None, ask: Ask | None = None, lease_seconds: int | None = None) -> Worker:
+        """A worker process that asks for a run, or for something else, and carries it out."""
         output = self._folder / f"worker-{len(self._workers)}.log"
-        worker = Worker.start(self.home, self._url, self.ingestion_id, output, kill_at, refresh_mode, lease_seconds)
+        worker = Worker.start(self.home, self._url, self.ingestion_id, output, kill_at, ask, lease_seconds)
         self._workers.append(worker)
         return worker
 
-    def kill_at(self, point: str, refresh_mode: Mode | None = None) -> None:
+    def kill_at(self, point: str, ask: Ask | None = None) -> None:
         """A worker gets to `point`, and is killed there."""
-        worker = self.start(point, refresh_mode)
+        worker = self.start(point, ask)
         code = worker.wait()
         assert code == -signal.SIGKILL, f"the worker was not killed at {point}, exit {code}:\n{worker.said()}"
 
@@ -206,16 +203,35 @@ class World:
         worker.wait(SPARK_DEATH_SECONDS)
         return worker.run()
 
-    def finish(self, refresh_mode: Mode | None = None) -> dict[str, Any]:
-        """The next run (or refresh), to its end, in this process. It may not fail, except over bad files."""
-        run = self.next_run(refresh_mode)
+    def finish(self, ask: Ask | None = None) -> dict[str, Any]:
+        """The next run, or what is asked for, to its end in this process. It may not fail, except over bad files."""
+        run = self.next_run(ask)
         assert run["status"] in ("success", "partial"), run
         return run
 
-    def next_run(self, refresh_mode: Mode | None = None) -> dict[str, Any]:
+    def next_run(self, ask: Ask | None = None) -> dict[str, Any]:
         """The same, however it ends."""
         with self.service() as service:
-            return carry_out(service, self.ingestion_id, refresh_mode)
+            return carry_out(service, self.ingestion_id, ask)
+
+    def hold(self) -> None:
+        """From the next run on each batch is held, whatever its rows."""
+        self._judge({"row_count_threshold": 10**9, "on_low_row_count": "hold"})
+
+    def release_held(self) -> None:
+        """Nothing is held any more, and what is was released, as by a call that died before it asked for a run."""
+        self._judge({})
+        with self.service() as service, service.database.write() as connection:
+            lock_ingestion(connection, self.ingestion_id)
+            query = select(batches.c.id).where(
+                batches.c.ingestion_id == self.ingestion_id, batches.c.status == BatchStatus.HELD
+            )
+            for batch_id in list(connection.execute(query).scalars()):
+                held.release(connection, batch_id)
+
+    def _judge(self, quality: dict[str, Any]) -> None:
+        with self.service() as service:
+            ingestions.change(service, self.ingestion_id, IngestionUpdate.model_validate({"quality": quality}))
 
     def end(self) -> None:
         """No process of this world outlives it."""
@@ -272,10 +288,12 @@ class World:
         current = {row.path: row for row in files if row.current}
         if len(current) != len(files):
             yield f"{len(files) - len(current)} file versions were superseded, though no file has changed"
-        if set(current) != set(self.source.rows) | self.source.bad:
+        if set(current) != set(self.source.rows) | self.source.bad | self.source.dropped:
             yield f"the ledger has {len(current)} files, the source another set of them"
         for path, row in current.items():
             status = FileStatus.FAILED if path in self.source.bad else FileStatus.SUCCESS
+            if path in self.source.dropped:
+                status = FileStatus.SKIPPED
             if row.status != status:
                 yield f"{path} is {row.status} in the ledger, not {status}"
             if row.status == FileStatus.FAILED and not row.reason:

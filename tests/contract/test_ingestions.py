@@ -171,7 +171,7 @@ def test_a_value_that_a_later_version_will_know_is_refused_by_name(
         ("schedule", {"frequency": "daily", "time": "02:00"}, "nothing will fire the schedule"),
         ("schedule.backfill", {"enabled": True}, "backfill"),
         ("quality", {"alerts_enabled": True, "alert_recipients": ["a@example.org"]}, "alert"),
-        ("quality", {"row_count_threshold": 5}, "row_count_threshold"),
+        ("quality", {"on_low_row_count": "hold"}, "on_low_row_count"),
         ("destination.optimization", {"z_ordering_enabled": True, "z_ordering_columns": ["a"]}, "z-ordering"),
         ("cluster_id", "elsewhere", "cluster_id"),
     ],
@@ -186,6 +186,16 @@ def test_a_field_that_does_nothing_is_taken_and_warned_of(
 
 def test_a_plain_ingestion_has_no_warnings(http: httpx.Client, body: Body) -> None:
     assert http.post(PATH, json=body).json()["warnings"] == []
+
+
+def test_a_threshold_is_judged_by_and_echoed(http: httpx.Client, body: Body) -> None:
+    made = http.post(PATH, json={**body, "quality": {"row_count_threshold": 5}}).json()
+    assert made["warnings"] == []
+    assert (made["quality"]["row_count_threshold"], made["quality"]["on_low_row_count"]) == (5, None)
+    changed_to = http.put(
+        f"{PATH}/{made['id']}", json={"quality": {"row_count_threshold": 5, "on_low_row_count": "hold"}}
+    )
+    assert changed_to.json()["quality"]["on_low_row_count"] == "hold"
 
 
 SECRET = "wJalrXUtnFEMI/K7MDENG+bPx"

@@ -19,16 +19,17 @@ from typing import Any, ClassVar, Self, TypeVar
 
 import pytest
 from pyspark.sql.types import StringType, StructField, StructType
-from sqlalchemy import ColumnElement, Connection, Float, delete, event, insert, literal, select
+from sqlalchemy import ColumnElement, Connection, Float, delete, event, insert, literal, select, update
 from sqlalchemy.exc import OperationalError
 from tests.unit.model_table import Iceberg, IcebergError, ModelTable, Row
 
 from autoloader_sdk.models import FileStatus, IngestionCreate
 from autoloader_server.db.engine import Database
+from autoloader_server.db.locks import lock_ingestion
 from autoloader_server.db.migrate import migrate
 from autoloader_server.db.tables import batches, ingestions, metadata, processed_files, runs
-from autoloader_server.engine import check, killpoints, lease, load, run, settle, work
-from autoloader_server.engine.batch_record import UNFINISHED
+from autoloader_server.engine import check, held, killpoints, lease, load, run, settle, work
+from autoloader_server.engine.batch_record import UNFINISHED, BatchStatus
 from autoloader_server.engine.errors import DATA_MALFORMED, MISSING, FileFailure
 from autoloader_server.engine.formats.base import Look
 from autoloader_server.services.clear import clear_processed_files
@@ -43,6 +44,7 @@ LEASE_SECONDS = 60
 PATIENCE = 30.0
 GOOD, EMPTY, BAD_LOOK, BAD_READ = "good", "empty", "bad_look", "bad_read"
 BAD = (BAD_LOOK, BAD_READ)
+DROPPED = "dropped by a call; it was held: too few"
 
 _here = threading.local()
 
@@ -268,12 +270,14 @@ class World:
     lineage: bool
     foreign: bool
     beside: bool = False
+    least: int | None = None
     workers: dict[str, Worker] = field(default_factory=dict)
     in_flight: list[Callable[[], Any]] = field(default_factory=list)
     faults: list[str] = field(default_factory=list)
     contents: dict[tuple[str, str], Content] = field(default_factory=dict)
     cleared: Counter[Row] = field(default_factory=Counter)
     unsettled_at_clear: Counter[Row] = field(default_factory=Counter)
+    dropped: set[tuple[str, str]] = field(default_factory=set)
     owners: dict[str, Worker] = field(default_factory=dict)
     closing: threading.Event = field(default_factory=threading.Event)
     _serial: int = 0
@@ -297,6 +301,7 @@ class World:
                 "limits": {"max_files_per_batch": self.batch_size},
             }
         )
+        self.judge_by(self.least)
         with self.database.write() as connection:
             for table in metadata.sorted_tables:
                 connection.execute(delete(table))
@@ -310,6 +315,13 @@ class World:
                     updated_at=datetime.now(UTC),
                 )
             )
+
+    def judge_by(self, least: int | None) -> None:
+        """From the next run on a batch of fewer rows is held."""
+        rule = None if least is None else {"row_count_threshold": least, "on_low_row_count": "hold"}
+        self.spec = IngestionCreate.model_validate({**self.spec.wire(), "quality": rule})
+        with self.database.write() as connection:
+            connection.execute(update(ingestions).values(spec=self.spec.wire()))
 
     # What the engine takes for its Service.
 
@@ -456,18 +468,41 @@ class World:
             for path, identity in self.versions(status):
                 if self.contents[path, identity].kind == GOOD:
                     counter[path, self.contents[path, identity].text] += 1
+        self.dropped.clear()
         clear_processed_files(self, INGESTION)  # type: ignore[arg-type]
+
+    def held(self) -> list[str]:
+        """The batches that wait for a word."""
+        with self.database.read() as connection:
+            query = select(batches.c.id).where(batches.c.status == BatchStatus.HELD).order_by(batches.c.created_at)
+            return list(connection.execute(query).scalars())
+
+    def release(self, number: int = 0) -> None:
+        """What the call does before it asks for a run."""
+        with self.database.write() as connection:
+            lock_ingestion(connection, INGESTION)
+            held.release(connection, self.held()[number % len(self.held())])
+
+    def drop(self, number: int = 0) -> None:
+        """The same, for the other word."""
+        with self.database.write() as connection:
+            lock_ingestion(connection, INGESTION)
+            batch_id = self.held()[number % len(self.held())]
+            its = processed_files.c.batch_id == batch_id
+            rows = connection.execute(select(processed_files.c.path, processed_files.c.identity).where(its))
+            self.dropped.update((row.path, row.identity) for row in rows)
+            held.drop(connection, batch_id, "too few")
 
     # What must hold.
 
-    def versions(self, status: str) -> list[tuple[str, str]]:
+    def versions(self, status: str, *, in_batch: bool = False) -> list[tuple[str, str]]:
         """Path and identity of each version that has this status in the ledger."""
         files = processed_files.c
+        query = select(files.path, files.identity).where(files.status == status)
+        if in_batch:
+            query = query.where(files.batch_id.is_not(None))
         with self.database.read() as connection:
-            return [
-                (row.path, row.identity)
-                for row in connection.execute(select(files.path, files.identity).where(files.status == status))
-            ]
+            return [(row.path, row.identity) for row in connection.execute(query)]
 
     def _look_at_rows(self, rows: tuple[Row, ...]) -> None:
         for row, count in Counter(rows).items():
@@ -479,11 +514,18 @@ class World:
 
     def check(self) -> None:
         assert not self.faults, self.faults
+        if self.least is None:
+            return
+        in_table = Counter(self.iceberg.rows) - self.cleared - self._maybe()
+        for path, identity in {*self.versions(FileStatus.HELD, in_batch=True), *self.dropped}:
+            row = path, self.contents[path, identity].text
+            assert not in_table[row], f"{row} is in the table, and was held"
 
     def settle_everything(self) -> str:
         """Time passes, everything that was sent is done, and one more run goes to its end. How that was.
 
-        It gets a file of its own, so that it has to do with the table.
+        It gets a file of its own, so that it has to do with the table. What is held is released, and nothing is held
+        any more.
         """
         for name, worker in self.workers.items():
             if worker.alive:
@@ -491,6 +533,9 @@ class World:
         while self.in_flight:
             self.deliver(0)
         self.expire_leases()
+        while self.held():
+            self.release()
+        self.judge_by(None)
         self.put("last", GOOD)
         self.start("last", local=True)
         self.finish("last")
@@ -544,7 +589,9 @@ class World:
             assert row.identity == identity, f"{file.name}: its newest version is unknown: {row}"
             kind = self.contents[str(file), identity].kind
             earlier = any(path == str(file) and other != identity for path, other in loaded)
-            if earlier:
+            if (str(file), identity) in self.dropped:
+                assert (row.status, row.reason) == (FileStatus.SKIPPED, DROPPED), f"{file.name} was dropped: {row}"
+            elif earlier:
                 assert row.status == FileStatus.HELD, f"{file.name} ({kind}) changed after it was loaded: {row}"
             else:
                 wanted = FileStatus.FAILED if kind in BAD else FileStatus.SUCCESS

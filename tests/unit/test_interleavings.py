@@ -7,6 +7,7 @@ import shutil
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +35,7 @@ from tests.unit.model_world import (
     model_engine,
 )
 
-from autoloader_server.engine import batch_record, check, load, run, settle
+from autoloader_server.engine import batch_record, check, discover, load, run, settle
 from autoloader_server.engine.batch_record import Batch
 from autoloader_server.engine.work import Work
 
@@ -55,7 +56,9 @@ points = st.sampled_from(
         "discovered",
         "prepared",
         "claimed",
+        "claimed_again",
         "stage_recorded",
+        "held",
         "published",
         "recorded",
         "burning",
@@ -79,16 +82,24 @@ class Interleavings(RuleBasedStateMachine):
         lineage=st.booleans(),
         beside=st.booleans(),
         foreign=st.booleans(),
+        least=st.sampled_from([None, None, 2]),
         files=st.lists(st.tuples(names, kinds), min_size=1, max_size=3),
     )
     def make(
-        self, *, batch_size: int, lineage: bool, foreign: bool, beside: bool, files: list[tuple[str, str]]
+        self,
+        *,
+        batch_size: int,
+        lineage: bool,
+        foreign: bool,
+        beside: bool,
+        least: int | None,
+        files: list[tuple[str, str]],
     ) -> None:
         cls = type(self)
         cls.worlds += 1
         folder = cls.folder / str(cls.worlds)
         folder.mkdir()
-        self.world = World(cls.database, folder, batch_size, lineage, foreign, beside)
+        self.world = World(cls.database, folder, batch_size, lineage, foreign, beside, least)
         Interleavings.current = self.world
         for name, kind in files:
             self.world.put(name, kind)
@@ -177,6 +188,16 @@ class Interleavings(RuleBasedStateMachine):
     def clear(self) -> None:
         self.world.clear()
 
+    @precondition(lambda self: self.world.least is not None and self.world.held())
+    @rule(number=st.integers(0, 3))
+    def release(self, number: int) -> None:
+        self.world.release(number)
+
+    @precondition(lambda self: self.world.least is not None and self.world.held())
+    @rule(number=st.integers(0, 3))
+    def drop(self, number: int) -> None:
+        self.world.drop(number)
+
     @precondition(lambda self: self.world.iceberg.exists)
     @rule()
     def somebody_commits(self) -> None:
@@ -229,8 +250,8 @@ def make_world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, database_url: st
     source.mkdir()
     worlds: list[World] = []
 
-    def make(*, batch_size: int = 3, lineage: bool = False) -> World:
-        worlds.append(World(database, source, batch_size, lineage, foreign=False))
+    def make(*, batch_size: int = 3, lineage: bool = False, least: int | None = None) -> World:
+        worlds.append(World(database, source, batch_size, lineage, foreign=False, least=least))
         return worlds[-1]
 
     model_engine(monkeypatch, lambda: worlds[-1].owners)
@@ -411,6 +432,124 @@ def test_clearing_is_a_way_out_where_nobody_can_tell(make_world: MakeWorld) -> N
     world.check_end("success")
 
 
+def _held(world: World) -> World:
+    """A world with a file that is loaded, and one that is held."""
+    world.put("a", GOOD)
+    world.put("b", GOOD)
+    assert _run(world, "A") == "success: None"
+    world.put("c", GOOD)
+    assert "1 file held back: a batch of 1 row" in _run(world, "A")
+    assert len(world.held()) == 1
+    assert len(world.iceberg.rows) == 2
+    return world
+
+
+def test_a_held_batch_is_not_loaded_again_and_once_when_it_is_released(make_world: MakeWorld) -> None:
+    world = _held(make_world(least=2))
+    staged = world.iceberg.branches
+    assert _run(world, "B").startswith("success")
+    assert len(world.iceberg.rows) == 2
+    assert world.iceberg.branches == staged
+    world.release()
+    assert _run(world, "A") == "success: None"
+    assert "append" not in world.workers["A"].asked, "it is staged already"
+    assert len(world.iceberg.rows) == 3
+    world.check_end(world.settle_everything())
+
+
+def test_a_held_batch_is_released_also_when_the_history_of_its_time_was_expired(make_world: MakeWorld) -> None:
+    world = _held(make_world(least=2))
+    world.expire_history()
+    world.release()
+    assert _run(world, "A") == "success: None"
+    world.check_end(world.settle_everything())
+
+
+def test_a_batch_whose_branch_was_dropped_while_it_was_held_is_staged_again(make_world: MakeWorld) -> None:
+    world = _held(make_world(least=2))
+    for branch in list(world.iceberg.branches):
+        world.iceberg.drop_branch(branch)
+    world.expire_history()
+    world.release()
+    assert _run(world, "A") == "success: None"
+    assert "append" in world.workers["A"].asked
+    assert len([row for row in world.iceberg.rows if row[0] is not None]) == 3
+    world.check_end(world.settle_everything())
+
+
+def test_a_file_that_changes_while_it_is_held_is_loaded_in_its_new_content_alone(make_world: MakeWorld) -> None:
+    world = _held(make_world(least=2))
+    world.put("c", GOOD)
+    assert _run(world, "B").startswith("success")
+    assert len(world.held()) == 1
+    world.release()
+    assert "1 file held back" in _run(world, "A"), "it is another batch now"
+    world.release()
+    _run(world, "A")
+    assert [text for path, text in world.iceberg.rows if path and path.endswith("c.csv")] == ["good 4"]
+    world.check_end(world.settle_everything())
+
+
+def test_a_dropped_batch_is_loaded_only_when_its_file_changes_or_after_a_clear(make_world: MakeWorld) -> None:
+    world = _held(make_world(least=2))
+    world.drop()
+    assert _run(world, "A").startswith("success")
+    assert not world.iceberg.branches
+    assert _run(world, "B").startswith("success")
+    assert len(world.iceberg.rows) == 2
+    world.put("c", GOOD)
+    world.judge_by(None)
+    assert _run(world, "A").startswith("success")
+    assert len(world.iceberg.rows) == 3
+    world.check_end(world.settle_everything())
+
+
+@pytest.mark.parametrize("dropped", [False, True])
+def test_what_was_held_or_dropped_is_loaded_after_a_clear(make_world: MakeWorld, *, dropped: bool) -> None:
+    world = _held(make_world(least=2))
+    if dropped:
+        world.drop()
+    world.clear()
+    world.judge_by(None)
+    assert _run(world, "A").startswith("success")
+    assert len(world.iceberg.rows) == 5
+    world.check_end(world.settle_everything())
+
+
+def test_a_dropped_batch_is_dropped_also_where_its_table_is_gone(make_world: MakeWorld) -> None:
+    world = _held(make_world(least=2))
+    world.iceberg.drop()
+    world.drop()
+    assert _run(world, "A").startswith("success")
+    assert [path for path, _ in world.versions("SKIPPED")] == [str(world.folder / "c.csv")]
+    world.clear()
+    world.cleared.clear()  # those rows went with the table
+    world.check_end(world.settle_everything())
+
+
+def test_a_released_batch_whose_table_is_gone_says_so_and_is_loaded_after_a_clear(make_world: MakeWorld) -> None:
+    world = _held(make_world(least=2))
+    world.iceberg.drop()
+    world.release()
+    assert "is gone" in _run(world, "A")
+    world.clear()
+    world.cleared.clear()  # those rows went with the table
+    world.check_end(world.settle_everything())
+
+
+def test_what_was_judged_once_is_not_judged_again_by_another_rule(make_world: MakeWorld) -> None:
+    world = make_world()
+    world.put("a", GOOD)
+    world.start("A", local=True)
+    assert world.step_to("A", "judged")
+    world.judge_by(2)
+    world.expire_leases()
+    assert _run(world, "B") == "success: None"
+    world.finish("A")
+    assert len(world.iceberg.rows) == 1
+    world.check_end(world.settle_everything())
+
+
 def test_what_was_loaded_between_the_steps_of_a_clear_is_missed_when_its_table_is_dropped(
     make_world: MakeWorld, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -510,6 +649,20 @@ def test_the_machine_finds_a_broken_engine(
         run_state_machine_as_test(machine, settings=_settings(EXAMPLES, phases=[Phase.generate]))
 
 
+def _publishing_what_is_held(monkeypatch: pytest.MonkeyPatch) -> None:
+    judge = load.judge
+    monkeypatch.setattr(load, "judge", lambda work, batch, staged: judge(work, batch, staged) or True)
+
+
+def _taking_held_files_for_new(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(discover._Known, "in_batch", property(lambda self: self.status == "PROCESSING"))
+
+
+def _judging_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    judge = load.judge
+    monkeypatch.setattr(load, "judge", lambda work, batch, staged: judge(work, replace(batch, verdict=None), staged))
+
+
 @pytest.mark.parametrize(
     ("break_it", "scenario"),
     [
@@ -519,6 +672,9 @@ def test_the_machine_finds_a_broken_engine(
         ),
         (_taking_what_is_not_seen_for_not_landed, test_where_the_proof_is_gone_nothing_is_guessed),
         (_leaving_branches, test_where_nothing_is_new_the_table_is_not_asked),
+        (_publishing_what_is_held, test_a_held_batch_is_not_loaded_again_and_once_when_it_is_released),
+        (_taking_held_files_for_new, test_a_file_that_changes_while_it_is_held_is_loaded_in_its_new_content_alone),
+        (_judging_again, test_what_was_judged_once_is_not_judged_again_by_another_rule),
     ],
 )
 def test_the_scenarios_find_a_broken_engine(

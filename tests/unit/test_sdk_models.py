@@ -133,6 +133,7 @@ def test_each_form_in_use_is_accepted(changes: dict[str, Any]) -> None:
         ({"schedule": {"timezone": "Europe/Berln"}}, "schedule.timezone", "did you mean 'Europe/Berlin'?"),
         ({"schedule": {"time": "24:00"}}, "schedule.time", "HH:MM"),
         ({"quality": {"row_count_threshold": -1}}, "quality.row_count_threshold", "greater"),
+        ({"quality": {"on_low_row_count": "holt"}}, "quality.on_low_row_count", "did you mean 'hold'?"),
     ],
 )
 def test_a_fault_names_its_field_and_what_was_meant(changes: dict[str, Any], field: str, words: str) -> None:

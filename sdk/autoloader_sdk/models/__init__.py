@@ -5,6 +5,7 @@ and the rest) are tolerant: see `base`.
 """
 
 from autoloader_sdk.models.base import AnswerModel, Moment, RequestModel, nearest
+from autoloader_sdk.models.batch import BatchData
 from autoloader_sdk.models.cluster import ClusterData, ConnectionTest, Pricing
 from autoloader_sdk.models.destination import Destination, DestinationData, Optimization, Partitioning
 from autoloader_sdk.models.file import FileData, FileStatus
@@ -33,6 +34,7 @@ __all__ = [
     "UNENDED",
     "AnswerModel",
     "Backfill",
+    "BatchData",
     "ClearedFiles",
     "ClusterData",
     "ConnectionTest",

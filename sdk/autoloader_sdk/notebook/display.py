@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime
 from html import escape
 
-from autoloader_sdk.models import UNENDED, ClusterData, FileData, IngestionData, RunData, RunStatus
+from autoloader_sdk.models import UNENDED, BatchData, ClusterData, FileData, IngestionData, RunData, RunStatus
 
 _MARKS = {
     RunStatus.SUCCESS: "✓",
@@ -145,6 +145,26 @@ def _file_row(file: FileData) -> tuple[str, ...]:
     return (file.path, file.status, why, size(file.size), count(file.records), moment(file.loaded_at))
 
 
+def batch_text(batch: BatchData) -> str:
+    """One line."""
+    why = f" ({reason(batch.reason)})" if batch.reason else ""
+    return f"<Batch {batch.id}: {batch.status}, {count(batch.files)} files, {count(batch.records)} rows{why}>"
+
+
+def batch_html(batch: BatchData) -> str:
+    """One batch as a table."""
+    return _block([table("batch", _BATCH_COLUMNS, [_batch_row(batch)])])
+
+
+_BATCH_COLUMNS = ("batch", "status", "reason", "files", "size", "rows", "made at")
+
+
+def _batch_row(batch: BatchData) -> tuple[str, ...]:
+    why = reason(batch.reason) if batch.reason else "–"
+    figures = (count(batch.files), size(batch.bytes), count(batch.records))
+    return (batch.id, batch.status, why, *figures, moment(batch.created_at))
+
+
 def cluster_html(cluster: ClusterData) -> str:
     """One cluster as a table."""
     row = (cluster.id, cluster.name, cluster.status, count(cluster.workers))
@@ -179,6 +199,8 @@ def listing_html(records: Sequence[object]) -> str:
             rows = [_run_row(each) for each in datas if each is not None]
         case "File":
             columns, rows = _FILE_COLUMNS, [_file_row(each) for each in datas if each is not None]
+        case "Batch":
+            columns, rows = _BATCH_COLUMNS, [_batch_row(each) for each in datas if each is not None]
         case _:
             columns, rows = ("entry",), [(repr(record),) for record in records[:_SHOWN_ROWS]]
     return _block([table(caption, columns, rows)])

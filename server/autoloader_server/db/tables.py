@@ -145,6 +145,11 @@ batches = Table(
     Column("generation", Integer, nullable=False),
     Column("status", code(), nullable=False, comment="OPEN, LANDED, BURNING, BURNED, HELD"),
     Column("reason", Sentence, comment="why it is burned or held"),
+    Column(
+        "verdict",
+        code(),
+        comment="PASSED, RELEASING, RELEASED: may be published; DROPPED: its files are skipped once it is burned",
+    ),
     Column("attempt", Integer, nullable=False, server_default="0"),
     Column("files", BigInteger, nullable=False),
     Column("bytes", BigInteger, nullable=False),

@@ -30,6 +30,20 @@ class BatchStatus(StrEnum):
     LANDED = "LANDED"
     BURNING = "BURNING"
     BURNED = "BURNED"
+    HELD = "HELD"
+    """Staged, and held back by a quality rule until somebody releases or drops it. Nobody works on it."""
+
+
+class Verdict(StrEnum):
+    """What was decided about a batch's rows. Without one nobody may publish it, so nobody ever has."""
+
+    PASSED = "PASSED"
+    RELEASING = "RELEASING"
+    """Held, and released by a call; whoever settles it claims it again."""
+    RELEASED = "RELEASED"
+    """Claimed again since: the table's history from then on tells whether it landed."""
+    DROPPED = "DROPPED"
+    """Held, and dropped by a call: when it is burned, its files are skipped."""
 
 
 UNFINISHED = (BatchStatus.OPEN, BatchStatus.BURNING)
@@ -48,6 +62,7 @@ class Batch:
     staged_snapshot_id: int | None
     lease_token: str | None
     lease_owner: dict[str, Any] | None
+    verdict: str | None
 
 
 _BATCH_COLUMNS = (
@@ -59,6 +74,7 @@ _BATCH_COLUMNS = (
     batches.c.staged_snapshot_id,
     batches.c.lease_token,
     batches.c.lease_owner,
+    batches.c.verdict,
 )
 
 
@@ -194,9 +210,9 @@ def begin_burning(connection: Connection, lease: Lease, batch_id: str, reason: s
 
 
 def end_burning(connection: Connection, lease: Lease, batch_id: str) -> None:
-    """Nothing of this batch can ever be published: its files wait again."""
+    """Nothing of this batch can ever be published: its files wait again, or are skipped where it was dropped."""
     lease.hold_batch(connection, batch_id, UNFINISHED, status=BatchStatus.BURNED, ended_at=now(), lease_token=None)
-    _let_files_wait(connection, batch_id)
+    _let_files_go(connection, batch_id)
 
 
 def end_dropped(connection: Connection, ingestion_id: str, old: int, there: str | None) -> None:
@@ -213,7 +229,7 @@ def end_dropped(connection: Connection, ingestion_id: str, old: int, there: str 
         batches.c.table_uuid != (there or ""),
     )
     for batch_id in list(connection.execute(dropped).scalars()):
-        _let_files_wait(connection, batch_id)
+        _let_files_go(connection, batch_id)
         connection.execute(
             update(batches)
             .where(batches.c.id == batch_id)
@@ -227,9 +243,14 @@ def end_dropped(connection: Connection, ingestion_id: str, old: int, there: str 
         )
 
 
-def _let_files_wait(connection: Connection, batch_id: str) -> None:
+def _let_files_go(connection: Connection, batch_id: str) -> None:
+    verdict = connection.execute(select(batches.c.verdict).where(batches.c.id == batch_id)).scalar()
+    values: dict[str, Any] = {"status": FileStatus.DISCOVERED, "batch_id": None, "reason": None}
+    if verdict == Verdict.DROPPED:
+        # The reason was written by whoever dropped it.
+        values = {"status": FileStatus.SKIPPED}
     connection.execute(
         update(processed_files)
         .where(processed_files.c.batch_id == batch_id, processed_files.c.status == FileStatus.PROCESSING)
-        .values(status=FileStatus.DISCOVERED, batch_id=None)
+        .values(**values)
     )

@@ -60,7 +60,8 @@ def claim_batch(
 def _elsewhere(connection: Connection, work: Work, table_id: str, files: Sequence[FileVersion]) -> set[str]:
     """Paths that another ingestion brings into this very table.
 
-    Where their rows are there, the files are SKIPPED here. Where they are only being loaded they wait: that may fail.
+    Where their rows are there, the files are SKIPPED here. Where they are only being loaded, or held, they wait: that
+    may fail.
     """
     others = connection.execute(
         select(batches.c.ingestion_id.distinct()).where(
@@ -80,7 +81,7 @@ def _elsewhere(connection: Connection, work: Work, table_id: str, files: Sequenc
             .where(
                 columns.ingestion_id.in_(sharing),
                 columns.path.in_(part),
-                columns.status.in_((FileStatus.SUCCESS, FileStatus.PROCESSING)),
+                columns.status.in_((FileStatus.SUCCESS, FileStatus.PROCESSING, FileStatus.HELD)),
                 batches.c.table_uuid == table_id,
             )
         )

@@ -47,6 +47,12 @@ class _Known(NamedTuple):
     status: str
     id: int
     ordinal: int
+    batch_id: str | None
+
+    @property
+    def in_batch(self) -> bool:
+        """Whether a batch that has not ended holds it: being loaded, or held back with the whole batch."""
+        return self.status == FileStatus.PROCESSING or (self.status == FileStatus.HELD and self.batch_id is not None)
 
 
 def discover(
@@ -126,7 +132,9 @@ def _identities(connection: Connection, ingestion_id: str, page: list[Entry]) ->
 def _known(connection: Connection, ingestion_id: str, page: list[Entry]) -> dict[str, _Known]:
     files = processed_files.c
     rows = connection.execute(
-        select(files.path, files.identity, files.status, files.id, files.ordinal).where(*_range(ingestion_id, page))
+        select(files.path, files.identity, files.status, files.id, files.ordinal, files.batch_id).where(
+            *_range(ingestion_id, page)
+        )
     )
     return {row[0]: _Known(*row) for row in rows}
 
@@ -178,8 +186,8 @@ def _write(
     for entry in entries:
         before = known.get(entry.path)
         version = identity(entry)
-        # A file that is being loaded is looked at again before its batch is published.
-        if before is not None and (before.identity == version or before.status == FileStatus.PROCESSING):
+        # A file that is in a batch is looked at again before that is published.
+        if before is not None and (before.identity == version or before.in_batch):
             continue
         status, reason = _judge(connection, ingestion_id, entry, before, rules)
         if before is not None:

@@ -2,7 +2,8 @@
 
 `AUTOLOADER_KILL_AT=staged` kills this process (SIGKILL) when it gets there, `staged:3` at the third time;
 `staged=spark` kills the local Spark server instead, `staged=stop` stops this process (SIGSTOP). Without the variable
-`reach` does nothing. `tests/chaos` walks through all of `POINTS` and `REFRESH_POINTS`.
+`reach` does nothing. `tests/chaos` walks through all of `POINTS`, `REFRESH_POINTS` and
+`DECISION_POINTS`.
 """
 
 from __future__ import annotations
@@ -31,6 +32,8 @@ POINTS = (
     "staged",
     "stage_recorded",
     "audited",
+    "held",
+    "judged",
     "publishing",
     "published",
     "recorded",
@@ -45,9 +48,12 @@ POINTS = (
     "settle_waited",
     "taken_over",
     "settle_found",
+    "claimed_again",
 )
 # Of a refresh, which is no part of a run.
 REFRESH_POINTS = ("refresh_begun", "table_dropped", "files_cleared")
+# Of a call about a held batch.
+DECISION_POINTS = ("batch_released", "batch_dropped")
 
 _DEATH_SECONDS = 30.0
 _seen: Counter[str] = Counter()

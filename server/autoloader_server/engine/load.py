@@ -23,7 +23,6 @@ from autoloader_server.engine.errors import (
     BatchRefused,
     FileFailure,
     GenerationChanged,
-    LeaseLost,
     RunCancelled,
     RunStopped,
     TableChanged,
@@ -32,6 +31,7 @@ from autoloader_server.engine.explain import about_files, run_error
 from autoloader_server.engine.formats.base import Look, unopened
 from autoloader_server.engine.iceberg import BRANCH_PREFIX, DuplicatePublish, Snapshot, TableState
 from autoloader_server.engine.ledger import FileVersion
+from autoloader_server.engine.quality import judge
 from autoloader_server.engine.read import frame_of
 from autoloader_server.engine.schema import without
 from autoloader_server.engine.values import spare
@@ -47,7 +47,7 @@ def load(
     look: Callable[[], list[Look]],
     check: Check | None = None,
 ) -> None:
-    """Bring a claimed batch into the table, or burn it where it must not be.
+    """Bring a claimed batch into the table, or burn it where it must not be, or hold it where a rule says so.
 
     `look` tells how its files are to be read; it is asked only if they have to be staged. Where it is a guess, `check`
     looks into them meanwhile. Raises RunStopped, LeaseLost or SparkUnavailable; the batch is then left as it is, for
@@ -59,7 +59,9 @@ def load(
             staged = _stage(work, batch, files, look(), check)
         _audit(work, files)
         work.reach("audited")
-        _publish(work, batch, staged)
+        if judge(work, batch, staged):
+            work.reach("judged")
+            _publish(work, batch, staged)
     except BatchRefused as refused:
         if burn(work, batch, "; ".join(f.message for f in refused.failures[:3]) or "its files are cut anew"):
             settle_refused(work, refused)
@@ -155,11 +157,6 @@ def _publish(work: Work, batch: Batch, staged: Snapshot) -> None:
         # No rows: nothing to publish, and publishing it would look like a burned id.
         record(work, batch, None)
         return
-    with work.database.read() as connection:
-        batch_record.check_generation(connection, work.ingestion_id, batch.generation)
-        holder = connection.execute(select(batches.c.lease_token).where(batches.c.id == batch.id)).scalar()
-    if holder != work.lease.token:
-        raise LeaseLost(batch.id)
     work.step("publishing")
     with spark_errors():
         check_table(work, batch.table_id, work.table.state())

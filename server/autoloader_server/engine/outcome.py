@@ -26,6 +26,7 @@ from autoloader_server.engine.errors import (
     fault_of_ours,
 )
 from autoloader_server.engine.explain import run_error
+from autoloader_server.engine.held import held_by
 from autoloader_server.engine.work import Work
 from autoloader_server.security.credentials import CredentialMissing
 from autoloader_server.security.redact import logger
@@ -54,18 +55,28 @@ def of_work(work: Work) -> Outcome:
                 processed_files.c.ingestion_id == work.ingestion_id,
                 processed_files.c.status == FileStatus.HELD,
                 processed_files.c.current,
+                processed_files.c.batch_id.is_(None),
             )
         ).scalar_one()
+        batches_held = held_by(connection, work.ingestion_id)
     if held:
         work.note(
             f"held: {_files(held)} changed after being loaded; the rows that are there stay; status HELD lists them"
         )
-    failed = f"{_files(row.error_count)} could not be"
+    if batches_held:
+        number = f"{_files(sum(each.files for each in batches_held))} in {_batches(len(batches_held))}"
+        work.note(f"held: {number} to be released or dropped, such as {batches_held[0].reason}")
+    now_held = [each for each in batches_held if each.run_id == work.run_id]
+    too_few = f"; {_files(sum(each.files for each in now_held))} held back: {now_held[0].reason}" if now_held else ""
+    failed = f"{_files(row.error_count)} could not be{too_few}"
+    if row.error_count == 0 and row.files_processed == 0:
+        return Outcome(RunStatus.SUCCESS, f"nothing was loaded{too_few}" if too_few else _nothing(work, row))
+    loaded = f"{_files(row.files_processed)} loaded"
     if row.error_count == 0:
-        return Outcome(RunStatus.SUCCESS, None if row.files_processed else _nothing(work, row))
+        return Outcome(RunStatus.SUCCESS, f"{loaded}{too_few}" if too_few else None)
     if row.files_processed == 0:
         return Outcome(RunStatus.FAILED, f"no file was loaded; {failed}")
-    return Outcome(RunStatus.PARTIAL, f"{_files(row.files_processed)} loaded; {failed}")
+    return Outcome(RunStatus.PARTIAL, f"{loaded}; {failed}")
 
 
 def of_error(work: Work, error: Exception) -> Outcome | None:
@@ -139,6 +150,10 @@ def _is_ours(work: Work) -> bool:
 
 def _files(number: int) -> str:
     return "1 file" if number == 1 else f"{number} files"
+
+
+def _batches(number: int) -> str:
+    return "1 batch" if number == 1 else f"{number} batches"
 
 
 def _nothing(work: Work, row: Any) -> str:

@@ -174,9 +174,10 @@ def _load_everything(work: Work, service: Service) -> None:
         take_up_failed(connection, work.ingestion_id, limits.max_attempts)
         for path, why in found.unreadable:
             run_record.report(connection, work.run_id, DATA_MALFORMED, why, file=path)
-        counted = {"files_found": found.listed, "files_held": found.held, "files_skipped": found.skipped}
+        counted = {"files_found": found.listed, "files_skipped": found.skipped}
         planned = ledger.count_waiting(connection, work.ingestion_id)
-        run_record.progress(connection, work.run_id, "discovered", files_planned=planned, **counted)
+        held = runs.c.files_held + found.held  # a batch that was settled may have been held
+        run_record.progress(connection, work.run_id, "discovered", files_planned=planned, files_held=held, **counted)
     work.reach("discovered")
     while _load_next(work, limits):
         pass

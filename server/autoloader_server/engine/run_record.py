@@ -12,7 +12,7 @@ from autoloader_server.engine.errors import INTERRUPTED
 from autoloader_server.security.redact import redact
 
 
-def progress(connection: Connection, run_id: str, step: str, **counts: int) -> None:
+def progress(connection: Connection, run_id: str, step: str, **counts: int | ColumnElement[int]) -> None:
     """What a run is doing, and counts that it knows by now. One that has ended is doing nothing any more."""
     its = (runs.c.id == run_id, runs.c.status == RunStatus.RUNNING)
     connection.execute(update(runs).where(*its).values(step=step, **counts))

@@ -11,7 +11,7 @@ from autoloader_sdk.models import FileStatus
 from autoloader_server.db.locks import lock_ingestion
 from autoloader_server.db.tables import batches, ingestions, processed_files
 from autoloader_server.engine import batch_record, ledger
-from autoloader_server.engine.batch_record import ENDED, UNFINISHED, Batch, BatchStatus, Landed
+from autoloader_server.engine.batch_record import ENDED, UNFINISHED, Batch, BatchStatus, Landed, Verdict
 from autoloader_server.engine.counts import fill_in
 from autoloader_server.engine.errors import BatchRefused, GenerationChanged, NeedsRepair
 from autoloader_server.engine.formats.base import Look, Looks
@@ -20,6 +20,7 @@ from autoloader_server.engine.killpoints import reach
 from autoloader_server.engine.lease import owner_is_dead
 from autoloader_server.engine.ledger import FileVersion
 from autoloader_server.engine.load import burn, check_table, landed_as, load, record
+from autoloader_server.engine.prepare import check_history, own_table
 from autoloader_server.engine.read import SOURCE_FILE
 from autoloader_server.engine.schema import without
 from autoloader_server.engine.work import Work
@@ -127,18 +128,39 @@ def _settle(work: Work, batch: Batch) -> None:
         record(work, batch, landed_as(landed))
     elif landed is not None:
         burn(work, batch, "its id was burned before")
-    elif not ours and batch.generation == work.generation:
-        # It may have landed there, and a table that is away can come back: nothing is decided without it.
-        check_table(work, batch.table_id, state)
     elif batch.generation != work.generation:
         burn(work, batch, "the ingestion was cleared meanwhile")
         work.note("a batch from before the ingestion was cleared was taken back")
+    elif batch.verdict == Verdict.DROPPED:
+        # Nobody has ever tried to publish it: neither a table that is away nor its history has anything to tell.
+        burn(work, batch, "it was held, and dropped by a call")
+    elif not ours:
+        # It may have landed there, and a table that is away can come back: nothing is decided without it.
+        check_table(work, batch.table_id, state)
+    elif batch.verdict == Verdict.RELEASING:
+        _go_on(work, _claim_again(work, batch))
     elif not any(snapshot.id == batch.base_snapshot_id for snapshot in line):
         _decide_by_lineage(work, batch)
     elif batch.status == BatchStatus.BURNING:
         burn(work, batch, "its burning was not finished")
     else:
         _go_on(work, batch)
+
+
+def _claim_again(work: Work, batch: Batch) -> Batch:
+    """A held batch that was released, in the table as it is today: its history from now on tells whether it landed.
+
+    Raises TableChanged where the table was rolled back behind our back.
+    """
+    state = check_history(work)
+    assert state is not None
+    ready = own_table(work, state)
+    values = {"verdict": Verdict.RELEASED, "base_snapshot_id": ready.snapshot_id}
+    with work.database.write() as connection:
+        work.lease.hold_batch(connection, batch.id, (BatchStatus.OPEN,), **values)
+        batch = batch_record.get(connection, batch.id)
+    work.reach("claimed_again")
+    return batch
 
 
 def _go_on(work: Work, batch: Batch) -> None:

@@ -66,8 +66,8 @@ def warnings_of(body: IngestionCreate, settings: Settings, *, has_credentials: b
         found.append("schedule: nothing will fire the schedule: there is no scheduler yet; run it by hand or by cron")
     if schedule.backfill is not None and schedule.backfill.enabled:
         found.append("schedule.backfill: is not carried out; use source.modified_after to load from a day on")
-    if quality is not None and quality.row_count_threshold is not None:
-        found.append("quality.row_count_threshold: is kept, but runs are not judged by it yet")
+    if quality is not None and quality.on_low_row_count is not None and quality.row_count_threshold is None:
+        found.append("quality.on_low_row_count: has no effect without quality.row_count_threshold")
     if quality is not None and (quality.alerts_enabled or quality.alert_recipients):
         found.append("quality: alerts are kept, but nobody is alerted yet")
     if layout is not None and (layout.z_ordering_enabled or layout.z_ordering_columns):

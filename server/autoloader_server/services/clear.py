@@ -11,6 +11,7 @@ from autoloader_server.db.clock import now
 from autoloader_server.db.engine import ROWS_PER_TRANSACTION, Database
 from autoloader_server.db.locks import lock_ingestion
 from autoloader_server.db.tables import batches, ingestions, processed_files
+from autoloader_server.engine import held
 from autoloader_server.engine.batch_record import ENDED
 from autoloader_server.services.ingestions import row_of
 
@@ -29,6 +30,7 @@ def clear_processed_files(service: Service, ingestion_id: str) -> ClearedFiles:
     with service.database.write() as connection:
         row_of(connection, ingestion_id)
         old = raise_generation(connection, ingestion_id)
+        held.forget_drops(connection, ingestion_id)
     cleared = forget_files(service.database, ingestion_id, old)
     with service.database.write() as connection:
         forget_table(connection, ingestion_id, none_loaded(ingestion_id))
@@ -38,7 +40,9 @@ def clear_processed_files(service: Service, ingestion_id: str) -> ClearedFiles:
 
 
 def raise_generation(connection: Connection, ingestion_id: str) -> int:
-    """From here on no older work is published. The generation before."""
+    """From here on no older work is published, nor held for a word to publish it. The generation before."""
+    lock_ingestion(connection, ingestion_id)
+    held.take_back(connection, ingestion_id)
     raised = connection.execute(
         update(ingestions)
         .where(ingestions.c.id == ingestion_id)

@@ -15,7 +15,7 @@ from autoloader_server.db.clock import now
 from autoloader_server.db.engine import Database
 from autoloader_server.db.locks import lock_ingestion, only_one
 from autoloader_server.db.tables import batches, ingestions, runs
-from autoloader_server.engine import run_record
+from autoloader_server.engine import held, run_record
 from autoloader_server.engine.batch_record import UNFINISHED
 from autoloader_server.security.redact import redact
 from autoloader_server.security.secrets import SecretsKeyError
@@ -163,6 +163,8 @@ def delete(service: Service, ingestion_id: str, *, delete_table: bool = False, f
         _drop_table(service, row)
     moment = now()
     with service.database.write() as connection:
+        lock_ingestion(connection, ingestion_id)
+        held.take_back(connection, ingestion_id)
         connection.execute(
             update(ingestions)
             .where(ingestions.c.id == ingestion_id)
