@@ -24,16 +24,20 @@ from autoloader_server.db.locks import lock_ingestion
 from autoloader_server.db.migrate import ledger_id, migrate
 from autoloader_server.db.tables import batches, idempotency_keys, ingestions, processed_files, runs, schema_versions
 from autoloader_server.engine import batch_record, discover, ledger, run, run_record, schema_record
+from autoloader_server.engine.batch_record import Batch
 from autoloader_server.engine.claim import claim_batch
-from autoloader_server.engine.errors import LeaseLost
+from autoloader_server.engine.errors import GenerationChanged, LeaseLost
 from autoloader_server.engine.formats.base import Look
+from autoloader_server.engine.iceberg import Snapshot
 from autoloader_server.engine.lease import Lease
 from autoloader_server.engine.prepare import Ready
+from autoloader_server.engine.quality import judge
 from autoloader_server.engine.work import Work
 from autoloader_server.service import Service
 from autoloader_server.services import idempotency
 from autoloader_server.services import ingestions as ingestion_service
 from autoloader_server.services import runs as run_service
+from autoloader_server.services.batches import decide
 from autoloader_server.services.clear import clear_processed_files
 from autoloader_server.services.errors import Conflict
 from autoloader_server.settings import Settings
@@ -209,6 +213,59 @@ def test_a_path_is_claimed_for_a_table_by_one_ingestion(services: list[Service])
     assert taken == files[:1]
     assert (none, nothing) == (None, [])
     assert works[1].left_to_others == {files[1].id}
+
+
+def few_rows(service: Service) -> tuple[Work, Batch]:
+    """A claimed batch of a new ingestion that holds what has fewer than 5 rows."""
+    quality = {"row_count_threshold": 5, "on_low_row_count": "hold"}
+    made = ingestion_service.create(service, IngestionCreate.model_validate({**spec().wire(), "quality": quality})).id
+    file, work = add_file(service, made), working(service, made)
+    batch, _ = claim_batch(work, Ready("table", 1), [file], [Look(PATH, 1, group=0)])
+    assert batch is not None
+    return work, batch
+
+
+def hold(work: Work, batch: Batch) -> bool:
+    staged = Snapshot(id=2, parent_id=1, wap_id=batch.id, committed_us=0, data_files=1, records=1, bytes=1)
+    return not judge(work, batch, staged)
+
+
+def state(service: Service, batch: Batch) -> tuple[str, str]:
+    """Of the batch, and of its file."""
+    with service.database.read() as connection:
+        of_batch = connection.execute(select(batches.c.status).where(batches.c.id == batch.id)).scalar_one()
+        its = processed_files.c.batch_id == batch.id
+        return of_batch, connection.execute(select(processed_files.c.status).where(its)).scalar_one()
+
+
+def test_of_a_release_and_a_drop_one_counts_and_the_other_is_refused(services: list[Service]) -> None:
+    one, two = services
+    work, batch = few_rows(one)
+    assert hold(work, batch)
+    assert state(one, batch) == ("HELD", "HELD")
+    receipt, refused = meet(
+        one.database,
+        lambda: decide(one, work.ingestion_id, batch.id, "release"),
+        lambda: decide(two, work.ingestion_id, batch.id, "drop"),
+    )
+    assert receipt.status == "accepted"
+    assert isinstance(refused, Conflict)
+    assert state(one, batch) == ("OPEN", "PROCESSING")
+
+
+def test_what_is_held_while_the_ingestion_is_cleared_is_taken_back(services: list[Service]) -> None:
+    one, two = services
+    work, batch = few_rows(one)
+    meet(one.database, lambda: hold(work, batch), lambda: clear_processed_files(two, work.ingestion_id))
+    assert state(one, batch) == ("OPEN", "PROCESSING")
+
+
+def test_nothing_is_held_once_the_ingestion_is_cleared(services: list[Service]) -> None:
+    one, two = services
+    work, batch = few_rows(one)
+    _, refused = meet(two.database, lambda: clear_processed_files(two, work.ingestion_id), lambda: hold(work, batch))
+    assert isinstance(refused, GenerationChanged)
+    assert state(one, batch) == ("OPEN", "PROCESSING")
 
 
 def test_a_file_is_written_down_by_one_listing(
