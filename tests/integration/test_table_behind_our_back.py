@@ -136,6 +136,21 @@ def test_a_file_that_changed_after_it_was_loaded_is_held(ingest: Ingest) -> None
     assert loaded.rows() == [(1, "x"), (2, "y")]
 
 
+def test_a_file_that_changed_after_it_was_loaded_is_appended_where_the_rule_says_so(
+    ingest: Ingest, tmp_path: Path
+) -> None:
+    folder = tmp_path / "changing"
+    folder.mkdir()
+    source = {"type": "local", "path": str(folder), "on_changed_file": "append"}
+    loaded = ingest("csv", {"a.csv": GOOD}, folder=folder, source=source)
+    loaded.load()
+    ran = loaded.load({"a.csv": "a,b\n8,changed\n9,again\n"})
+    assert ran.notes == ["on_changed_file is append: 1 file changed after being loaded; the rows that are there stay"]
+    assert (loaded.files()["a.csv"].status, loaded.files()["a.csv"].records) == ("SUCCESS", 2)
+    assert loaded.rows() == [(1, "x"), (2, "y"), (8, "changed"), (9, "again")]
+    assert loaded.load().message == "nothing new"
+
+
 def test_a_failed_file_is_loaded_when_it_is_mended_and_not_before(ingest: Ingest) -> None:
     loaded = ingest("csv", {"a.csv": GOOD, "b.csv": "a,b\n1\n"})
     first = loaded.load()

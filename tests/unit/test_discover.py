@@ -153,6 +153,24 @@ def test_a_changed_file_whose_rows_are_in_the_table_is_held(database: Database, 
     assert identity(entry("a.csv", 2)) in told
 
 
+APPENDING = SPEC.model_copy(update={"source": SPEC.source.model_copy(update={"on_changed_file": "append"})})
+
+
+def test_a_changed_file_is_loaded_too_where_the_rule_is_append_and_no_version_twice(
+    database: Database, compare: Compare
+) -> None:
+    add(database, entry("a.csv", 1), FileStatus.SUCCESS)
+    assert (found := compare([entry("a.csv", 2)], spec=APPENDING)).new == found.changed == 1
+    with database.write() as connection:
+        connection.execute(update(processed_files).where(processed_files.c.current).values(status=FileStatus.SUCCESS))
+    assert (compare([entry("a.csv", 1)], spec=APPENDING)).new == 0
+    assert rows(database) == [
+        (1, identity(entry("a.csv", 1)), FileStatus.SUCCESS, False),
+        (2, identity(entry("a.csv", 2)), FileStatus.SUCCESS, False),
+        (3, identity(entry("a.csv", 1)), FileStatus.SKIPPED, True),
+    ]
+
+
 def test_a_held_file_that_changes_again_is_held_still(database: Database, compare: Compare) -> None:
     add(database, entry("a.csv", 1), FileStatus.SUCCESS)
     compare([entry("a.csv", 2)])

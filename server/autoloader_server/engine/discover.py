@@ -8,7 +8,7 @@ still be compared rightly (its pages only span wider ranges).
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, NamedTuple
@@ -37,6 +37,8 @@ class Found:
     listed: int = 0
     new: int = 0
     unreadable: list[tuple[str, str]] = field(default_factory=list)
+    changed: int = 0
+    """Of the new ones those that were loaded before, with other content."""
     held: int = 0
     skipped: int = 0
 
@@ -149,11 +151,12 @@ def _range(ingestion_id: str, page: list[Entry]) -> tuple[ColumnElement[bool], .
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """What makes a listed file one that is not to be loaded."""
+    """What makes a listed file one that is not to be loaded, or not yet."""
 
     root: str
     modified_after_ns: int | None
     existing_until_ns: int | None
+    append_changed: bool
 
     @classmethod
     def of(cls, spec: IngestionCreate, root: str, created_at: datetime) -> Rules:
@@ -161,6 +164,7 @@ class Rules:
         return cls(
             root=root,
             modified_after_ns=int(after.timestamp() * _NANO) if after else None,
+            append_changed=spec.source.on_changed_file == "append",
             existing_until_ns=None if spec.source.include_existing else int(created_at.timestamp() * _NANO),
         )
 
@@ -189,7 +193,9 @@ def _write(
         # A file that is in a batch is looked at again before that is published.
         if before is not None and (before.identity == version or before.in_batch):
             continue
-        status, reason = _judge(connection, ingestion_id, entry, before, rules)
+        loaded = _loaded_versions(connection, ingestion_id, entry.path) if before is not None else []
+        changed = bool(loaded)
+        status, reason = _judge(entry, loaded, rules)
         if before is not None:
             connection.execute(
                 update(processed_files).where(processed_files.c.id == before.id).values(**_superseded(before))
@@ -207,6 +213,7 @@ def _write(
         match status:
             case FileStatus.DISCOVERED:
                 found.new += 1
+                found.changed += changed
             case FileStatus.HELD:
                 found.held += 1
             case FileStatus.SKIPPED:
@@ -217,27 +224,26 @@ def _write(
         insert_many(connection, processed_files, list(rows[0]), [list(row.values()) for row in rows])
 
 
-def _judge(
-    connection: Connection, ingestion_id: str, entry: Entry, before: _Known | None, rules: Rules
-) -> tuple[FileStatus, str | None]:
+def _judge(entry: Entry, loaded: Sequence[str], rules: Rules) -> tuple[FileStatus, str | None]:
+    """What a version is that the ledger does not know; `loaded` are the path's versions in the table."""
     if (skipped := rules.skip(entry)) is not None:
         return FileStatus.SKIPPED, skipped
     if entry.problem is not None:
         return FileStatus.FAILED, entry.problem
-    if before is not None and (loaded := _loaded_version(connection, ingestion_id, entry.path)) is not None:
-        if loaded == identity(entry):
-            return FileStatus.SKIPPED, "it is again what was loaded before: its rows are there"
+    if identity(entry) in loaded:
+        return FileStatus.SKIPPED, "it is again what was loaded before: its rows are there"
+    if loaded and not rules.append_changed:
         return (
             FileStatus.HELD,
-            f"changed after it was loaded ({loaded} → {identity(entry)}): held back, so that no row is there twice",
+            f"changed after it was loaded ({loaded[0]} → {identity(entry)}): held back, so that no row is there twice",
         )
     return FileStatus.DISCOVERED, None
 
 
-def _loaded_version(connection: Connection, ingestion_id: str, path: str) -> str | None:
-    """The identity of the newest version of a path whose rows are in the table: the one that is loaded into now."""
+def _loaded_versions(connection: Connection, ingestion_id: str, path: str) -> Sequence[str]:
+    """The identities of a path's versions whose rows are in the table that is loaded into now, the newest first."""
     files = processed_files.c
-    return connection.execute(
+    found = connection.execute(
         select(files.identity)
         .join(ingestions, ingestions.c.id == files.ingestion_id)
         .outerjoin(batches, batches.c.id == files.batch_id)
@@ -245,8 +251,8 @@ def _loaded_version(connection: Connection, ingestion_id: str, path: str) -> str
         # What was loaded into a table that a refresh has dropped is in no table any more.
         .where(or_(files.batch_id.is_(None), batches.c.table_uuid == ingestions.c.table_uuid))
         .order_by(files.ordinal.desc())
-        .limit(1)
-    ).scalar()
+    )
+    return found.scalars().all()
 
 
 def _superseded(before: _Known) -> dict[str, Any]:

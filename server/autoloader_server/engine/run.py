@@ -178,6 +178,9 @@ def _load_everything(work: Work, service: Service) -> None:
         planned = ledger.count_waiting(connection, work.ingestion_id)
         held = runs.c.files_held + found.held  # a batch that was settled may have been held
         run_record.progress(connection, work.run_id, "discovered", files_planned=planned, files_held=held, **counted)
+    if found.changed:
+        number = "1 file" if found.changed == 1 else f"{found.changed} files"
+        work.note(f"on_changed_file is append: {number} changed after being loaded; the rows that are there stay")
     work.reach("discovered")
     while _load_next(work, limits):
         pass

@@ -11,7 +11,7 @@ from autoloader_server.settings import LOCAL_CLUSTER, Settings
 from autoloader_server.spark.errors import first_line
 
 _SOURCES = ("local", "s3")
-_CHANGED_FILES = ("hold",)
+_CHANGED_FILES = ("hold", "append")
 
 
 def not_yet(body: IngestionCreate) -> list[Fault]:
