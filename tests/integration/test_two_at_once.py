@@ -23,7 +23,8 @@ from autoloader_server.db.engine import Database
 from autoloader_server.db.locks import lock_ingestion
 from autoloader_server.db.migrate import ledger_id, migrate
 from autoloader_server.db.tables import batches, idempotency_keys, ingestions, processed_files, runs, schema_versions
-from autoloader_server.engine import batch_record, discover, ledger, run, run_record, schema_record
+from autoloader_server.engine import batch_record, discover, ledger, run_record, schema_record
+from autoloader_server.engine import begin as begin_run
 from autoloader_server.engine.batch_record import Batch
 from autoloader_server.engine.claim import claim_batch
 from autoloader_server.engine.errors import GenerationChanged, LeaseLost
@@ -115,7 +116,7 @@ def ingestion(services: list[Service]) -> str:
 
 
 def begin(service: Service, run_id: str) -> Work | None:
-    return run._begin(service, run_id, Lease(service.database, run_id, seconds=60, renew_seconds=15))
+    return begin_run.begin(service, run_id, Lease(service.database, run_id, seconds=60, renew_seconds=15))
 
 
 def add_run(service: Service, ingestion_id: str, status: str = "queued", **values: Any) -> str:

@@ -28,7 +28,7 @@ from autoloader_server.db.engine import Database
 from autoloader_server.db.locks import lock_ingestion
 from autoloader_server.db.migrate import migrate
 from autoloader_server.db.tables import batches, ingestions, metadata, processed_files, runs
-from autoloader_server.engine import check, held, killpoints, lease, load, run, settle, work
+from autoloader_server.engine import begin, check, held, killpoints, lease, load, run, settle, work
 from autoloader_server.engine.batch_record import UNFINISHED, BatchStatus
 from autoloader_server.engine.errors import DATA_MALFORMED, MISSING, FileFailure
 from autoloader_server.engine.formats.base import Look
@@ -347,13 +347,13 @@ class World:
         worker.lease = lease.Lease(
             self.database, worker.run_id, seconds=LEASE_SECONDS, renew_seconds=LEASE_SECONDS // 4
         )
-        job = run._begin(self, worker.run_id, worker.lease)  # type: ignore[arg-type]
+        job = begin.begin(self, worker.run_id, worker.lease)  # type: ignore[arg-type]
         if job is None:
             return
         worker.job = job
         vars(job).update(table=ModelTable(self.iceberg, worker, read_rows), format=Frame())
-        run._attempt(job, self)  # type: ignore[arg-type]
-        run._after(job)
+        run.attempt(job)
+        run.after(job)
 
     def carry_out_or_lose_the_database(self, worker: Worker) -> None:
         """As the queue does: what cannot be written is left to the lease, which ends."""
@@ -624,7 +624,7 @@ def model_engine(monkeypatch: pytest.MonkeyPatch, owners: Callable[[], dict[str,
         _here.worker.pause(point)
 
     monkeypatch.setattr(lease, "this_owner", this_owner)
-    for module in (run, settle):
+    for module in (begin, settle):
         monkeypatch.setattr(module, "owner_is_dead", owner_is_dead)
     for module in (load, run, settle, work, killpoints):
         if getattr(module, "reach", None) is killpoints.reach:

@@ -9,7 +9,7 @@ from threading import Event
 from sqlalchemy import insert, select
 from tests.unit.model_world import LEDGER
 
-from autoloader_sdk.models import FileStatus, IngestionCreate
+from autoloader_sdk.models import FileStatus, IngestionCreate, Limits
 from autoloader_server.db.engine import Database
 from autoloader_server.db.migrate import migrate
 from autoloader_server.db.tables import ingestions, processed_files, runs
@@ -50,6 +50,7 @@ def claiming(database: Database, home: Path, name: str) -> Work:
         ingestion_id=name,
         generation=0,
         spec=IngestionCreate.model_validate(SPEC),
+        limits=Limits(),
         lease=lease,
         created_at=moment,
         closing=Event(),

@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
-from functools import partial
 from typing import TYPE_CHECKING
 
-from sqlalchemy import select, update
-
-from autoloader_sdk.models import IngestionCreate, Limits, RunStatus
-from autoloader_server.db.clock import now
-from autoloader_server.db.locks import lock_ingestion, lock_ingestion_of_run
-from autoloader_server.db.tables import ingestions, runs
+from autoloader_server.db.locks import lock_ingestion
+from autoloader_server.db.tables import runs
 from autoloader_server.engine import ledger, outcome, run_record
+from autoloader_server.engine.begin import begin, new_lease
 from autoloader_server.engine.check import Check, guess
 from autoloader_server.engine.claim import claim_batch
 from autoloader_server.engine.counts import count_files
-from autoloader_server.engine.discover import discover, take_up_failed
+from autoloader_server.engine.discover import Found, discover, take_up_failed
 from autoloader_server.engine.errors import DATA_MALFORMED, RunCancelled
 from autoloader_server.engine.evolve import follow_schema
-from autoloader_server.engine.lease import Lease, owner_is_dead
 from autoloader_server.engine.load import load
 from autoloader_server.engine.outcome import Outcome
 from autoloader_server.engine.prepare import (
@@ -50,92 +45,36 @@ def execute(service: Service, run_id: str) -> None:
 
     A run that cannot begin, because another one of its ingestion is going, is left in the queue.
     """
-    lease = Lease(
-        service.database,
-        run_id,
-        seconds=service.settings.lease_seconds,
-        renew_seconds=service.settings.lease_renew_seconds,
-    )
-    work = _begin(service, run_id, lease)
+    lease = new_lease(service, run_id)
+    work = begin(service, run_id, lease)
     if work is None:
         return
     lease.on_cancel = work.interrupt
     lease.start()
     try:
-        _attempt(work, service)
+        attempt(work)
     finally:
         lease.stop()
-    _after(work)
+    after(work)
 
 
-def _begin(service: Service, run_id: str, lease: Lease) -> Work | None:
-    """Take the run from the queue, unless a live one of the same ingestion is going."""
-    with service.database.write() as connection:
-        lock_ingestion_of_run(connection, run_id)
-        row = connection.execute(
-            select(runs).where(runs.c.id == run_id, runs.c.status == RunStatus.QUEUED)
-        ).one_or_none()
-        if row is None:
-            return None
-        going = connection.execute(
-            select(
-                runs.c.id,
-                runs.c.lease_owner,
-                (runs.c.lease_expires_at < service.database.clock).label("expired"),
-            ).where(runs.c.ingestion_id == row.ingestion_id, runs.c.status == RunStatus.RUNNING)
-        ).all()
-        if any(not (other.expired or owner_is_dead(other.lease_owner)) for other in going):
-            return None
-        for other in going:
-            run_record.end_dead(connection, other.id)
-        ingestion = connection.execute(select(ingestions).where(ingestions.c.id == row.ingestion_id)).one()
-        connection.execute(
-            update(runs)
-            .where(runs.c.id == run_id)
-            .values(
-                status=RunStatus.RUNNING,
-                step="starting",
-                started_at=now(),
-                generation=ingestion.generation,
-                **lease.columns(),
-            )
-        )
-    return Work(
-        # While its server is away a run waits, for as long as its lease lasts.
-        database=service.database.patient(lease.seconds),
-        sessions=service.spark_of(ingestion.cluster_id),
-        home=service.settings.home,
-        ledger_id=service.ledger_id,
-        run_id=run_id,
-        ingestion_id=ingestion.id,
-        generation=ingestion.generation,
-        spec=IngestionCreate.model_validate(ingestion.spec),
-        lease=lease,
-        created_at=ingestion.created_at,
-        credentials=partial(service.credentials_of, ingestion.credentials),
-        retry_of=row.retry_of,
-        deleted=ingestion.deleted_at is not None,
-        closing=service.closing,
-        check_beside_bytes=service.settings.check_beside_bytes,
-    )
-
-
-def _attempt(work: Work, service: Service) -> None:
+def attempt(work: Work) -> None:
+    """All steps of a run that has begun, and its end. Who calls the steps one by one: services/stepped_run.py."""
     try:
-        work.reach("run_started")
-        _load_everything(work, service)
-        _end(work, outcome.of_work(work))
+        find_files(work)
+        plan_files(work)
+        while load_next(work):
+            pass
+        conclude(work)
     except Exception as error:
         ending = outcome.of_error(work, error)
         if ending is not None:
-            _end(work, ending)
+            end(work, ending)
         else:
-            # Whatever is written is for the new owner to write.
-            _log.warning("run %s lost its lease and stops: %s", work.run_id, first_line(error))
-            _give_up(work)
+            give_up(work, error)
 
 
-def _end(work: Work, ending: Outcome) -> None:
+def end(work: Work, ending: Outcome) -> None:
     """Write how the run ended, if it is still ours, and let go of everything that it held."""
     ours = runs.c.lease_token == work.lease.token
     status, message, category = ending
@@ -144,15 +83,22 @@ def _end(work: Work, ending: Outcome) -> None:
             work.lease.let_go(connection)
 
 
-def _give_up(work: Work) -> None:
+def give_up(work: Work, error: Exception) -> None:
     """A worker without a lease ends its own run, if nobody else has: it did not do its work."""
+    # Whatever else is written is for the new owner to write.
+    _log.warning("run %s lost its lease and stops: %s", work.run_id, first_line(error))
     with work.database.write() as connection:
         lock_ingestion(connection, work.ingestion_id)
         work.lease.let_go(connection)
         run_record.end_dead(connection, work.run_id, runs.c.lease_token == work.lease.token)
 
 
-def _load_everything(work: Work, service: Service) -> None:
+def find_files(work: Work) -> Found:
+    """The first step: settle what dead workers left, and write down what is new at the source.
+
+    It can be repeated, also where another attempt of this run has written some of it.
+    """
+    work.reach("run_started")
     settle(work)
     clean_up(work)
     work.reach("settled")
@@ -162,33 +108,37 @@ def _load_everything(work: Work, service: Service) -> None:
     found = discover(
         work.database, work.ingestion_id, work.place.store, work.spec, work.created_at, work.lease.hold_run
     )
-    limits = work.spec.limits or Limits(
-        max_files_per_batch=service.settings.max_files_per_batch,
-        max_bytes_per_batch=service.settings.max_bytes_per_batch,
-        max_attempts=service.settings.max_attempts,
-    )
+    with work.database.write() as connection:
+        lock_ingestion(connection, work.ingestion_id)
+        told = run_record.files_told_of(connection, work.run_id) if found.unreadable else set()
+        for path, why in found.unreadable:
+            if path not in told:
+                run_record.report(connection, work.run_id, DATA_MALFORMED, why, file=path)
+        counted = {"files_found": found.listed, "files_skipped": found.skipped}
+        held = runs.c.files_held + found.held  # a batch that was settled may have been held
+        run_record.progress(connection, work.run_id, "discovering", files_held=held, **counted)
+    if found.changed:
+        number = "1 file" if found.changed == 1 else f"{found.changed} files"
+        work.note(f"on_changed_file is append: {number} changed after being loaded; the rows that are there stay")
+    return found
+
+
+def plan_files(work: Work) -> int:
+    """The second step: which files are to be loaded, failed ones whose time has come among them; how many."""
     with work.database.write() as connection:
         lock_ingestion(connection, work.ingestion_id)
         if work.retry_of is not None:
             ledger.wait_again(connection, work.ingestion_id, work.retry_of)
-        take_up_failed(connection, work.ingestion_id, limits.max_attempts)
-        for path, why in found.unreadable:
-            run_record.report(connection, work.run_id, DATA_MALFORMED, why, file=path)
-        counted = {"files_found": found.listed, "files_skipped": found.skipped}
+        take_up_failed(connection, work.ingestion_id, work.limits.max_attempts)
         planned = ledger.count_waiting(connection, work.ingestion_id)
-        held = runs.c.files_held + found.held  # a batch that was settled may have been held
-        run_record.progress(connection, work.run_id, "discovered", files_planned=planned, files_held=held, **counted)
-    if found.changed:
-        number = "1 file" if found.changed == 1 else f"{found.changed} files"
-        work.note(f"on_changed_file is append: {number} changed after being loaded; the rows that are there stay")
+        run_record.progress(connection, work.run_id, "discovered", files_planned=planned)
     work.reach("discovered")
-    while _load_next(work, limits):
-        pass
-    drop_absent(work)
+    return planned
 
 
-def _load_next(work: Work, limits: Limits) -> bool:
-    """Load the next batch of waiting files. False when none is waiting."""
+def load_next(work: Work) -> bool:
+    """The third step, again and again: load the next batch of waiting files. False when none is waiting."""
+    limits = work.limits
     with work.database.read() as connection:
         waiting = ledger.waiting(connection, work.ingestion_id, limits.max_files_per_batch + len(work.left_to_others))
     files = ledger.first_bytes(waiting, limits.max_bytes_per_batch)
@@ -229,7 +179,13 @@ def _load_next(work: Work, limits: Limits) -> bool:
     return True
 
 
-def _after(work: Work) -> None:
+def conclude(work: Work) -> None:
+    """The last step, when everything is loaded: columns that no file has are dropped, and the run ends."""
+    drop_absent(work)
+    end(work, outcome.of_work(work))
+
+
+def after(work: Work) -> None:
     """What need not be waited for. Its failure is logged, and the next run does it."""
     if not work.sessions.started:
         return

@@ -36,6 +36,12 @@ def report(connection: Connection, run_id: str, category: str, message: str, *, 
         connection.execute(update(runs).where(runs.c.id == run_id).values(error_count=runs.c.error_count + 1))
 
 
+def files_told_of(connection: Connection, run_id: str) -> set[str]:
+    """The files that the run's errors name."""
+    its = (run_errors.c.run_id == run_id, run_errors.c.file.is_not(None))
+    return set(connection.execute(select(run_errors.c.file).where(*its)).scalars())
+
+
 def end(
     connection: Connection,
     run_id: str,

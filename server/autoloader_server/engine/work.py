@@ -11,7 +11,7 @@ from pathlib import Path
 from threading import Event
 from typing import TYPE_CHECKING
 
-from autoloader_sdk.models import IngestionCreate
+from autoloader_sdk.models import IngestionCreate, Limits
 from autoloader_server.db.engine import Database
 from autoloader_server.engine import run_record
 from autoloader_server.engine.changes import Change
@@ -55,6 +55,7 @@ class Work:
     ingestion_id: str
     generation: int
     spec: IngestionCreate
+    limits: Limits
     lease: Lease
     created_at: datetime
     closing: Event
