@@ -31,9 +31,8 @@ from autoloader_server.engine.errors import GenerationChanged, LeaseLost
 from autoloader_server.engine.formats.base import Look
 from autoloader_server.engine.iceberg import Snapshot
 from autoloader_server.engine.lease import Lease
-from autoloader_server.engine.prepare import Ready
 from autoloader_server.engine.quality import judge
-from autoloader_server.engine.work import Work
+from autoloader_server.engine.work import Ready, Work
 from autoloader_server.service import Service
 from autoloader_server.services import idempotency
 from autoloader_server.services import ingestions as ingestion_service
