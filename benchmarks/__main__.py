@@ -11,7 +11,7 @@ import sys
 from benchmarks.figures import Figure, say, show
 
 # In this order: the quick ones first.
-NAMES = ("imports", "nothing_new", "ingest", "demo")
+NAMES = ("imports", "nothing_new", "ingest", "flow", "demo")
 
 
 def main(wanted: list[str]) -> int:

@@ -41,8 +41,10 @@ class Service:
     _lock: Lock = field(default_factory=Lock)
 
     @classmethod
-    def open(cls, settings: Settings) -> Service:
+    def open(cls, settings: Settings, *, takes_up_runs: bool = True) -> Service:
         """Make the home folder (mode 0700), bring the database up to date, and take up the runs that wait.
+
+        Without `takes_up_runs` there is no queue: runs that wait are left to others, and none can be asked for.
 
         Raises ValueError where a setting cannot work, LedgerUnavailable where the database cannot be used.
         """
@@ -63,8 +65,9 @@ class Service:
                 secrets=SecretBox(settings.secrets_key, settings.secrets_key_file),
                 spark=SparkSessions(settings.home, remote, idle_seconds=settings.spark_idle_seconds),
             )
-            service._queue = RunQueue(service)
-            service._queue.start()
+            if takes_up_runs:
+                service._queue = RunQueue(service)
+                service._queue.start()
         except BaseException:
             database.close()
             raise

@@ -1,9 +1,9 @@
 """Places between the steps of a load at which a test may kill something.
 
 `AUTOLOADER_KILL_AT=staged` kills this process (SIGKILL) when it gets there, `staged:3` at the third time;
-`staged=spark` kills the local Spark server instead, `staged=stop` stops this process (SIGSTOP). Without the variable
-`reach` does nothing. `tests/chaos` walks through all of `POINTS`, `REFRESH_POINTS` and
-`DECISION_POINTS`.
+`staged=spark` kills the local Spark server instead, `staged=stop` stops this process (SIGSTOP), `staged=error` raises
+an OSError. Without the variable `reach` does nothing. `tests/chaos` walks through all of `POINTS`, `REFRESH_POINTS`
+and `DECISION_POINTS`.
 """
 
 from __future__ import annotations
@@ -77,9 +77,11 @@ def reach(point: str, home: Path) -> None:
         case "stop":
             # To this very thread: one sent to the process lets it run on until another thread has taken it.
             signal.pthread_kill(threading.get_ident(), signal.SIGSTOP)
+        case "error":
+            raise OSError(f"told to fail at {point}")
         case "spark":
             server = psutil.Process(int((home / "spark" / "pid").read_text()))
             server.kill()
             server.wait(_DEATH_SECONDS)
         case other:
-            raise ValueError(f"AUTOLOADER_KILL_AT={wanted}: {other!r} is none of worker, spark, stop")
+            raise ValueError(f"AUTOLOADER_KILL_AT={wanted}: {other!r} is none of worker, spark, stop, error")

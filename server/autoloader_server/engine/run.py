@@ -65,7 +65,8 @@ def attempt(work: Work) -> None:
         plan_files(work)
         while load_next(work):
             pass
-        conclude(work)
+        drop_absent(work)
+        end(work, outcome.of_work(work))
     except Exception as error:
         ending = outcome.of_error(work, error)
         if ending is not None:
@@ -177,12 +178,6 @@ def load_next(work: Work) -> bool:
     check = Check(work, taken, guessed, known) if guessed is not None and known is not None else None
     load(work, batch, taken, lambda: [look for look in looks if look.path in wanted], check)
     return True
-
-
-def conclude(work: Work) -> None:
-    """The last step, when everything is loaded: columns that no file has are dropped, and the run ends."""
-    drop_absent(work)
-    end(work, outcome.of_work(work))
 
 
 def after(work: Work) -> None:
