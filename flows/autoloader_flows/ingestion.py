@@ -135,9 +135,7 @@ def process_files_task(run_id: str) -> dict[str, int]:
             *(_files(counts.files_processed), counts.records_ingested, counts.error_count),
         )
 
-    run = _run(run_id)
-    run.load_files(tell)
-    return _counts(run.data())
+    return _counts(_run(run_id).load_files(tell))
 
 
 @_task(retries=2)
@@ -197,6 +195,8 @@ def run_ingestion_flow(ingestion_id: str, trigger: str = "scheduled") -> Any:
     match ended["status"]:
         case RunStatus.CANCELLED:
             return Cancelled(message=ended["message"])
+        case RunStatus.FAILED:  # by somebody else, who took this worker for dead
+            raise RunFailed(ended["message"])
         case RunStatus.PARTIAL:
             return Completed(name="Partial", message=ended["message"], data=ended)
     return ended

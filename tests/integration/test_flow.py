@@ -229,6 +229,24 @@ def test_a_step_that_fails_is_tried_again_and_its_batch_is_finished(
     assert [row["status"] for row in rows_of(orders, batches)] == ["LANDED"]
 
 
+def test_a_retry_takes_up_the_batch_that_the_attempt_before_has_left(
+    ingest: Ingest, run_flow: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from autoloader_flows import ingestion
+
+    orders = ingest("json", FILES)
+    monkeypatch.setenv("AUTOLOADER_KILL_AT", "staged=error")
+    monkeypatch.setenv("AUTOLOADER_LEASE_RENEW_SECONDS", "1")
+    monkeypatch.setattr(ingestion.process_files_task, "retries", 0)
+    # Longer than a renewal: the lease of the run is alive all the time, and so is that of its batch.
+    state = run_flow(orders, retries=1, retry_delay_seconds=3, timeout_seconds=SECONDS)
+    assert state.type.value == "COMPLETED"
+    assert any("tried again after a failure" in note for note in only_run(orders)["notes"])
+    assert not any("waited for the lease" in note for note in only_run(orders)["notes"])
+    assert [row["status"] for row in rows_of(orders, batches)] == ["LANDED"]
+    assert orders.rows() == ROWS
+
+
 def test_a_flow_that_takes_too_long_is_stopped_and_its_retry_carries_on_the_same_run(
     ingest: Ingest, run_flow: Run
 ) -> None:

@@ -200,3 +200,26 @@ def test_a_path_that_one_ingestion_holds_is_not_loaded_by_another_into_the_same_
     other.load()
     assert other.files()["few.csv"].status == "SKIPPED"
     assert waiting.rows() == [(1, "x"), (2, "y"), (3, "z")]
+
+
+def test_a_column_that_only_a_held_batch_has_is_not_dropped_and_its_release_drops_no_newer_one(ingest: Ingest) -> None:
+    loaded = ingest(
+        "csv",
+        {"a.csv": GOOD},
+        quality=HOLD,
+        on_schema_change="sync_all_columns",
+        limits={"max_files_per_batch": 1},
+    )
+    loaded.load()
+    assert loaded.load({"few.csv": "a,b,held\n3,z,kept\n"}).files == 0
+    ran = loaded.load({"more.csv": "a,b,newer\n4,w,1\n5,v,2\n"})
+    assert any(note.startswith("no column was dropped, though") and "are held" in note for note in ran.notes)
+    ran = decide(loaded, "release")
+    assert any(note.startswith("no column was dropped, though") and "had been held" in note for note in ran.notes)
+    assert loaded.rows("a", "held", "newer") == [
+        (1, None, None),
+        (2, None, None),
+        (3, "kept", None),
+        (4, None, 1),
+        (5, None, 2),
+    ]

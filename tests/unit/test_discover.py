@@ -171,6 +171,23 @@ def test_a_changed_file_is_loaded_too_where_the_rule_is_append_and_no_version_tw
     ]
 
 
+def test_a_file_that_is_again_what_was_loaded_before_when_its_batch_is_cut_anew_is_not_loaded_twice(
+    database: Database, compare: Compare
+) -> None:
+    add(database, entry("a.csv", 1), FileStatus.SUCCESS)
+    compare([entry("a.csv", 2)], spec=APPENDING)
+    with database.write() as connection:
+        ledger.supersede(connection, ING, entry("a.csv", 3))
+        ledger.supersede(connection, ING, entry("a.csv", 1))
+    assert [row[1:] for row in rows(database)] == [
+        (identity(entry("a.csv", 1)), FileStatus.SUCCESS, False),
+        (identity(entry("a.csv", 2)), FileStatus.SKIPPED, False),
+        (identity(entry("a.csv", 3)), FileStatus.SKIPPED, False),
+        (identity(entry("a.csv", 1)), FileStatus.SKIPPED, True),
+    ]
+    assert reason(database, "a.csv") == ledger.LOADED_BEFORE
+
+
 def test_a_held_file_that_changes_again_is_held_still(database: Database, compare: Compare) -> None:
     add(database, entry("a.csv", 1), FileStatus.SUCCESS)
     compare([entry("a.csv", 2)])

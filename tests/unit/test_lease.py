@@ -239,6 +239,7 @@ def test_a_worker_that_lost_its_batch_changes_nothing(database: Database) -> Non
     with database.read() as connection:
         found = batch_record.get(connection, "b-1")
     assert not batch_record.take_over(database, theirs, found, owner_dead=False), "it is leased"
+    assert batch_record.take_over(database, mine, found, owner_dead=False), "an earlier attempt of ours had it"
     assert batch_record.take_over(database, theirs, found, owner_dead=True)
 
     def write() -> None:

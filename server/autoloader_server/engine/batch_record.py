@@ -138,7 +138,8 @@ def take_over(database: Database, lease: Lease, found: Batch, *, owner_dead: boo
             query = query.where(batches.c.lease_token.is_(None))
         else:
             query = query.where(batches.c.lease_token == found.lease_token)
-            if not owner_dead:
+            # What an earlier attempt of ours left is nobody else's to wait for.
+            if not owner_dead and found.lease_token != lease.token:
                 query = query.where(batches.c.lease_expires_at < database.clock)
         return connection.execute(query.values(**lease.columns())).rowcount == 1
 

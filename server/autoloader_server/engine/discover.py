@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, Connection, or_, select, update
+from sqlalchemy import ColumnElement, Connection, select, update
 
 from autoloader_sdk.discovery.classify import skip_reason
 from autoloader_sdk.discovery.entries import Entry, below, identity
@@ -23,7 +23,7 @@ from autoloader_sdk.models import FileStatus, IngestionCreate
 from autoloader_server.db.bulk import insert_many
 from autoloader_server.db.clock import now
 from autoloader_server.db.engine import Database
-from autoloader_server.db.tables import batches, ingestions, processed_files
+from autoloader_server.db.tables import processed_files
 from autoloader_server.engine import ledger
 from autoloader_server.engine.errors import DATA_MALFORMED
 
@@ -193,7 +193,7 @@ def _write(
         # A file that is in a batch is looked at again before that is published.
         if before is not None and (before.identity == version or before.in_batch):
             continue
-        loaded = _loaded_versions(connection, ingestion_id, entry.path) if before is not None else []
+        loaded = ledger.loaded_versions(connection, ingestion_id, entry.path) if before is not None else []
         changed = bool(loaded)
         status, reason = _judge(entry, loaded, rules)
         if before is not None:
@@ -231,28 +231,13 @@ def _judge(entry: Entry, loaded: Sequence[str], rules: Rules) -> tuple[FileStatu
     if entry.problem is not None:
         return FileStatus.FAILED, entry.problem
     if identity(entry) in loaded:
-        return FileStatus.SKIPPED, "it is again what was loaded before: its rows are there"
+        return FileStatus.SKIPPED, ledger.LOADED_BEFORE
     if loaded and not rules.append_changed:
         return (
             FileStatus.HELD,
             f"changed after it was loaded ({loaded[0]} → {identity(entry)}): held back, so that no row is there twice",
         )
     return FileStatus.DISCOVERED, None
-
-
-def _loaded_versions(connection: Connection, ingestion_id: str, path: str) -> Sequence[str]:
-    """The identities of a path's versions whose rows are in the table that is loaded into now, the newest first."""
-    files = processed_files.c
-    found = connection.execute(
-        select(files.identity)
-        .join(ingestions, ingestions.c.id == files.ingestion_id)
-        .outerjoin(batches, batches.c.id == files.batch_id)
-        .where(files.ingestion_id == ingestion_id, files.path == path, files.status == FileStatus.SUCCESS)
-        # What was loaded into a table that a refresh has dropped is in no table any more.
-        .where(or_(files.batch_id.is_(None), batches.c.table_uuid == ingestions.c.table_uuid))
-        .order_by(files.ordinal.desc())
-    )
-    return found.scalars().all()
 
 
 def _superseded(before: _Known) -> dict[str, Any]:

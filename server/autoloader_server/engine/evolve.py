@@ -154,7 +154,10 @@ def _missing(now: StructType, meant: Meant) -> list[Change]:
     wanted = StructType.fromJson(meant.schema)
     goes = {change["column_name"] for change in meant.changes if change["change_type"] == REMOVED}
     still = [Change(one.path, one.new, None) for one in additions(wanted, now) if one.name in goes]
-    return [*additions(now, wanted), *widenings(now, wanted), *still]
+    # Another column that somebody dropped meanwhile by hand is not made again.
+    names = [f"{change['column_name']}.".casefold() for change in meant.changes]
+    missing = [*additions(now, wanted), *widenings(now, wanted), *still]
+    return [one for one in missing if any(name.startswith(f"{one.path[0]}.".casefold()) for name in names)]
 
 
 def _tell(work: Work, meant: Meant) -> None:

@@ -32,7 +32,8 @@ _ABOUT_FILES = re.compile(
     r"EOFException|ZipException|ZlibException|BZip2|not in GZIP|incorrect header check|CAST_OVERFLOW|CAST_INVALID|"
     r"CorruptStatistics|is not a Parquet file|CANNOT_READ_FILE_FOOTER|Could not read footer|Permission denied|"
     r"COLUMN_ALREADY_EXISTS|AccessDeniedException|URISyntaxException|PARQUET_TYPE_|PARQUET_COLUMN_DATA_TYPE_MISMATCH|"
-    r"UNABLE_TO_INFER_SCHEMA|"
+    r"UNABLE_TO_INFER_SCHEMA|IncompatibleSchemaException|recursive reference in Avro|SchemaParseException|"
+    r"AvroTypeException|DECIMAL_PRECISION_EXCEEDS_MAX_PRECISION|"
     # Spark 3.5 has no names for these.
     r"Encountered error while reading file|Parquet column cannot be converted|Illegal Parquet type|Input Pattern"
 )

@@ -98,6 +98,11 @@ class Lease:
             "lease_expires_at": self._database.clock + self.seconds,
         }
 
+    @property
+    def lost(self) -> bool:
+        """Whether the thread has found the lease gone."""
+        return self._lost.is_set()
+
     def check(self) -> None:
         """Raises LeaseLost when the thread has found the lease gone. The ledger's own check is what decides."""
         if self._lost.is_set():

@@ -10,13 +10,13 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, func, insert, select, update
+from sqlalchemy import Connection, func, insert, or_, select, update
 
 from autoloader_sdk.discovery.entries import Entry, identity
 from autoloader_sdk.models import FileStatus
 from autoloader_server.db.clock import now
 from autoloader_server.db.engine import ROWS_PER_TRANSACTION
-from autoloader_server.db.tables import processed_files
+from autoloader_server.db.tables import batches, ingestions, processed_files
 from autoloader_server.engine import run_record
 from autoloader_server.engine.errors import FileFailure
 from autoloader_server.security.redact import redact
@@ -24,6 +24,8 @@ from autoloader_server.security.redact import redact
 # A failed file is tried again after 1, 2, 4, … minutes, an hour at most.
 _BACKOFF = timedelta(minutes=1)
 _MAX_BACKOFF = timedelta(hours=1)
+# Why a version is skipped whose rows are in the table.
+LOADED_BEFORE = "it is again what was loaded before: its rows are there"
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,7 +157,7 @@ def wait_again(connection: Connection, ingestion_id: str, run_id: str) -> None:
 
 
 def supersede(connection: Connection, ingestion_id: str, entry: Entry) -> None:
-    """A waiting file version is another content by now: the new one waits in its place."""
+    """A waiting file version is another content by now: the new one waits in its place, unless it was loaded before."""
     files = processed_files.c
     before = connection.execute(
         select(files.id, files.ordinal).where(
@@ -172,11 +174,31 @@ def supersede(connection: Connection, ingestion_id: str, entry: Entry) -> None:
         .where(files.id == before.id)
         .values(current=False, status=FileStatus.SKIPPED, reason="it changed before it was loaded")
     )
+    again = identity(entry) in loaded_versions(connection, ingestion_id, entry.path)
     connection.execute(
         insert(processed_files).values(
-            ingestion_id=ingestion_id, ordinal=before.ordinal + 1, status=FileStatus.DISCOVERED, **listed(entry)
+            ingestion_id=ingestion_id,
+            ordinal=before.ordinal + 1,
+            status=FileStatus.SKIPPED if again else FileStatus.DISCOVERED,
+            reason=LOADED_BEFORE if again else None,
+            **listed(entry),
         )
     )
+
+
+def loaded_versions(connection: Connection, ingestion_id: str, path: str) -> Sequence[str]:
+    """The identities of a path's versions whose rows are in the table that is loaded into now, the newest first."""
+    files = processed_files.c
+    found = connection.execute(
+        select(files.identity)
+        .join(ingestions, ingestions.c.id == files.ingestion_id)
+        .outerjoin(batches, batches.c.id == files.batch_id)
+        .where(files.ingestion_id == ingestion_id, files.path == path, files.status == FileStatus.SUCCESS)
+        # What was loaded into a table that a refresh has dropped is in no table any more.
+        .where(or_(files.batch_id.is_(None), batches.c.table_uuid == ingestions.c.table_uuid))
+        .order_by(files.ordinal.desc())
+    )
+    return found.scalars().all()
 
 
 def listed(entry: Entry) -> dict[str, Any]:

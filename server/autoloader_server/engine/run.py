@@ -75,13 +75,15 @@ def attempt(work: Work) -> None:
             give_up(work, error)
 
 
-def end(work: Work, ending: Outcome) -> None:
-    """Write how the run ended, if it is still ours, and let go of everything that it held."""
+def end(work: Work, ending: Outcome) -> bool:
+    """Write how the run ended, if it is still ours, and let go of everything that it held. False where it is not."""
     ours = runs.c.lease_token == work.lease.token
     status, message, category = ending
     with work.database.write() as connection:
-        if run_record.end(connection, work.run_id, status, message, ours, category=category):
+        ended = run_record.end(connection, work.run_id, status, message, ours, category=category)
+        if ended:
             work.lease.let_go(connection)
+    return ended
 
 
 def give_up(work: Work, error: Exception) -> None:

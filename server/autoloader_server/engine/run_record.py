@@ -20,6 +20,7 @@ def progress(connection: Connection, run_id: str, step: str, **counts: int | Col
 
 def note(connection: Connection, run_id: str, sentence: str) -> None:
     """A sentence that a reader of the run should see. The same one is kept once."""
+    sentence = redact(sentence)
     notes = connection.execute(select(runs.c.notes).where(runs.c.id == run_id).with_for_update()).scalar_one()
     if sentence not in notes:
         connection.execute(update(runs).where(runs.c.id == run_id).values(notes=[*notes, sentence]))

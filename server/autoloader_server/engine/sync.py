@@ -7,12 +7,14 @@ one and the same run. Where it cannot be told for sure, every column stays.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
-from sqlalchemy import func, select
+from sqlalchemy import func, or_, select
 
 from autoloader_sdk.discovery.entries import identity
 from autoloader_sdk.models import FileStatus, RunStatus
 from autoloader_server.db.tables import batches, ingestions, processed_files, runs
+from autoloader_server.engine.batch_record import UNFINISHED, BatchStatus, Verdict
 from autoloader_server.engine.changes import Change, brought_by, removals
 from autoloader_server.engine.errors import TableChanged
 from autoloader_server.engine.evolve import count_version, intend, make
@@ -30,7 +32,8 @@ def drop_absent(work: Work) -> None:
     """Drop the columns that no file of the run has. A run without new files drops nothing."""
     if work.spec.effective_on_schema_change != "sync_all_columns":
         return
-    files, failed = _files(work)
+    seen = _files(work)
+    files = seen.loaded
     if not files:
         return
     state = check_history(work)
@@ -41,7 +44,7 @@ def drop_absent(work: Work) -> None:
     if not gone:
         return
     names = _some([change.name for change in gone])
-    if (why := _doubt(work, ready, failed)) is not None:
+    if (why := _doubt(work, ready, seen)) is not None:
         work.note(f"no column was dropped, though no file of this run has {names}: {why}")
         return
     work.step("dropping columns")
@@ -62,8 +65,17 @@ def drop_absent(work: Work) -> None:
     count_version(work, ready)
 
 
-def _files(work: Work) -> tuple[list[FileVersion], int]:
-    """What was loaded since the last run that came to its end, and how many files failed since."""
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    """What became of files since the last run that came to its end."""
+
+    loaded: list[FileVersion]
+    failed: int
+    released: int
+    """Batches that had been held: their files may be older than columns that others brought."""
+
+
+def _files(work: Work) -> _Seen:
     of_this = runs.c.ingestion_id == work.ingestion_id
     with work.database.read() as connection:
         last = connection.execute(
@@ -71,7 +83,9 @@ def _files(work: Work) -> tuple[list[FileVersion], int]:
                 of_this, runs.c.status.in_((RunStatus.SUCCESS, RunStatus.PARTIAL)), runs.c.id != work.run_id
             )
         ).scalar()
-        since = select(runs.c.id).where(of_this, *([runs.c.created_at > last] if last is not None else []))
+        # A run may have waited behind one that was asked for later.
+        late = [or_(runs.c.created_at > last, runs.c.id == work.run_id)] if last is not None else []
+        since = select(runs.c.id).where(of_this, *late)
         columns = processed_files.c
         rows = connection.execute(
             select(columns.id, columns.path, columns.identity, columns.size, columns.status)
@@ -82,8 +96,15 @@ def _files(work: Work) -> tuple[list[FileVersion], int]:
             )
             .order_by(columns.id)
         ).all()
+        released = connection.execute(
+            select(func.count()).where(
+                batches.c.ingestion_id == work.ingestion_id,
+                batches.c.run_id.in_(since),
+                batches.c.verdict == Verdict.RELEASED,
+            )
+        ).scalar_one()
     loaded = [FileVersion(*row[:4]) for row in rows if row.status == FileStatus.SUCCESS]
-    return loaded, len(rows) - len(loaded)
+    return _Seen(loaded, len(rows) - len(loaded), released)
 
 
 def _absent(work: Work, files: Sequence[FileVersion]) -> list[Change]:
@@ -104,11 +125,21 @@ def _absent(work: Work, files: Sequence[FileVersion]) -> list[Change]:
     return removals(data, absent, partitions)
 
 
-def _doubt(work: Work, ready: Ready, failed: int) -> str | None:
+def _doubt(work: Work, ready: Ready, seen: _Seen) -> str | None:
     """Why columns stay that no loaded file has."""
-    if failed:
-        return f"{failed} files could not be loaded, and may have it"
+    if seen.failed:
+        return f"{seen.failed} files could not be loaded, and may have it"
+    if seen.released:
+        return "the files of a batch that had been held may be older than it"
     with work.database.read() as connection:
+        waiting = connection.execute(
+            select(func.coalesce(func.sum(batches.c.files), 0)).where(
+                batches.c.ingestion_id == work.ingestion_id,
+                batches.c.status.in_((BatchStatus.HELD, *UNFINISHED)),
+            )
+        ).scalar_one()
+        if waiting:
+            return f"{waiting} files are held with their batch, and may have it"
         other = connection.execute(
             select(ingestions.c.name)
             .join(batches, batches.c.ingestion_id == ingestions.c.id)

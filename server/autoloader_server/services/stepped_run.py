@@ -22,7 +22,7 @@ from autoloader_server.db.locks import lock_ingestion
 from autoloader_server.db.tables import runs
 from autoloader_server.engine import outcome, run_record
 from autoloader_server.engine.begin import live_run, new_lease, start
-from autoloader_server.engine.errors import INTERNAL, INTERRUPTED, RETRYABLE, WRITE_FAILURE, fault_of_ours
+from autoloader_server.engine.errors import INTERNAL, INTERRUPTED, RETRYABLE, WRITE_FAILURE, LeaseLost, fault_of_ours
 from autoloader_server.engine.outcome import Outcome
 from autoloader_server.engine.run import after, end, find_files, give_up, load_next, plan_files
 from autoloader_server.engine.settle import settle
@@ -125,7 +125,8 @@ class SteppedRun:
     @property
     def lease(self) -> Lease | None:
         """What another attempt carries on with; None where the run was lost or let go."""
-        return self._work.lease if self.held and self._lost is None else None
+        usable = self.held and self._lost is None and not self._work.lease.lost
+        return self._work.lease if usable else None
 
     @property
     def run_id(self) -> str:
@@ -151,11 +152,12 @@ class SteppedRun:
         with self._step() as work:
             return plan_files(work)
 
-    def load_files(self, on_batch: Callable[[RunData], None]) -> None:
-        """Load batch after batch; `on_batch` gets the run after each."""
+    def load_files(self, on_batch: Callable[[RunData], None]) -> RunData:
+        """Load batch after batch; `on_batch` gets the run after each. The run at the end."""
         with self._step() as work:
             while load_next(work):
                 on_batch(self.data())
+            return self.data()
 
     def complete(self) -> RunData:
         """End the run, and tidy up. Raises StepFailed, and ends nothing, where all files failed."""
@@ -164,10 +166,12 @@ class SteppedRun:
             ending = outcome.of_work(work)
             if ending.status == RunStatus.FAILED:
                 raise StepFailed(ending)
-            end(work, ending)
+            if not end(work, ending):
+                raise LeaseLost(self.run_id)
+            ended = self.data()
         self.close()
         after(work)
-        return self.data()
+        return ended
 
     def fail(self, ending: Outcome, *, last: bool) -> RunData:
         """End the run so; but with another attempt to come, a failed one goes on, and a note says what happened."""

@@ -18,6 +18,8 @@ _SYNC_BYTES: Final = 16
 _CODECS: Final = ("null", "deflate", "snappy", "bzip2", "xz", "zstandard")
 # Of a 64-bit number, by 7 bits each.
 _LONGEST_NUMBER: Final = 10
+# Of a name or a value in the header, which is held in memory.
+_LONGEST_ENTRY: Final = 64 * 2**20
 _CUT_SHORT: Final = "it ends in the middle of its Avro data: it was cut short"
 _DAMAGED: Final = "its Avro data is damaged"
 
@@ -73,8 +75,8 @@ def _number(file: BinaryIO, first: bytes = b"") -> int:
 
 
 def _take(file: BinaryIO, length: int) -> bytes:
-    if length < 0:
-        raise Unreadable(f"{_DAMAGED}: a negative length")
+    if not 0 <= length <= _LONGEST_ENTRY:
+        raise Unreadable(f"{_DAMAGED}: a length in its header is none")
     return b"".join(_pieces(file, length))
 
 

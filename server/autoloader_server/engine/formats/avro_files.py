@@ -24,7 +24,7 @@ class Avro(Described):
             fields = json.loads(shape)["fields"]
             columns = tuple(str(field["name"]) for field in fields)
             nested = any(_is_nested(field["type"]) for field in fields)
-        except (ValueError, TypeError, KeyError) as error:
+        except (ValueError, TypeError, KeyError, RecursionError) as error:
             raise Unreadable("its Avro schema is no record with fields: only records become rows") from error
         return Told(shape, columns, nested)
 

@@ -155,7 +155,7 @@ class Json:
                         strike(one, data, (), wanted)
                     if not wanted:
                         return wanted
-            except (OSError, Unreadable, DecodeError, UnicodeDecodeError):
+            except (OSError, Unreadable, DecodeError, UnicodeDecodeError, RecursionError):
                 return set()
         return wanted
 

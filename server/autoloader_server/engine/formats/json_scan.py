@@ -233,7 +233,8 @@ def _is_long(value: int) -> bool:
 
 
 def _shown(value: int | Decimal) -> str:
-    text = f"{value:e}" if isinstance(value, int) and value.bit_length() > _SHOWN_BITS else str(value)
+    # By Decimal: a double does not hold every integer.
+    text = f"{Decimal(value):.6e}" if isinstance(value, int) and value.bit_length() > _SHOWN_BITS else str(value)
     return text if len(text) <= _SHOWN_LETTERS else text[:_SHOWN_LETTERS] + "…"
 
 
