@@ -53,7 +53,7 @@ def stopped_at(loaded: Ingestion, point: str) -> Iterator[subprocess.Popen[str]]
     """The script, stopped at `point`; afterwards it goes on, and ends."""
     process = script(loaded, point)
     try:
-        until(lambda: psutil.Process(process.pid).status() == psutil.STATUS_STOPPED, f"{point} is reached", 90)
+        until(lambda: psutil.Process(process.pid).status() == psutil.STATUS_STOPPED, f"{point} is reached", 240)
         yield process
         process.send_signal(signal.SIGCONT)
         process.communicate(timeout=120)
@@ -95,7 +95,7 @@ def test_files_that_vanish_or_change_while_they_are_loaded(ingest: Ingest, point
 def test_ctrl_c_in_the_middle_of_a_run_leaves_the_work_to_the_next_one(ingest: Ingest, point: str) -> None:
     loaded = ingest("csv", {f"{at}.csv": GOOD for at in range(5)})
     process = script(loaded, point)
-    until(lambda: psutil.Process(process.pid).status() == psutil.STATUS_STOPPED, f"{point} is reached", 90)
+    until(lambda: psutil.Process(process.pid).status() == psutil.STATUS_STOPPED, f"{point} is reached", 240)
     os.killpg(process.pid, signal.SIGINT)
     os.killpg(process.pid, signal.SIGCONT)
     _, said = process.communicate(timeout=60)

@@ -356,7 +356,7 @@ def test_a_schema_version_that_is_meant_is_there_once(services: list[Service], i
     def write() -> None:
         with services[0].database.write() as connection:
             work.lease.hold_run(connection)
-            schema_record.intend(connection, ingestion, {}, [], strategy="append_new_columns", files=[])
+            schema_record.intend(connection, ingestion, {}, [], strategy="append_new_columns")
 
     assert meet(services[0].database, write, write) == (None, None)
     with services[0].database.read() as connection:
