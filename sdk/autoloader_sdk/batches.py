@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from autoloader_sdk._http.endpoint import API, Call, L, Request, Resource, call, quoted
+from autoloader_sdk._http.endpoint import API, Call, L, Request, Resource, all_pages, call, quoted
 from autoloader_sdk.listing import Listing
 from autoloader_sdk.models import BatchData
 from autoloader_sdk.notebook import display
@@ -91,14 +91,9 @@ class Batch(Resource[L]):
 
 def list_batches(link: L, ingestion_id: str, status: str | None) -> Call[Listing[Batch[L]]]:
     """The batches of one ingestion, newest first, or those of one status."""
-    found: Listing[Batch[L]] = Listing()
     params: Mapping[str, str] = {"status": status.upper()} if status else {}
-    request: Request | None = Request("GET", f"{API}/ingestions/{quoted(ingestion_id)}/batches", params)
-    while request is not None:
-        reply = yield request
-        found += [Batch(link, _data(ingestion_id, body)) for body in reply.body or []]
-        request = Request("GET", reply.next_path) if reply.next_path else None
-    return found
+    bodies = yield from all_pages(Request("GET", f"{API}/ingestions/{quoted(ingestion_id)}/batches", params))
+    return Listing(Batch(link, _data(ingestion_id, body)) for body in bodies)
 
 
 def _data(ingestion_id: str, body: Mapping[str, object]) -> BatchData:

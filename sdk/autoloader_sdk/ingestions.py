@@ -18,6 +18,7 @@ from autoloader_sdk._http.endpoint import (
     Step,
     Stream,
     Sync,
+    all_pages,
     call,
     quoted,
     stream,
@@ -365,14 +366,9 @@ class Ingestions(Resource[L]):
         return iter(self.list())
 
     def _list(self, filters: Mapping[str, str | None]) -> Generator[Step, Reply, Listing[Ingestion[L]]]:
-        found: Listing[Ingestion[L]] = Listing()
         params = {key: value for key, value in filters.items() if value}
-        request: Request | None = Request("GET", f"{API}/ingestions", params)
-        while request is not None:
-            reply = yield request
-            found += [Ingestion(self._link, IngestionData.model_validate(body)) for body in reply.body or []]
-            request = Request("GET", reply.next_path) if reply.next_path else None
-        return found
+        bodies = yield from all_pages(Request("GET", f"{API}/ingestions", params))
+        return Listing(Ingestion(self._link, IngestionData.model_validate(body)) for body in bodies)
 
     def _same(self, name: str, body: Mapping[str, Any]) -> Generator[Step, Reply, Ingestion[L] | None]:
         """The ingestion of that name, if there is one, provided that it loads the same."""

@@ -2,28 +2,17 @@
 
 from __future__ import annotations
 
-import io
-import json
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 from tests.integration.conftest import Ingest
+from tests.integration.test_load_json import lines
+from tests.integration.test_load_parquet import parquet
 from tests.parts import sparks
 
 # Changes of columns are Iceberg's, and each of its versions is its own.
 each_spark = pytest.mark.sparks(*sparks.ALL)
-
-
-def parquet(columns: dict[str, Any]) -> bytes:
-    sink = io.BytesIO()
-    pq.write_table(pa.table(columns), sink)
-    return sink.getvalue()
-
-
-def lines(*records: dict[str, Any]) -> str:
-    return "".join(json.dumps(record) + "\n" for record in records)
 
 
 def given(**columns: Any) -> dict[str, Any]:

@@ -7,7 +7,6 @@ and no other: before `prefect` is imported for the first time, since it looks on
 from __future__ import annotations
 
 import os
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -17,6 +16,8 @@ from pathlib import Path
 import httpx
 from tests.chaos.waiting import until
 
+from autoloader_server.spark.supervisor import free_port
+
 _START_SECONDS = 300
 _STOP_SECONDS = 30
 
@@ -24,7 +25,7 @@ _STOP_SECONDS = 30
 @contextmanager
 def running(folder: Path) -> Iterator[str]:
     """The URL of the API of a server, for as long as the block lasts."""
-    port = _free_port()
+    port = free_port()
     url = f"http://127.0.0.1:{port}/api"
     environment = {
         "PREFECT_HOME": str(folder / "prefect"),
@@ -75,10 +76,3 @@ def _stop(process: subprocess.Popen[bytes]) -> None:
     except subprocess.TimeoutExpired:
         process.kill()
         process.wait()
-
-
-def _free_port() -> int:
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        port: int = found.getsockname()[1]
-        return port

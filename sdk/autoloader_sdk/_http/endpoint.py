@@ -82,6 +82,17 @@ Stream: TypeAlias = Generator[Step | Item[T], Reply, None]
 _NOTHING = Reply()
 
 
+def all_pages(request: Request) -> Call[list[Any]]:
+    """The entries of a list, page after page to its end."""
+    found: list[Any] = []
+    following: Request | None = request
+    while following is not None:
+        reply = yield following
+        found += reply.body or []
+        following = Request("GET", reply.next_path) if reply.next_path else None
+    return found
+
+
 def quoted(part: str) -> str:
     """An id as one segment of a path."""
     return quote(part, safe="")

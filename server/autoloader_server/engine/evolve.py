@@ -24,10 +24,9 @@ from autoloader_server.engine.changes import (
 from autoloader_server.engine.culprits import infer, wider
 from autoloader_server.engine.errors import SCHEMA_MISMATCH, FileFailure, RunStopped
 from autoloader_server.engine.formats.base import Look, Looks, by_name
-from autoloader_server.engine.iceberg import type_sql
+from autoloader_server.engine.iceberg import path_sql, type_sql
 from autoloader_server.engine.schema import storable, without
 from autoloader_server.engine.schema_record import Meant
-from autoloader_server.engine.sql import identifier
 from autoloader_server.engine.work import Ready, Work
 from autoloader_server.spark.sessions import spark_errors
 
@@ -55,18 +54,15 @@ def follow_schema(work: Work, ready: Ready, looks: Sequence[Look]) -> Ready:
     """
     data = without(work.schema, work.lineage)
     fresh = new_columns(work, looks, data)
-    match work.spec.effective_on_schema_change:
-        case "ignore":
-            _note_ignored(work, fresh)
-            return ready
-        case "fail":
-            changes = [*fresh, *wanted(work, data, looks)]
-            if changes:
-                raise mismatch(work, changes)
-            return ready
+    rule = work.spec.effective_on_schema_change
+    if rule == "ignore":
+        _note_ignored(work, fresh)
+        return ready
     changes = [*fresh, *wanted(work, data, looks)]
     if not changes:
         return ready
+    if rule == "fail":
+        raise mismatch(work, changes)
     intend(work, changes)
     work.reach("columns_intended")
     make(work, changes)
@@ -164,7 +160,7 @@ def _tell(work: Work, meant: Meant) -> None:
     for kind, what in _WHAT.items():
         names = [str(change["column_name"]) for change in meant.changes if change["change_type"] == kind]
         if names:
-            work.note(f"{_columns(len(names))} {what}: {_some(names)}")
+            work.note(f"{_columns(len(names))} {what}: {some(names)}")
 
 
 def new_columns(work: Work, looks: Sequence[Look], data: StructType) -> list[Change]:
@@ -206,7 +202,7 @@ def _note_ignored(work: Work, fresh: Sequence[Change]) -> None:
     """Tell how many columns are left out, and which."""
     if fresh:
         work.step("preparing", columns_ignored=len(fresh))
-        names = _some([change.name for change in fresh])
+        names = some([change.name for change in fresh])
         work.note(f"{_columns(len(fresh))} ignored, since on_schema_change is ignore: {names}")
 
 
@@ -227,7 +223,7 @@ def _with_files(work: Work, change: Change, looks: Sequence[Look]) -> Change:
 def _statement(work: Work, change: Change) -> str:
     """The SQL by which a person accepts a change."""
     assert change.new is not None
-    name, kind = ".".join(map(identifier, change.path)), type_sql(change.new)
+    name, kind = path_sql(change.path), type_sql(change.new)
     what = f"ADD COLUMN {name} {kind}" if change.kind == ADDED else f"ALTER COLUMN {name} TYPE {kind}"
     return f"ALTER TABLE {work.table_name.quoted} {what}"
 
@@ -236,5 +232,6 @@ def _columns(number: int) -> str:
     return "1 column was" if number == 1 else f"{number} columns were"
 
 
-def _some(names: Sequence[str]) -> str:
+def some(names: Sequence[str]) -> str:
+    """The first of these names, for a sentence."""
     return ", ".join(names[:_MOST_NAMED]) + (", …" if len(names) > _MOST_NAMED else "")

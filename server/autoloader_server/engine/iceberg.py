@@ -115,16 +115,16 @@ class Table:
 
     def add_columns(self, columns: Mapping[tuple[str, ...], DataType]) -> None:
         """Add columns, or fields inside of columns, by their paths."""
-        shown = ", ".join(f"{_path(path)} {type_sql(kind)}" for path, kind in columns.items())
+        shown = ", ".join(f"{path_sql(path)} {type_sql(kind)}" for path, kind in columns.items())
         self.spark.sql(f"ALTER TABLE {self.name.quoted} ADD COLUMNS ({shown})")
 
     def widen_column(self, path: Sequence[str], kind: DataType) -> None:
         """Give a column, or a field inside of one, a wider type."""
-        self.spark.sql(f"ALTER TABLE {self.name.quoted} ALTER COLUMN {_path(path)} TYPE {type_sql(kind)}")
+        self.spark.sql(f"ALTER TABLE {self.name.quoted} ALTER COLUMN {path_sql(path)} TYPE {type_sql(kind)}")
 
     def drop_columns(self, paths: Sequence[Sequence[str]]) -> None:
         """Drop columns, or fields inside of columns; in snapshots of before they are there."""
-        self.spark.sql(f"ALTER TABLE {self.name.quoted} DROP COLUMNS ({', '.join(map(_path, paths))})")
+        self.spark.sql(f"ALTER TABLE {self.name.quoted} DROP COLUMNS ({', '.join(map(path_sql, paths))})")
 
     def partitioned_by(self, names: Sequence[str]) -> set[str]:
         """Those of its columns that the table is partitioned by, in transforms too."""
@@ -258,7 +258,8 @@ def _snapshot(row: Any) -> Snapshot:
     )
 
 
-def _path(path: Sequence[str]) -> str:
+def path_sql(path: Sequence[str]) -> str:
+    """A column, or a field inside of one, in SQL."""
     return ".".join(map(identifier, path))
 
 

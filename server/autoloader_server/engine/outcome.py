@@ -61,17 +61,17 @@ def of_work(work: Work) -> Outcome:
         batches_held = held_by(connection, work.ingestion_id)
     if held:
         work.note(
-            f"held: {_files(held)} changed after being loaded; the rows that are there stay; status HELD lists them"
+            f"held: {files(held)} changed after being loaded; the rows that are there stay; status HELD lists them"
         )
     if batches_held:
-        number = f"{_files(sum(each.files for each in batches_held))} in {_batches(len(batches_held))}"
+        number = f"{files(sum(each.files for each in batches_held))} in {_batches(len(batches_held))}"
         work.note(f"held: {number} to be released or dropped, such as {batches_held[0].reason}")
     now_held = [each for each in batches_held if each.run_id == work.run_id]
-    too_few = f"; {_files(sum(each.files for each in now_held))} held back: {now_held[0].reason}" if now_held else ""
-    failed = f"{_files(row.error_count)} could not be{too_few}"
+    too_few = f"; {files(sum(each.files for each in now_held))} held back: {now_held[0].reason}" if now_held else ""
+    failed = f"{files(row.error_count)} could not be{too_few}"
     if row.error_count == 0 and row.files_processed == 0:
         return Outcome(RunStatus.SUCCESS, f"nothing was loaded{too_few}" if too_few else _nothing(work, row))
-    loaded = f"{_files(row.files_processed)} loaded"
+    loaded = f"{files(row.files_processed)} loaded"
     if row.error_count == 0:
         return Outcome(RunStatus.SUCCESS, f"{loaded}{too_few}" if too_few else None)
     if row.files_processed == 0:
@@ -148,7 +148,8 @@ def _is_ours(work: Work) -> bool:
     return bool(token == work.lease.token)
 
 
-def _files(number: int) -> str:
+def files(number: int) -> str:
+    """A number of files, for a sentence."""
     return "1 file" if number == 1 else f"{number} files"
 
 
@@ -158,5 +159,5 @@ def _batches(number: int) -> str:
 
 def _nothing(work: Work, row: Any) -> str:
     if work.left_to_others:
-        return f"nothing was loaded; {_files(len(work.left_to_others))} wait for another ingestion"
+        return f"nothing was loaded; {files(len(work.left_to_others))} wait for another ingestion"
     return "nothing new" if row.files_found else "there are no files at the source"

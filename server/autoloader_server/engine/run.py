@@ -121,8 +121,8 @@ def find_files(work: Work) -> Found:
         held = runs.c.files_held + found.held  # a batch that was settled may have been held
         run_record.progress(connection, work.run_id, "discovering", files_held=held, **counted)
     if found.changed:
-        number = "1 file" if found.changed == 1 else f"{found.changed} files"
-        work.note(f"on_changed_file is append: {number} changed after being loaded; the rows that are there stay")
+        changed = outcome.files(found.changed)
+        work.note(f"on_changed_file is append: {changed} changed after being loaded; the rows that are there stay")
     return found
 
 

@@ -17,15 +17,13 @@ from autoloader_server.db.tables import batches, ingestions, processed_files, ru
 from autoloader_server.engine.batch_record import UNFINISHED, BatchStatus, Verdict
 from autoloader_server.engine.changes import Change, brought_by, removals
 from autoloader_server.engine.errors import TableChanged
-from autoloader_server.engine.evolve import count_version, intend, make
+from autoloader_server.engine.evolve import count_version, intend, make, some
 from autoloader_server.engine.ledger import FileVersion
 from autoloader_server.engine.prepare import check_history
 from autoloader_server.engine.schema import without
 from autoloader_server.engine.work import Ready, Work
 from autoloader_server.spark.errors import SparkUnavailable, first_line
 from autoloader_server.spark.sessions import spark_errors
-
-_MOST_NAMED = 20
 
 
 def drop_absent(work: Work) -> None:
@@ -43,7 +41,7 @@ def drop_absent(work: Work) -> None:
     gone = _absent(work, files)
     if not gone:
         return
-    names = _some([change.name for change in gone])
+    names = some([change.name for change in gone])
     if (why := _doubt(work, ready, seen)) is not None:
         work.note(f"no column was dropped, though no file of this run has {names}: {why}")
         return
@@ -121,7 +119,7 @@ def _absent(work: Work, files: Sequence[FileVersion]) -> list[Change]:
         partitions = work.table.partitioned_by(names)
     stay = sorted(name for name in partitions if any(path[0] == name for path in absent))
     if stay:
-        work.note(f"{_some(stay)} stays in the table, though no file of this run has it: it is partitioned by it")
+        work.note(f"{some(stay)} stays in the table, though no file of this run has it: it is partitioned by it")
     return removals(data, absent, partitions)
 
 
@@ -147,7 +145,3 @@ def _doubt(work: Work, ready: Ready, seen: _Seen) -> str | None:
             .limit(1)
         ).scalar()
     return None if other is None else f"the ingestion {other!r} loads into the same table"
-
-
-def _some(names: Sequence[str]) -> str:
-    return ", ".join(names[:_MOST_NAMED]) + (", …" if len(names) > _MOST_NAMED else "")

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Literal
 
 from sqlalchemy import Connection, RowMapping, and_, or_, select
 
-from autoloader_sdk.models import BatchData, RunReceipt, nearest
+from autoloader_sdk.models import BatchData, RunReceipt
 from autoloader_server.db.locks import lock_ingestion
 from autoloader_server.db.tables import batches
 from autoloader_server.engine import held
 from autoloader_server.engine.batch_record import BatchStatus, Verdict
 from autoloader_server.engine.killpoints import reach
-from autoloader_server.services.errors import Conflict, Fault, Invalid, NotFound
+from autoloader_server.services.errors import Conflict, NotFound, known_status
 from autoloader_server.services.ingestions import row_of
 from autoloader_server.services.paging import Page, cursor_of, key_of
 from autoloader_server.services.runs import request as request_run
@@ -39,7 +39,7 @@ def find(
     service: Service, ingestion_id: str, *, status: Sequence[str] = (), limit: int = 100, cursor: str | None = None
 ) -> Page[BatchData]:
     """The batches of an ingestion, newest first. Raises NotFound."""
-    wanted = [_status(each) for each in status]
+    wanted = [known_status(each, STATUSES) for each in status]
     table = batches.c
     query = select(*(table[name] for name in _SHOWN)).where(table.ingestion_id == ingestion_id)
     if wanted:
@@ -109,11 +109,3 @@ def _row(connection: Connection, ingestion_id: str, batch_id: str) -> RowMapping
     if row is None:
         raise NotFound(f"batch {batch_id} of ingestion {ingestion_id} not found")
     return row
-
-
-def _status(name: str) -> str:
-    if name.upper() in STATUSES:
-        return name.upper()
-    near = nearest(name, STATUSES)
-    hint = f"did you mean {near}?" if near else f"there are {', '.join(STATUSES)}"
-    raise Invalid([Fault(("query", "status"), f"unknown status '{name}'; {hint}")])

@@ -10,7 +10,10 @@ ServiceRefusal
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
+
+from autoloader_sdk.models import nearest
 
 
 class ServiceRefusal(Exception):
@@ -58,3 +61,12 @@ class Invalid(ServiceRefusal):
     def __init__(self, faults: list[Fault]) -> None:
         super().__init__("; ".join(f"{'.'.join(map(str, fault.loc[1:]))}: {fault.message}" for fault in faults))
         self.faults = faults
+
+
+def known_status(name: str, known: Sequence[str]) -> str:
+    """A status that a list is to be filtered by, in any case; raises Invalid, with the nearest one that there is."""
+    if name.upper() in known:
+        return name.upper()
+    near = nearest(name, known)
+    hint = f"did you mean {near}?" if near else f"there are {', '.join(known)}"
+    raise Invalid([Fault(("query", "status"), f"unknown status '{name}'; {hint}")])

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import and_, or_, select
 
-from autoloader_sdk.models import FileData, FileStatus, nearest
+from autoloader_sdk.models import FileData, FileStatus
 from autoloader_server.db.tables import processed_files
-from autoloader_server.services.errors import Fault, Invalid
+from autoloader_server.services.errors import known_status
 from autoloader_server.services.ingestions import row_of
 from autoloader_server.services.paging import Page, cursor_of, key_of
 
@@ -46,7 +46,7 @@ def find(
     `path` keeps the file itself, what lies below it as a folder, and files of that name in any folder. Raises
     NotFound.
     """
-    wanted = [_status(each) for each in status]
+    wanted = [known_status(each, STATUSES) for each in status]
     table = processed_files.c
     query = select(*(table[name] for name in _SHOWN)).where(table.ingestion_id == ingestion_id)
     if wanted:
@@ -74,11 +74,3 @@ def find(
     shown = rows[:limit]
     following = cursor_of(shown[-1]["path"], shown[-1]["ordinal"]) if len(rows) > limit else None
     return Page([FileData.model_validate(dict(row)) for row in shown], following)
-
-
-def _status(name: str) -> str:
-    if name.upper() in STATUSES:
-        return name.upper()
-    near = nearest(name, STATUSES)
-    hint = f"did you mean {near}?" if near else f"there are {', '.join(STATUSES)}"
-    raise Invalid([Fault(("query", "status"), f"unknown status '{name}'; {hint}")])

@@ -183,8 +183,7 @@ class SteppedRun:
         else:
             with work.database.write() as connection:
                 work.lease.hold_run(connection)
-                work.lease.let_go(connection)
-                run_record.note(connection, self.run_id, redact(f"tried again after a failure: {ending.message}"))
+                run_record.note(connection, self.run_id, f"tried again after a failure: {ending.message}")
                 run_record.progress(connection, self.run_id, "waiting for another attempt")
             self._failed = True
             return self.data()
@@ -233,7 +232,6 @@ class SteppedRun:
         lease = self._work.lease
         with self._service.database.write() as connection:
             lease.hold_run(connection)
-            lease.let_go(connection)
             generation = self._work.generation
             self._work = start(connection, self._service, self.run_id, lease)
             # As for a direct run: what was cleared meanwhile is not loaded by this run.

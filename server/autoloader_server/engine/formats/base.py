@@ -13,7 +13,7 @@ from autoloader_server.engine.formats.text import Unreadable
 if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame
     from pyspark.sql.connect.session import SparkSession
-    from pyspark.sql.types import StructType
+    from pyspark.sql.types import DataType, StructType
 
 # Spark puts malformed records into a column of this name; a data column may well be called `_corrupt_record`.
 CORRUPT_COLUMN = "_autoloader_corrupt_9f1c"
@@ -39,7 +39,7 @@ class Strange:
 
     path: tuple[str, ...]
     kind: Literal["unknown", "case", "digits", "fraction", "wider"]
-    needs: str = ""
+    needs: DataType | None = None
     value: str = field(default="", compare=False)
 
     @property

@@ -31,7 +31,7 @@ from autoloader_server.engine.formats.base import (
     unopened,
 )
 from autoloader_server.engine.formats.json_absent import strike, values_of
-from autoloader_server.engine.formats.json_scan import Scanner, is_one, number_type
+from autoloader_server.engine.formats.json_scan import Scanner, is_one
 from autoloader_server.engine.formats.json_shape import LINES, WHOLE, Shape, begins_lines, check_lines, shape_of
 from autoloader_server.engine.formats.text import (
     PIECE_BYTES,
@@ -144,7 +144,7 @@ class Json:
         for look in looks:
             for one in look.strange:
                 if one.kind == "wider":
-                    yield look.path, Change(one.path, type_at(data, one.path), number_type(one.needs))
+                    yield look.path, Change(one.path, type_at(data, one.path), one.needs)
 
     def absent(self, spark: SparkSession, files: Sequence[tuple[str, int]], data: StructType) -> set[Path]:  # noqa: ARG002 - the files tell
         wanted = set(all_paths(data))
@@ -290,7 +290,7 @@ class Json:
 def _fits(one: Strange, data: StructType) -> bool:
     """Whether a column is wide enough by now."""
     kind = type_at(data, one.path)
-    return one.kind == "wider" and kind is not None and widens(kind, number_type(one.needs))
+    return one.needs is not None and kind is not None and widens(kind, one.needs)
 
 
 @dataclass(frozen=True, slots=True)

@@ -193,7 +193,9 @@ def _is_number(kind: Any) -> bool:
     return isinstance(kind, T.DoubleType | T.FloatType | T.LongType | T.IntegerType | T.DecimalType)
 
 
-def _number(value: int | Decimal, kind: Any) -> tuple[Literal["digits", "fraction", "wider"] | None, str] | None:
+def _number(
+    value: int | Decimal, kind: Any
+) -> tuple[Literal["digits", "fraction", "wider"] | None, DataType | None] | None:
     """What is wrong with a number in a column of type `kind`, and the type that it needs; None where it fits.
 
     Of what Spark refuses by itself, and no wider type would hold, the first is None.
@@ -204,28 +206,28 @@ def _number(value: int | Decimal, kind: Any) -> tuple[Literal["digits", "fractio
         case ((T.LongType() | T.IntegerType()), int()):
             if -(2**31) <= value < 2**31 or (isinstance(kind, T.LongType) and _is_long(value)):
                 return None
-            return ("wider", "bigint") if _is_long(value) else (None, "")
+            return ("wider", T.LongType()) if _is_long(value) else (None, None)
         case ((T.DoubleType() | T.FloatType()), int()):
             if not _is_long(value):
-                return "digits", ""
+                return "digits", None
             if isinstance(kind, T.DoubleType) or abs(value) <= _FLOAT_WHOLE:
                 return None
-            return "wider", "double"
+            return "wider", T.DoubleType()
         case ((T.DoubleType() | T.FloatType()), Decimal()):
             if value.adjusted() > _LARGEST:
-                return "digits", ""
+                return "digits", None
             fits = isinstance(kind, T.DoubleType) or abs(value) <= Decimal(_FLOAT_LARGEST)
-            return None if fits else ("wider", "double")
+            return None if fits else ("wider", T.DoubleType())
         case T.DecimalType(), _:
             number = Decimal(value)
             exponent = number.normalize().as_tuple().exponent
             if isinstance(exponent, int) and -exponent > kind.scale:
-                return "fraction", ""
+                return "fraction", None
             digits = max(number.adjusted() + 1, 0) + kind.scale if number else 0
             if digits <= kind.precision:
                 return None
-            return ("wider", f"decimal({digits},{kind.scale})") if digits <= _MOST_DIGITS else (None, "")
-    return None, ""
+            return ("wider", T.DecimalType(digits, kind.scale)) if digits <= _MOST_DIGITS else (None, None)
+    return None, None
 
 
 def _is_long(value: int) -> bool:
@@ -236,21 +238,6 @@ def _shown(value: int | Decimal) -> str:
     # By Decimal: a double does not hold every integer.
     text = f"{Decimal(value):.6e}" if isinstance(value, int) and value.bit_length() > _SHOWN_BITS else str(value)
     return text if len(text) <= _SHOWN_LETTERS else text[:_SHOWN_LETTERS] + "…"
-
-
-def number_type(name: str) -> DataType:
-    """The type that `Strange.needs` names."""
-    from pyspark.sql import types as T
-
-    match name.partition("("):
-        case "bigint", _, _:
-            return T.LongType()
-        case "double", _, _:
-            return T.DoubleType()
-        case _, _, digits:
-            precision, scale = digits.rstrip(")").split(",")
-            return T.DecimalType(int(precision), int(scale))
-    raise ValueError(name)
 
 
 def one_a_line(data: bytes, records: int) -> bool:
