@@ -51,7 +51,7 @@ if TYPE_CHECKING:
     from pyspark.sql import DataFrame
 
     from autoloader_sdk._http.endpoint import Reply
-    from autoloader_sdk.models import OnSchemaChange
+    from autoloader_sdk.models import OnBadRecord, OnSchemaChange
 
 
 class Ingestion(Resource[L]):
@@ -208,11 +208,26 @@ class Ingestion(Resource[L]):
             NotFound: there is no such table yet.
             MissingExtra: pyspark is not installed.
         """
+        return self._read(self.destination.table or "")
+
+    def quarantine(self) -> DataFrame:
+        """The records that `on_bad_record: quarantine` has set aside, as a Spark DataFrame; as `table` does it.
+
+        Columns: `path, line, record` (its text), `reason, batch_id, run_id, ingestion_id, quarantined_at`. Other
+        ingestions that load into the same table set their records aside here too.
+
+        Raises:
+            NotFound: none was set aside yet.
+            MissingExtra: pyspark is not installed.
+        """
+        return self._read(f"{self.destination.table}__quarantine")
+
+    def _read(self, table: str) -> DataFrame:
         from autoloader_sdk.spark import read_table
 
         spark = self._link.spark_session(self.data.cluster_id, self.data.spark_connect_url)
         to = self.destination
-        return read_table(spark, to.catalog or "", to.database or "", to.table or "")
+        return read_table(spark, to.catalog or "", to.database or "", table)
 
     @property
     def _path(self) -> str:
@@ -255,6 +270,7 @@ class Ingestions(Resource[L]):
         schedule: Short | None = None,
         quality: Mapping[str, Any] | Quality | None = None,
         on_schema_change: OnSchemaChange = "append_new_columns",
+        on_bad_record: OnBadRecord = "fail",
         limits: Mapping[str, Any] | Limits | None = None,
         cluster_id: str = "default",
         exist_ok: bool = False,
@@ -270,6 +286,8 @@ class Ingestions(Resource[L]):
             schedule: hourly, daily, weekly, a cron expression in UTC, or all of it; none: only when asked.
             quality: what is expected of a run.
             on_schema_change: what to do when files bring other columns.
+            on_bad_record: what to do with a record that cannot be loaded: its file fails; it is rescued into the
+                column `_rescued_data`; or it is set aside in the table `<table>__quarantine`. Of csv and json.
             limits: how much a batch may hold.
             cluster_id: where it runs.
             exist_ok: if there is one of that name with the same source, format and table, return that.
@@ -289,6 +307,8 @@ class Ingestions(Resource[L]):
             name=name,
             cluster_id=cluster_id,
             on_schema_change=on_schema_change,
+            # A service that does not know the word would take it and do nothing.
+            **({} if on_bad_record == "fail" else {"on_bad_record": on_bad_record}),
         )
         there = (yield from self._same(name, body)) if exist_ok else None
         if there is not None:

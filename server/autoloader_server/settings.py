@@ -140,6 +140,12 @@ class Settings(BaseSettings):
         description="batches from this size on are looked into while Spark stages them; smaller ones before",
     )
     max_attempts: int = Field(default=5, ge=1, description="how often a failing file is tried")
+    max_bad_records_per_file: int = Field(
+        default=1_000,
+        ge=1,
+        le=10_000,
+        description="a file with more fails, where bad records are rescued or quarantined",
+    )
     max_parallel_runs: int = Field(default=4, ge=1)
 
     prefect_mode: Literal["off", "on"] = Field(

@@ -11,12 +11,14 @@ from autoloader_sdk.models.destination import Destination, DestinationData, Opti
 from autoloader_sdk.models.file import FileData, FileStatus
 from autoloader_sdk.models.format import Format, FormatData, FormatOptions, FormatSchema, FormatSchemaData
 from autoloader_sdk.models.ingestion import (
+    MOST_BAD_RECORDS,
     ClearedFiles,
     IngestionCreate,
     IngestionData,
     IngestionMetadata,
     IngestionUpdate,
     Limits,
+    OnBadRecord,
     OnSchemaChange,
     StatusChange,
 )
@@ -31,6 +33,7 @@ from autoloader_sdk.models.source import Source, SourceData, source_type
 
 __all__ = [
     "FINISHED",
+    "MOST_BAD_RECORDS",
     "UNENDED",
     "AnswerModel",
     "Backfill",
@@ -55,6 +58,7 @@ __all__ = [
     "IngestionUpdate",
     "Limits",
     "Moment",
+    "OnBadRecord",
     "OnSchemaChange",
     "Optimization",
     "Partitioning",

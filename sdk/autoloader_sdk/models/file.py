@@ -25,6 +25,8 @@ class FileStatus(StrEnum):
 class FileData(AnswerModel):
     """One content of one path and what became of it; `size` is in bytes, `records` in rows.
 
+    `bad_records` of its records were rescued or set aside.
+
     `status` is a `FileStatus`, or one of a later service.
     """
 
@@ -35,6 +37,7 @@ class FileData(AnswerModel):
     etag: str | None = None
     modified_at: Moment | None = None
     records: int | None = None
+    bad_records: int | None = None
     run_id: str | None = None
     batch_id: str | None = None
     attempts: int | None = None

@@ -12,18 +12,31 @@ from autoloader_sdk.models.schedule import Schedule, ScheduleData
 from autoloader_sdk.models.source import Source, SourceData
 
 OnSchemaChange = Literal["ignore", "append_new_columns", "sync_all_columns", "fail"]
+OnBadRecord = Literal["fail", "rescue", "quarantine"]
+
+# They pass through the worker's memory.
+MOST_BAD_RECORDS = 10_000
 
 
 class Limits(RequestModel):
-    """How much one batch may hold, and how often a failed file is tried again."""
+    """How much one batch may hold, and how often a failed file is tried again.
+
+    `max_bad_records_per_file`: where bad records are rescued or quarantined, a file with more of them fails after all.
+    """
 
     max_files_per_batch: Annotated[int, Field(ge=1, le=100_000)] = 10_000
     max_bytes_per_batch: Annotated[int, Field(ge=1)] = 10 * 1024**3
     max_attempts: Annotated[int, Field(ge=1, le=1_000)] = 5
+    max_bad_records_per_file: Annotated[int, Field(ge=1, le=MOST_BAD_RECORDS)] = 1_000
 
 
 class IngestionCreate(RequestModel):
-    """The body of `POST /ingestions`: what to load, how it is written, where it goes, when."""
+    """The body of `POST /ingestions`: what to load, how it is written, where it goes, when.
+
+    `on_bad_record`: what is done with a record that does not fit the table or cannot be read. `fail` (default): its
+    file fails as a whole. `rescue`: its row is kept, with the record's text in a column `_rescued_data` and null where
+    a value does not fit. `quarantine`: it is set aside in the table `<table>__quarantine`.
+    """
 
     name: Annotated[str, Field(min_length=1, max_length=255)]
     cluster_id: Annotated[str, Field(min_length=1)] = "default"
@@ -33,6 +46,7 @@ class IngestionCreate(RequestModel):
     schedule: Schedule = Field(default_factory=Schedule)
     quality: Quality | None = None
     on_schema_change: OnSchemaChange | None = None
+    on_bad_record: OnBadRecord = "fail"
     limits: Limits | None = None
 
     @field_validator("name")
@@ -90,6 +104,7 @@ class IngestionData(AnswerModel):
     schedule: ScheduleData | None = None
     quality: QualityData | None = None
     on_schema_change: str | None = None
+    on_bad_record: str | None = None
     limits: dict[str, Any] | None = None
     spark_connect_url: str | None = None
     metadata: IngestionMetadata = Field(default_factory=IngestionMetadata)

@@ -29,6 +29,7 @@ FINISHED: frozenset[str] = frozenset(RunStatus) - UNENDED | {"completed"}
 class RunMetrics(AnswerModel):
     """What a run did. Bytes are those of the source (read) and of the table (written), durations are seconds.
 
+    `bad_records`: records that were rescued or set aside, as `on_bad_record` says;
     `held`: files held back by a rule; `skipped`: files that are not data; `columns_ignored`: columns of the
     files that `on_schema_change: ignore` left out.
     """
@@ -39,6 +40,7 @@ class RunMetrics(AnswerModel):
     bytes_written: int | None = 0
     duration_seconds: float | None = 0
     error_count: int | None = 0
+    bad_records: int | None = 0
     held: int | None = 0
     skipped: int | None = 0
     columns_ignored: int | None = 0

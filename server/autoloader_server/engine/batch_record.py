@@ -5,7 +5,7 @@ A batch is changed only through `Lease.hold_batch`: a worker that lost its lease
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
@@ -63,6 +63,8 @@ class Batch:
     lease_token: str | None
     lease_owner: dict[str, Any] | None
     verdict: str | None
+    bad_records: int | None
+    quarantine_snapshot_id: int | None
 
 
 _BATCH_COLUMNS = (
@@ -75,6 +77,8 @@ _BATCH_COLUMNS = (
     batches.c.lease_token,
     batches.c.lease_owner,
     batches.c.verdict,
+    batches.c.bad_records,
+    batches.c.quarantine_snapshot_id,
 )
 
 
@@ -156,7 +160,9 @@ def record(
     moment = now()
     records = landed.records if landed else 0
     totals = connection.execute(
-        select(batches.c.files, batches.c.bytes, batches.c.table_uuid).where(batches.c.id == batch_id)
+        select(batches.c.files, batches.c.bytes, batches.c.bad_records, batches.c.table_uuid).where(
+            batches.c.id == batch_id
+        )
     ).one()
     lease.hold_batch(
         connection,
@@ -192,6 +198,7 @@ def record(
             files_processed=runs.c.files_processed + totals.files,
             bytes_read=runs.c.bytes_read + totals.bytes,
             records_ingested=runs.c.records_ingested + records,
+            bad_records=runs.c.bad_records + (totals.bad_records or 0),
             bytes_written=runs.c.bytes_written + (landed.bytes if landed else 0),
         )
     )
@@ -200,6 +207,18 @@ def record(
             update(ingestions)
             .where(ingestions.c.id == ingestion_id)
             .values(last_snapshot_id=landed.snapshot_id, table_uuid=totals.table_uuid)
+        )
+
+
+def count_bad(connection: Connection, lease: Lease, batch_id: str, bad: Mapping[str, int]) -> None:
+    """How many bad records the files of a batch have, by path, before any of them is staged. Raises LeaseLost."""
+    lease.hold_batch(connection, batch_id, (BatchStatus.OPEN,), bad_records=sum(bad.values()))
+    files = processed_files.c
+    for path, number in bad.items():
+        connection.execute(
+            update(processed_files)
+            .where(files.batch_id == batch_id, files.path == path, files.status == FileStatus.PROCESSING)
+            .values(bad_records=number)
         )
 
 
@@ -246,7 +265,12 @@ def end_dropped(connection: Connection, ingestion_id: str, old: int, there: str 
 
 def _let_files_go(connection: Connection, batch_id: str) -> None:
     verdict = connection.execute(select(batches.c.verdict).where(batches.c.id == batch_id)).scalar()
-    values: dict[str, Any] = {"status": FileStatus.DISCOVERED, "batch_id": None, "reason": None}
+    values: dict[str, Any] = {
+        "status": FileStatus.DISCOVERED,
+        "batch_id": None,
+        "reason": None,
+        "bad_records": None,
+    }
     if verdict == Verdict.DROPPED:
         # The reason was written by whoever dropped it.
         values = {"status": FileStatus.SKIPPED}

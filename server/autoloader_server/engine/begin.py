@@ -97,6 +97,7 @@ def start(connection: Connection, service: Service, run_id: str, lease: Lease) -
             max_files_per_batch=service.settings.max_files_per_batch,
             max_bytes_per_batch=service.settings.max_bytes_per_batch,
             max_attempts=service.settings.max_attempts,
+            max_bad_records_per_file=service.settings.max_bad_records_per_file,
         ),
         lease=lease,
         created_at=ingestion.created_at,

@@ -144,15 +144,20 @@ def _malformed(spark: SparkSession, fmt: Format, looks: Sequence[Look], data: St
 
 def _shown(fmt: Format, look: Look, record: str, null: Sequence[StructField]) -> str:
     """A malformed record, and which of its columns has no value in the end, though there is one in the record."""
-    values = {name.casefold(): text for name, text in fmt.values(look, record).items() if text is not None}
-    wrong = next((field for field in null if field.name.casefold() in values), None)
+    wrong, text = misfit(fmt, look, record, null)
     if wrong is None:
         return repr(record if len(record) <= _MOST_OF_A_RECORD else record[:_MOST_OF_A_RECORD] + "…")
     if len(record) > _MOST_OF_A_RECORD:
-        text = values[wrong.name.casefold()]
         # As JSON, so that a secret is known by its name.
         record = json.dumps({wrong.name: text[:_MOST_OF_A_RECORD] + "…" if len(text) > _MOST_OF_A_RECORD else text})
     return f"{record!r}, where {wrong.name!r} is no {wrong.dataType.simpleString()}"
+
+
+def misfit(fmt: Format, look: Look, record: str, null: Sequence[StructField]) -> tuple[StructField | None, str]:
+    """The first of the columns without a value for which there is one in the record, and that value."""
+    values = {name.casefold(): text for name, text in fmt.values(look, record).items() if text is not None}
+    wrong = next((field for field in null if field.name.casefold() in values), None)
+    return wrong, "" if wrong is None else values[wrong.name.casefold()]
 
 
 def _holds_map(kind: object) -> bool:

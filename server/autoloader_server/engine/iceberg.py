@@ -216,6 +216,10 @@ class Table:
             raise
         return int(row["current_snapshot_id"])
 
+    def delete_where(self, column: str, value: str) -> None:
+        """Delete the rows with this value."""
+        self.spark.sql(f"DELETE FROM {self.name.quoted} WHERE {identifier(column)} = {literal(value)}")
+
     def count_by(self, column: str, snapshot: Snapshot) -> dict[str, int]:
         """Rows that `snapshot` added, by a column's value."""
         reader = self.spark.read.format("iceberg").option("end-snapshot-id", str(snapshot.id))

@@ -34,6 +34,7 @@ from autoloader_server.engine.ledger import FileVersion
 from autoloader_server.engine.quality import judge
 from autoloader_server.engine.read import frame_of
 from autoloader_server.engine.schema import without
+from autoloader_server.engine.sift import remember
 from autoloader_server.engine.values import spare
 from autoloader_server.engine.work import Work
 from autoloader_server.spark.errors import SparkUnavailable
@@ -79,14 +80,23 @@ def _find_staged(work: Work, batch: Batch) -> Snapshot | None:
         return None
     with spark_errors():
         found = work.table.snapshots().get(batch.staged_snapshot_id)
+        aside = batch.quarantine_snapshot_id
+        if aside is not None and not work.quarantine.holds(aside, batch.id):
+            return None
     return found if found is not None and found.wap_id == batch.id and found.data_files > 0 else None
 
 
 def _stage(work: Work, batch: Batch, files: Sequence[FileVersion], looks: list[Look], check: Check | None) -> Snapshot:
+    if batch.bad_records is not None:
+        # Some may have been set aside already, by what the table's columns were then: it is never staged twice.
+        raise BatchRefused([])
+    bad = {look.path: len(look.bad) for look in looks if look.bad}
     with work.database.write() as connection:
         lock_ingestion(connection, work.ingestion_id)
         batch_record.check_generation(connection, work.ingestion_id, batch.generation)
         work.lease.hold_batch(connection, batch.id, (BatchStatus.OPEN,), attempt=batches.c.attempt + 1)
+        if bad:
+            batch_record.count_bad(connection, work.lease, batch.id, bad)
         attempt = connection.execute(select(batches.c.attempt).where(batches.c.id == batch.id)).scalar_one()
     branch = branch_name(batch.id, attempt)
     work.step("loading")
@@ -94,6 +104,12 @@ def _stage(work: Work, batch: Batch, files: Sequence[FileVersion], looks: list[L
         columns = work.schema
         work.table.create_branch(branch)
     work.reach("branch_created")
+    aside: int | None = None
+    if bad and work.sets_aside:
+        with spark_errors():
+            ids = {"run_id": work.run_id, "ingestion_id": work.ingestion_id}
+            aside = work.quarantine.stage(branch, batch.id, looks, **ids).id
+        work.reach("quarantine_staged")
     with check or nullcontext():
         try:
             with spark_errors():
@@ -114,7 +130,8 @@ def _stage(work: Work, batch: Batch, files: Sequence[FileVersion], looks: list[L
             check.verdict()
     # Only now: whoever settles this batch publishes what is written down here.
     with work.database.write() as connection:
-        work.lease.hold_batch(connection, batch.id, (BatchStatus.OPEN,), staged_snapshot_id=staged.id)
+        values = {"staged_snapshot_id": staged.id, "quarantine_snapshot_id": aside}
+        work.lease.hold_batch(connection, batch.id, (BatchStatus.OPEN,), **values)
     work.reach("stage_recorded")
     return staged
 
@@ -128,7 +145,7 @@ def _blame(work: Work, files: Sequence[FileVersion], looks: list[Look], error: E
     if rest and not bad and about_files(error):
         data = without(work.schema, work.lineage)
         if found := culprits(work.spark, work.format, rest, data):
-            raise BatchRefused(spare(work, rest, found, data)) from error
+            raise BatchRefused(remember(work, rest, spare(work, rest, found, data))) from error
     if not failures and not stale:
         raise run_error(error, work.spark) from error
     raise BatchRefused(failures, stale) from error
@@ -153,13 +170,14 @@ def _changed(work: Work, files: Sequence[FileVersion]) -> tuple[list[FileFailure
 
 
 def _publish(work: Work, batch: Batch, staged: Snapshot) -> None:
-    if staged.data_files == 0:
-        # No rows: nothing to publish, and publishing it would look like a burned id.
-        record(work, batch, None)
-        return
     work.step("publishing")
     with spark_errors():
         check_table(work, batch.table_id, work.table.state())
+        _publish_bad(work, batch)
+        if staged.data_files == 0:
+            # No rows: nothing to publish, and publishing it would look like a burned id.
+            record(work, batch, None)
+            return
         work.reach("publishing")
         try:
             published = work.table.publish(staged.id)
@@ -175,6 +193,17 @@ def _publish(work: Work, batch: Batch, staged: Snapshot) -> None:
             published = _seen(work, batch).id
     work.reach("published")
     record(work, batch, Landed(published, staged.records, staged.bytes))
+
+
+def _publish_bad(work: Work, batch: Batch) -> None:
+    """The bad records come before the good ones: a batch that is in the table has both."""
+    with work.database.read() as connection:
+        aside = batch_record.get(connection, batch.id).quarantine_snapshot_id
+    if aside is None:
+        return
+    if not work.quarantine.publish(aside, batch.id):
+        raise BatchRefused([])
+    work.reach("quarantine_published")
 
 
 def record(work: Work, batch: Batch, landed: Landed | None) -> None:
@@ -227,11 +256,17 @@ def _burn(work: Work, batch: Batch, attempt: int, reach: Callable[[str], None]) 
                     record(work, batch, landed_as(found))
                     return False
     reach("burned")
+    with work.database.read() as connection:
+        bad = batch_record.get(connection, batch.id).bad_records is not None
+    if bad and work.sets_aside:
+        with spark_errors():
+            work.quarantine.burn(branch_name(batch.id, attempt), batch.id)
+        reach("quarantine_burned")
     # Now, not off the clock: a branch would keep what was staged past the expiry of the burned id that forbids it.
     with spark_errors():
-        if state is not None:
-            for each in range(1, attempt + 1):
-                work.table.drop_branch(branch_name(batch.id, each))
+        for each in range(1, attempt + 1):
+            for table in work.written_to:
+                table.drop_branch(branch_name(batch.id, each))
     with work.database.write() as connection:
         batch_record.end_burning(connection, work.lease, batch.id)
     reach("burn_recorded")

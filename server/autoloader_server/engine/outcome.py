@@ -27,6 +27,7 @@ from autoloader_server.engine.errors import (
 )
 from autoloader_server.engine.explain import run_error
 from autoloader_server.engine.held import held_by
+from autoloader_server.engine.read import RESCUED_DATA
 from autoloader_server.engine.work import Work
 from autoloader_server.security.credentials import CredentialMissing
 from autoloader_server.security.redact import logger
@@ -66,6 +67,10 @@ def of_work(work: Work) -> Outcome:
     if batches_held:
         number = f"{files(sum(each.files for each in batches_held))} in {_batches(len(batches_held))}"
         work.note(f"held: {number} to be released or dropped, such as {batches_held[0].reason}")
+    if row.bad_records:
+        number = "1 bad record was" if row.bad_records == 1 else f"{row.bad_records} bad records were"
+        where = f"set aside in {work.quarantine.table.name}" if work.sets_aside else f"rescued: {RESCUED_DATA} has them"
+        work.note(f"{number} {where}")
     now_held = [each for each in batches_held if each.run_id == work.run_id]
     too_few = f"; {files(sum(each.files for each in now_held))} held back: {now_held[0].reason}" if now_held else ""
     failed = f"{files(row.error_count)} could not be{too_few}"

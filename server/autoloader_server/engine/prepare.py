@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from sqlalchemy import select
 
 from autoloader_sdk.models import IngestionCreate
 from autoloader_server.db.tables import batches, ingestions, run_errors
-from autoloader_server.engine import ledger
 from autoloader_server.engine.check import look_into
 from autoloader_server.engine.culprits import culprits, infer, misfits
 from autoloader_server.engine.errors import (
@@ -26,6 +26,7 @@ from autoloader_server.engine.iceberg import LEDGER_PROPERTY, TABLE_PROPERTY, Ta
 from autoloader_server.engine.ledger import FileVersion
 from autoloader_server.engine.load import check_table
 from autoloader_server.engine.schema import storable, without
+from autoloader_server.engine.sift import refuse
 from autoloader_server.engine.values import spare
 from autoloader_server.engine.work import Ready, Work
 from autoloader_server.spark.sessions import spark_errors
@@ -142,8 +143,8 @@ def look_first(work: Work, files: Sequence[FileVersion], known: StructType | Non
     """What the worker sees in these files; those that cannot be loaded fail here, before anything is claimed."""
     work.step("looking into the files")
     looks = look_into(work, files, known)
-    _fail(work, looks.failures)
-    return looks.good
+    work.fail(looks.failures)
+    return [replace(look, refused=work.refused.get(look.path, look.refused)) for look in looks.good]
 
 
 def drop_misfits(work: Work, looks: Sequence[Look]) -> list[Look]:
@@ -158,7 +159,7 @@ def drop_misfits(work: Work, looks: Sequence[Look]) -> list[Look]:
             known_bad = set(connection.execute(errors).scalars())
         again = [file for file in again if file[0] not in known_bad]
         seen = Looks.of(work.format.look(again, data))
-        _fail(work, seen.failures)
+        work.fail(seen.failures)
         looks = [*(look for look in looks if look.checked), *seen.good]
     clash = {name.casefold() for name in work.lineage}
     failures = [
@@ -173,7 +174,8 @@ def drop_misfits(work: Work, looks: Sequence[Look]) -> list[Look]:
     suspects = [look for look in looks if look.suspect and look.path not in {failure.path for failure in failures}]
     if suspects:
         failures += spare(work, suspects, culprits(work.spark, work.format, suspects, data), data)
-    _fail(work, failures)
+    looks, failures = refuse(work, looks, failures)
+    work.fail(failures)
     bad = {failure.path for failure in failures}
     return [look for look in looks if look.path not in bad]
 
@@ -194,15 +196,8 @@ def _misfits(work: Work, looks: Sequence[Look], data: StructType) -> tuple[list[
 def _infer(work: Work, looks: Sequence[Look]) -> StructType:
     """The columns of these files. One that Spark cannot read fails, and is then no longer there to be claimed."""
     schema, failures = infer(work.spark, work.format, looks)
-    _fail(work, failures)
+    work.fail(failures)
     return schema
-
-
-def _fail(work: Work, failures: Sequence[FileFailure]) -> None:
-    if failures:
-        with work.database.write() as connection:
-            work.lease.hold_run(connection)
-            ledger.fail_files(connection, work.run_id, work.ingestion_id, failures)
 
 
 def _identity(work: Work) -> dict[str, str]:

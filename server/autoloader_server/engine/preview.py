@@ -15,7 +15,7 @@ from autoloader_server.engine.formats.base import SAMPLE_FILES, Look, Looks, by_
 from autoloader_server.engine.iceberg import Table
 from autoloader_server.engine.place import Place
 from autoloader_server.engine.prepare import given_schema
-from autoloader_server.engine.read import frame_of, make_format
+from autoloader_server.engine.read import frame_of, make_format, own_columns
 from autoloader_server.engine.schema import new_fields, storable, without
 from autoloader_server.engine.sql import TableName, identifier
 from autoloader_server.spark.sessions import spark_errors
@@ -75,11 +75,12 @@ class Preview:
 
 def preview(spark: SparkSession, spec: IngestionCreate, place: Place, files: Sequence[tuple[str, int]]) -> Preview:
     """Read these files. Raises RunStopped or SparkUnavailable where Spark is at fault."""
-    fmt = make_format(spec, place)
+    # What of a file is bad is told, whatever is done about it.
+    fmt = make_format(spec.model_copy(update={"on_bad_record": "fail"}), place)
     table = Table(spark, TableName.of(spec.destination))
     try:
         with spark_errors():
-            there = without(table.schema(), spec.destination.lineage_columns) if table.state() is not None else None
+            there = without(table.schema(), own_columns(spec)) if table.state() is not None else None
     except Exception as error:
         raise run_error(error, spark) from error
     prescribed = given_schema(spec)

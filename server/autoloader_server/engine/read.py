@@ -9,7 +9,7 @@ from urllib.parse import unquote
 
 from autoloader_sdk.models import IngestionCreate
 from autoloader_server.engine.formats.avro_files import Avro
-from autoloader_server.engine.formats.base import PATH_COLUMN, Format, Look, Looks
+from autoloader_server.engine.formats.base import CORRUPT_COLUMN, PATH_COLUMN, Format, Look, Looks, Sifting
 from autoloader_server.engine.formats.csv_files import Csv
 from autoloader_server.engine.formats.json_files import Json
 from autoloader_server.engine.formats.orc_files import Orc
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from pyspark.sql.types import StructType
 
 SOURCE_FILE = "_source_file"
+RESCUED_DATA = "_rescued_data"
 _REMOTE = "s3://"
 _LONGEST = 2**31 - 1
 # Characters that a URL may hold in another form than the path.
@@ -38,7 +39,7 @@ def make_format(spec: IngestionCreate, place: Place) -> Format:
         case "csv":
             return Csv(options, place)
         case "json":
-            return Json(options, place)
+            return Json(options, place, sifts=spec.on_bad_record != "fail")
         case "parquet":
             return Parquet(options, place)
         case "avro":
@@ -47,24 +48,40 @@ def make_format(spec: IngestionCreate, place: Place) -> Format:
             return Orc(options, place)
 
 
+def own_columns(spec: IngestionCreate) -> list[str]:
+    """The columns of the table that are ours, not the data's."""
+    rescued = [RESCUED_DATA] if spec.on_bad_record == "rescue" else []
+    return [*(spec.destination.lineage_columns or []), *rescued]
+
+
 def frame_of(
     spark: SparkSession, fmt: Format, looks: Sequence[Look], schema: StructType, lineage: Sequence[str]
 ) -> DataFrame:
-    """All rows of these files in the table's columns, each group of files by its own read."""
+    """All rows of these files in the table's columns, each group of files by its own read.
+
+    Of bad records the rows are there only if they have a column for their text.
+    """
     from pyspark.sql.connect import functions as F
 
     data = without(schema, lineage)
-    frames = [fmt.read(spark, members, data) for members in Looks(list(looks)).groups().values()]
+    plain = Looks([look for look in looks if not look.bad]).groups().values()
+    frames = [fmt.read(spark, members, data) for members in plain]
+    if RESCUED_DATA in lineage:
+        frames = [frame.withColumn(CORRUPT_COLUMN, F.lit(None).cast("string")) for frame in frames]
+    for members in Looks([look for look in looks if look.bad]).groups().values():
+        assert isinstance(fmt, Sifting)
+        frame = fmt.sifted(spark, members, data, all_known=True)
+        frames.append(frame if RESCUED_DATA in lineage else frame.where(F.col(CORRUPT_COLUMN).isNull()))
     union = frames[0]
     for frame in frames[1:]:
-        union = union.unionByName(frame)
+        union = union.unionByName(frame, allowMissingColumns=True)
     remote = looks[0].path.startswith(_REMOTE)
     encoded = any(_ENCODED.search(look.path.removeprefix(_REMOTE)) for look in looks)
     return union.select(
         *[
             source_path(PATH_COLUMN, encoded=encoded, remote=remote).alias(name)
-            if name in lineage
-            else F.col(identifier(name))
+            if name in lineage and name != RESCUED_DATA
+            else F.col(CORRUPT_COLUMN if name in lineage else identifier(name)).alias(name)
             for name in (field.name for field in schema.fields)
         ]
     )

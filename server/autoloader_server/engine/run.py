@@ -26,6 +26,7 @@ from autoloader_server.engine.prepare import (
 )
 from autoloader_server.engine.schema import new_fields, without
 from autoloader_server.engine.settle import clean_up, drop_branches, settle
+from autoloader_server.engine.sift import sift
 from autoloader_server.engine.sync import drop_absent
 from autoloader_server.engine.work import Work
 from autoloader_server.security.redact import logger
@@ -172,6 +173,12 @@ def load_next(work: Work) -> bool:
         # Unless the table was just made from these very files, and nobody else made it first.
         if known is not None or seen is None or any(new_fields(without(work.schema, work.lineage), seen)):
             ready = follow_schema(work, ready, looks)
+        looks = sift(work, looks)
+        if not looks:
+            return True
+        if work.sets_aside and any(look.bad for look in looks):
+            with spark_errors():
+                work.quarantine.prepare()
     batch, taken = claim_batch(work, ready, files, looks)
     if batch is None:
         return True

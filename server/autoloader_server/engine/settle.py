@@ -59,8 +59,8 @@ def drop_branches(work: Work) -> None:
     """
     done = _undropped(work)
     with spark_errors():
-        names = work.table.branches() if work.table.state() is not None else []
-    owners = {name: name.removeprefix(BRANCH_PREFIX).rpartition("_")[0] for name in names}
+        found = [(table, name) for table in work.written_to if table.state() is not None for name in table.branches()]
+    owners = {name: name.removeprefix(BRANCH_PREFIX).rpartition("_")[0] for _, name in found}
     with work.database.read() as connection:
         ended = connection.execute(
             select(batches.c.id).where(
@@ -70,9 +70,9 @@ def drop_branches(work: Work) -> None:
         ).scalars()
         stray = set(ended)
     with spark_errors():
-        for name, batch_id in owners.items():
-            if batch_id in stray:
-                work.table.drop_branch(name)
+        for table, name in found:
+            if owners[name] in stray:
+                table.drop_branch(name)
     reach("branch_dropped", work.home)
     if done:
         with work.database.write() as connection:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -13,16 +13,17 @@ from typing import TYPE_CHECKING
 
 from autoloader_sdk.models import IngestionCreate, Limits
 from autoloader_server.db.engine import Database
-from autoloader_server.engine import run_record
+from autoloader_server.engine import ledger, run_record
 from autoloader_server.engine.changes import Change
 from autoloader_server.engine.check import Seen
-from autoloader_server.engine.errors import CANCELLED, INTERNAL, RunCancelled, RunStopped
+from autoloader_server.engine.errors import CANCELLED, INTERNAL, FileFailure, RunCancelled, RunStopped
 from autoloader_server.engine.formats.base import Format
 from autoloader_server.engine.iceberg import Table
 from autoloader_server.engine.killpoints import reach
 from autoloader_server.engine.lease import Lease
 from autoloader_server.engine.place import Place
-from autoloader_server.engine.read import make_format
+from autoloader_server.engine.quarantine import Quarantine, quarantine_name
+from autoloader_server.engine.read import make_format, own_columns
 from autoloader_server.engine.sql import TableName
 from autoloader_server.spark.sessions import SparkSessions
 
@@ -69,6 +70,8 @@ class Work:
     seen: Seen = field(default_factory=Seen)
     # By file: the types that its values need and the table's columns do not have.
     wider: dict[str, list[Change]] = field(default_factory=dict)
+    # By file: why it fails, unless its bad records are told from the good ones.
+    refused: dict[str, FileFailure] = field(default_factory=dict)
     _schema: StructType | None = None
     _waiting: list[int] = field(default_factory=list)
     _rounds: int = 0
@@ -136,7 +139,29 @@ class Work:
 
     @property
     def lineage(self) -> list[str]:
-        return list(self.spec.destination.lineage_columns or [])
+        """The columns of the table that are ours."""
+        return own_columns(self.spec)
+
+    @cached_property
+    def quarantine(self) -> Quarantine:
+        return Quarantine(Table(self.spark, quarantine_name(self.table_name)), self.ledger_id)
+
+    @property
+    def sets_aside(self) -> bool:
+        """Whether bad records go to a quarantine table."""
+        return self.spec.on_bad_record == "quarantine"
+
+    @property
+    def written_to(self) -> list[Table]:
+        """The tables that this ingestion's batches are written to."""
+        return [self.table, self.quarantine.table] if self.sets_aside else [self.table]
+
+    def fail(self, failures: Sequence[FileFailure]) -> None:
+        """Write down that files cannot be loaded."""
+        if failures:
+            with self.database.write() as connection:
+                self.lease.hold_run(connection)
+                ledger.fail_files(connection, self.run_id, self.ingestion_id, failures)
 
     def check_progress(self, waiting: list[int]) -> None:
         """Raises RunStopped where the same files wait again and again: then something is wrong that no round mends."""

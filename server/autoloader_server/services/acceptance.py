@@ -12,6 +12,8 @@ from autoloader_server.spark.errors import first_line
 
 _SOURCES = ("local", "s3")
 _CHANGED_FILES = ("hold", "append")
+# Formats whose records are told apart (`Sifting` in engine/formats/base.py).
+_WITH_RECORDS = ("csv", "json")
 
 
 def not_yet(body: IngestionCreate) -> list[Fault]:
@@ -33,6 +35,11 @@ def not_yet(body: IngestionCreate) -> list[Fault]:
 def unusable(body: IngestionCreate) -> list[Fault]:
     """A fault for each value that no run could do anything with."""
     faults = []
+    if body.on_bad_record != "fail" and body.format.type not in _WITH_RECORDS:
+        why = (
+            f"of {body.format.type} a single record cannot be told from the others: only of {', '.join(_WITH_RECORDS)}"
+        )
+        faults.append(Fault(("body", "on_bad_record"), why))
     try:
         if body.source.file_pattern is not None:
             compile_pattern(body.source.file_pattern)

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 STATUSES: tuple[str, ...] = tuple(FileStatus)
 _SHOWN = (
-    *("path", "status", "reason", "size", "etag", "modified_at", "records", "run_id", "batch_id"),
+    *("path", "status", "reason", "size", "etag", "modified_at", "records", "bad_records", "run_id", "batch_id"),
     *(
         "attempts",
         "first_seen_at",

@@ -260,13 +260,24 @@ def table_of(service: Service, row: RowMapping) -> Table:
     return Table(service.spark_of(row["cluster_id"]).session(), name)
 
 
+def drop_tables(service: Service, row: RowMapping) -> None:
+    """Drop the table that an ingestion loads into, and that of its bad records, where they are there."""
+    from autoloader_server.engine.iceberg import Table
+    from autoloader_server.engine.quarantine import quarantine_name
+
+    table = table_of(service, row)
+    table.drop()
+    if IngestionCreate.model_validate(row["spec"]).on_bad_record == "quarantine":
+        Table(table.spark, quarantine_name(table.name)).drop()
+
+
 def _drop_table(service: Service, row: RowMapping) -> None:
     from autoloader_server.engine.sql import TableName
     from autoloader_server.spark.errors import first_line
 
     table = TableName.of(IngestionCreate.model_validate(row["spec"]).destination)
     try:
-        table_of(service, row).drop()
+        drop_tables(service, row)
     except Exception as error:
         reason = redact(first_line(error))
         raise NotDone(f"the table {table} could not be dropped, so the ingestion is not deleted: {reason}") from error

@@ -18,6 +18,11 @@ if TYPE_CHECKING:
     from autoloader_server.service import Service
 
 _MOST_NAMED = 20
+_WOULD = {
+    "fail": "would fail",
+    "rescue": "would fail, or its bad records would be rescued",
+    "quarantine": "would fail, or its bad records would be set aside",
+}
 
 
 def preview_of(service: Service, body: IngestionCreate) -> PreviewResult:
@@ -41,7 +46,8 @@ def preview_of(service: Service, body: IngestionCreate) -> PreviewResult:
         seen = preview(service.spark_of(body.cluster_id).session(), body, place, files)
     except RunStopped as error:
         raise NotDone(redact(str(error))) from error
-    warnings += [f"{failure.path} would fail: {failure.message}" for failure in seen.failures[:_MOST_NAMED]]
+    would = _WOULD[body.on_bad_record]
+    warnings += [f"{failure.path} {would}: {failure.message}" for failure in seen.failures[:_MOST_NAMED]]
     if len(seen.failures) > _MOST_NAMED:
         warnings.append(f"{len(seen.failures) - _MOST_NAMED} more of {len(files)} sampled files would fail")
     nested = [name for name in seen.new if "." in name]

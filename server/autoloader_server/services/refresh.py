@@ -40,7 +40,7 @@ from autoloader_server.services.clear import (
     raise_generation,
 )
 from autoloader_server.services.errors import Conflict, Fault, Invalid, NotFound, ServiceRefusal
-from autoloader_server.services.ingestions import loading_into, row_of, table_of
+from autoloader_server.services.ingestions import drop_tables, loading_into, row_of, table_of
 from autoloader_server.services.pricing import GB, pace_of, price_of
 from autoloader_server.services.runs import request as request_run
 from autoloader_server.spark.errors import first_line
@@ -192,7 +192,7 @@ def _drop(service: Service, row: RowMapping, others: Sequence[str], *, full: boo
     reach("refresh_begun", service.home)
     try:
         with spark_errors():
-            table.drop()
+            drop_tables(service, row)
     except Exception as error:
         note = "the table was not dropped; a run that was going is ended, and what it had not loaded waits again"
         raise _StepFailed(DROP, error, note) from error

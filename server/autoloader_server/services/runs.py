@@ -190,6 +190,7 @@ def _data(row: RowMapping, errors: list[RowMapping]) -> RunData:
                 "bytes_written": row["bytes_written"],
                 "duration_seconds": round(max(seconds, 0.0), 3),
                 "error_count": row["error_count"],
+                "bad_records": row["bad_records"],
                 "held": row["files_held"],
                 "columns_ignored": row["columns_ignored"],
                 "skipped": row["files_skipped"],

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal, Protocol, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, Protocol, Self, TypeVar, runtime_checkable
 
 from autoloader_server.engine.changes import Change, Path
 from autoloader_server.engine.errors import AUTH, CONNECTIVITY, DATA_MALFORMED, MISSING, FileFailure
@@ -48,12 +48,28 @@ class Strange:
 
 
 @dataclass(frozen=True, slots=True)
+class BadRecord:
+    """A record that is not loaded as the others of its file: where it is, its text, and why.
+
+    `line` counts from 1, and is None where it cannot be told. `digest` is of its bytes as Spark has them. `whole`: no
+    value of it can be taken, else those that fit.
+    """
+
+    line: int | None
+    text: str
+    reason: str
+    digest: str
+    whole: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Look:
     """What the worker saw in one file before Spark reads it.
 
     Files with an equal `group` are read by one Spark read. `columns`: the names it holds, where the file tells them (a
     header, a footer). `checked`: it was held against the table's columns. `unfamiliar`: it has something beyond them,
     or other types; `strange` is what; with `seen` no other column is in it than `columns` and `strange` tell.
+    `refused`: why it fails, unless its bad records are told from the good ones; then `bad` are these.
     """
 
     path: str
@@ -64,11 +80,14 @@ class Look:
     unfamiliar: bool = False
     strange: tuple[Strange, ...] = ()
     seen: bool = True
+    refused: FileFailure | None = None
+    bad: tuple[BadRecord, ...] = ()
 
     @property
     def suspect(self) -> bool:
         """Something in it is of another type than its column; whether Spark can read it Spark alone knows."""
-        return self.unfamiliar and self.seen and not self.strange and not self.columns
+        told = self.strange or self.columns or self.refused
+        return self.unfamiliar and self.seen and not told
 
     def new_columns(self, have: Collection[str]) -> list[str]:
         """Names in it that the table lacks; `have` are the table's, case-folded. A field within another as `a.b`."""
@@ -144,6 +163,36 @@ class Format(Protocol):
 
         A malformed record fails the read; with `keep_malformed` it is in `CORRUPT_COLUMN`, where the format can tell.
         """
+        ...
+
+
+@runtime_checkable
+class Sifting(Format, Protocol):
+    """A format whose records are told apart, so that a bad one need not fail its file (`engine/sift.py`).
+
+    Its `look` gives a file whose records cannot all be read as a Look that is `refused`.
+    """
+
+    def has_records(self, look: Look) -> bool:
+        """Whether this file's records can be told apart."""
+        ...
+
+    def garbled(self, look: Look, data: StructType) -> Iterator[BadRecord]:
+        """The records of which Spark would read something else than they hold, without an error.
+
+        Raises Unreadable where the file's records cannot be told apart after all, or OSError.
+        """
+        ...
+
+    def sifted(self, spark: SparkSession, looks: Sequence[Look], data: StructType, *, all_known: bool) -> DataFrame:
+        """As `read`, with the text of each bad record in `CORRUPT_COLUMN`, and null where a value of it does not fit.
+
+        Bad are those that the looks know, and what Spark finds malformed; with `all_known`, that fails the read.
+        """
+        ...
+
+    def lines(self, look: Look) -> Iterator[str]:
+        """The lines of the file, without their ends. What cannot be decoded is shown in some way."""
         ...
 
 

@@ -17,6 +17,7 @@ from autoloader_server.engine.errors import SCHEMA_MISMATCH, FileFailure
 from autoloader_server.engine.formats.base import (
     CORRUPT_COLUMN,
     PATH_COLUMN,
+    BadRecord,
     Look,
     Looks,
     by_name,
@@ -33,6 +34,7 @@ from autoloader_server.engine.formats.text import (
     is_wide,
     java_name,
     pieces,
+    text_lines,
 )
 from autoloader_server.engine.place import LOCAL, Opener, Place
 from autoloader_server.engine.schema import as_text, merge
@@ -226,6 +228,29 @@ class Csv:
             shown_path(schema).alias(PATH_COLUMN),
             *([CORRUPT_COLUMN] if keep_malformed else []),
         )
+
+    def has_records(self, look: Look) -> bool:  # noqa: ARG002 - what could not be cut into records is no Look
+        return True
+
+    def garbled(self, look: Look, data: StructType) -> Iterator[BadRecord]:  # noqa: ARG002 - what Spark does not refuse it reads right
+        return iter(())
+
+    def sifted(self, spark: SparkSession, looks: Sequence[Look], data: StructType, *, all_known: bool) -> DataFrame:
+        from pyspark.sql.connect import functions as F
+
+        frame = self.read(spark, looks, data, keep_malformed=True)
+        if not all_known:
+            return frame
+        text = F.col(CORRUPT_COLUMN)
+        known = F.sha2(text, 256).isin(list({record.digest for look in looks for record in look.bad}))
+        checked = F.when(text.isNull() | known, text).otherwise(
+            F.raise_error(F.lit("a record is malformed that was not when it was looked for")).cast("string")
+        )
+        return frame.withColumn(CORRUPT_COLUMN, checked)
+
+    def lines(self, look: Look) -> Iterator[str]:
+        assert isinstance(look.group, _Group)
+        return text_lines(pieces(look.path, opener=partial(self._place.store.open, look.path)), look.group.encoding)
 
     def _look(self, path: str, opener: Opener) -> tuple[_Group, tuple[str, ...]]:
         """How to read one file, and the names that its header has more than once. Reads all of it."""

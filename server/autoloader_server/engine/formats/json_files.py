@@ -7,7 +7,6 @@ them (Spark's own inference over all of them takes 0.65 of loading). Files that 
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -21,6 +20,7 @@ from autoloader_server.engine.errors import SCHEMA_MISMATCH, FileFailure
 from autoloader_server.engine.formats.base import (
     CORRUPT_COLUMN,
     PATH_COLUMN,
+    BadRecord,
     Look,
     Looks,
     Strange,
@@ -31,6 +31,13 @@ from autoloader_server.engine.formats.base import (
     unopened,
 )
 from autoloader_server.engine.formats.json_absent import strike, values_of
+from autoloader_server.engine.formats.json_lines import (
+    garbled,
+    lone_surrogate,
+    shown_line,
+    sifted,
+    strange_fields,
+)
 from autoloader_server.engine.formats.json_scan import Scanner, is_one
 from autoloader_server.engine.formats.json_shape import LINES, WHOLE, Shape, begins_lines, check_lines, shape_of
 from autoloader_server.engine.formats.text import (
@@ -67,15 +74,11 @@ _SPARK_NAMES = {
 # Of a file that is looked at before there is a schema.
 _GLANCE_BYTES = 16 * 1024
 _MARK = b"\xef\xbb\xbf"
-_ESCAPE = re.compile(
-    rb"\\(?:u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|(?P<lone>u[dD][89a-fA-F][0-9a-fA-F]{2})|.)",
-    re.DOTALL,
-)
 _WHY = {
-    "case": "its field {0} differs from a column only in case",
-    "digits": "its field {0} has a number that its column, a double, cannot hold without losing digits: {1}",
-    "fraction": "its field {0} has more digits after the point than its column: {1}",
-    "wider": "its field {0} has a number that its column, {2}, cannot hold: {1}",
+    "case": "{0} differs from a column only in case",
+    "digits": "{0} has a number that its column, a double, cannot hold without losing digits: {1}",
+    "fraction": "{0} has more digits after the point than its column: {1}",
+    "wider": "{0} has a number that its column, {2}, cannot hold: {1}",
 }
 
 
@@ -90,18 +93,19 @@ class _Group:
 class Json:
     """JSON, one record a line or one value a file; each file is read in the way it is written."""
 
-    def __init__(self, options: dict[str, Any], place: Place = LOCAL) -> None:
+    def __init__(self, options: dict[str, Any], place: Place = LOCAL, *, sifts: bool = False) -> None:
         self._place = place
+        self._sifts = sifts
         encoding = options.get("encoding")
         self._declared = None if is_utf8(encoding) else encoding
         # Lines that end in something else are for Spark alone.
         self._own_lines = options.get("line_separator") not in (None, "\n", "\r\n", "\r")
         self._inferred: _Inferred | None = None
+        self._parsing = {"columnNameOfCorruptRecord": CORRUPT_COLUMN, **spark_options(options, _SPARK_NAMES)}
         self._options = {
-            "columnNameOfCorruptRecord": CORRUPT_COLUMN,
+            **self._parsing,
             # A column that is only null, {} or [] takes its type from its first value.
             "dropFieldIfAllNull": "true",
-            **spark_options(options, _SPARK_NAMES),
             **place.options,
         }
 
@@ -115,7 +119,9 @@ class Json:
                 look = self._first_look(path, size, opener()) if scanner is None else None
                 yield look or self._look(path, size, opener(), scanner)
             except (OSError, Unreadable) as error:
-                yield unopened(path, error)
+                failure = unopened(path, error)
+                sifts = self._sifts and isinstance(error, Unreadable)
+                yield (self._refused(path, size, scanner, failure) if sifts else None) or failure
 
     def guess(self, files: Sequence[tuple[str, int]], known: StructType) -> list[Look] | None:
         sample = sampled(self, files, known)
@@ -187,17 +193,15 @@ class Json:
     def misfits(self, spark: SparkSession, looks: Sequence[Look], data: StructType) -> list[FileFailure]:
         failures = []
         for look in looks:
-            wrong = next((one for one in look.strange if one.kind != "unknown" and not _fits(one, data)), None)
+            wrong = next((why for one in look.strange if (why := why_strange(one, data)) is not None), None)
             if wrong is not None:
-                kind = type_at(data, wrong.path)
-                message = _WHY[wrong.kind].format(repr(wrong.name), wrong.value, kind.simpleString() if kind else "")
-                failures.append(FileFailure(look.path, SCHEMA_MISMATCH, message))
+                failures.append(FileFailure(look.path, SCHEMA_MISMATCH, f"its field {wrong}"))
         unseen = [look for look in looks if not look.seen]
         if unseen and any(case_variants(data, self._infer(spark, unseen))):
             for look in unseen:
                 path = next(case_variants(data, self._infer(spark, [look])), None)
                 if path is not None:
-                    message = _WHY["case"].format(repr(".".join(path)))
+                    message = "its field " + _WHY["case"].format(repr(".".join(path)))
                     failures.append(FileFailure(look.path, SCHEMA_MISMATCH, message))
         return failures
 
@@ -212,6 +216,38 @@ class Json:
             [self._place.spark(look.path) for look in looks]
         )
         return frame.select("*", shown_path(data).alias(PATH_COLUMN))
+
+    def has_records(self, look: Look) -> bool:
+        return look.group == _Group(LINES) and not self._own_lines
+
+    def garbled(self, look: Look, data: StructType) -> Iterator[BadRecord]:
+        return garbled(self._lines(look.path), Scanner(data), lambda one: why_strange(one, data))
+
+    def sifted(self, spark: SparkSession, looks: Sequence[Look], data: StructType, *, all_known: bool) -> DataFrame:
+        texts = spark.read.options(**self._place.options).text([self._place.spark(look.path) for look in looks])
+        return sifted(texts, looks, data, self._parsing, all_known=all_known)
+
+    def lines(self, look: Look) -> Iterator[str]:
+        return (shown_line(line) for line in self._lines(look.path))
+
+    def _lines(self, path: str) -> Iterator[bytes]:
+        cuts = _at_lines(pieces(path, opener=partial(self._place.store.open, path)))
+        yield from next(cuts, b"").removeprefix(_MARK).splitlines()
+        for cut in cuts:
+            yield from cut.splitlines()
+
+    def _refused(self, path: str, size: int, scanner: Scanner | None, failure: FileFailure) -> Look | None:
+        """A file of lines some of which cannot be read, with the fields of the others. None where it is no such."""
+        if self._own_lines or self._declared is not None:
+            return None
+        try:
+            strange = strange_fields(self._lines(path), scanner)
+        except (OSError, Unreadable):
+            return None
+        if strange is None:
+            return None
+        checked = scanner is not None
+        return Look(path, size, _Group(LINES), checked=checked, unfamiliar=True, strange=strange, refused=failure)
 
     def _infer(self, spark: SparkSession, looks: Sequence[Look]) -> StructType:
         from pyspark.sql.types import StructType
@@ -287,10 +323,12 @@ class Json:
         return _Group(shape, java_name(encoding) if self._declared else None)
 
 
-def _fits(one: Strange, data: StructType) -> bool:
-    """Whether a column is wide enough by now."""
+def why_strange(one: Strange, data: StructType) -> str | None:
+    """Why a value cannot be loaded, said of its field; None of a field that can be added, or is wide enough by now."""
     kind = type_at(data, one.path)
-    return one.needs is not None and kind is not None and widens(kind, one.needs)
+    if one.kind == "unknown" or (one.needs is not None and kind is not None and widens(kind, one.needs)):
+        return None
+    return _WHY[one.kind].format(repr(one.name), one.value, kind.simpleString() if kind else "")
 
 
 @dataclass(frozen=True, slots=True)
@@ -328,7 +366,8 @@ class _Scan:
         if shape == LINES and self.passes(data):
             return
         before = self._lines
-        _check_escapes(data, self._at)
+        if (lone := lone_surrogate(data)) is not None:
+            raise Unreadable(f"byte {self._at + lone.start()}: {lone[0].decode()} is half a character")
         self._check_utf8(data)
         strict = is_one(data) if whole else check_lines(data, before)
         self.strict = self.strict and strict
@@ -354,14 +393,6 @@ class _Scan:
         self._at += len(data)
         if len(data) >= PIECE_BYTES:
             self._lines += data.count(b"\n")
-
-
-def _check_escapes(data: bytes, at: int) -> None:
-    if b"\\ud" not in data and b"\\uD" not in data:
-        return
-    lone = next((found for found in _ESCAPE.finditer(data) if found["lone"]), None)
-    if lone is not None:
-        raise Unreadable(f"byte {at + lone.start()}: {lone[0].decode()} is half a character")
 
 
 def _at_lines(stream: Iterator[bytes]) -> Iterator[bytes]:

@@ -58,16 +58,22 @@ def check_lines(data: bytes, before: int = 0) -> bool:
         if not text or is_one(text):
             continue
         strict = False
-        if not text.startswith((b"{", b"[")):
-            continue  # Spark refuses a line that is no record
-        match _values(text):
-            case 1:
-                continue
-            case None:
-                raise Unreadable(f"line {number} is not a whole JSON value: {_shown(text)}")
-            case _:
-                raise Unreadable(f"line {number} holds something after its JSON value: {_shown(text)}")
+        if (wrong := wrong_line(text)) is not None:
+            raise Unreadable(f"line {number} {wrong}: {_shown(text)}")
     return strict
+
+
+def wrong_line(text: bytes) -> str | None:
+    """Why a line that is no strict JSON is not one value either; None where Spark tells, or takes it."""
+    if not text.startswith((b"{", b"[")):
+        return None  # Spark refuses a line that is no record
+    match _values(text):
+        case 1:
+            return None
+        case None:
+            return "is not a whole JSON value"
+        case _:
+            return "holds something after its JSON value"
 
 
 _TOKEN = re.compile(

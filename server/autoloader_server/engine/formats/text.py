@@ -10,6 +10,7 @@ from __future__ import annotations
 import bz2
 import codecs
 import gzip
+import io
 import zlib
 from collections.abc import Callable, Iterator
 from typing import IO, TYPE_CHECKING, Any, BinaryIO, Final
@@ -98,6 +99,18 @@ def pieces(path: str, size: int = PIECE_BYTES, opener: Callable[[], BinaryIO] | 
             if error.errno is not None:  # of the file, not of bz2
                 raise
             raise Unreadable(f"its {name} data is damaged: {error}") from error
+
+
+def text_lines(stream: Iterator[bytes], encoding: str) -> Iterator[str]:
+    """The lines of a text that was found to be of this encoding, without their ends; any mark before them is gone."""
+    decode = io.IncrementalNewlineDecoder(codecs.getincrementaldecoder(encoding)("replace"), translate=True).decode
+    left = ""
+    for piece in stream:
+        *whole, left = (left + decode(piece)).split("\n")
+        yield from (line.removeprefix("\ufeff") for line in whole)
+    left += decode(b"", final=True)
+    if left:
+        yield left.removesuffix("\n").removeprefix("\ufeff")
 
 
 def compression(path: str) -> str | None:

@@ -1,0 +1,134 @@
+"""The quarantine table: where the bad records of a batch go, under the same batch id as its good ones.
+
+It is published before the target is. Where a batch is burned, so is its id here, and then its records are deleted: both
+can be repeated, and nothing of the batch can appear here afterwards.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from autoloader_server.db.clock import now
+from autoloader_server.engine.errors import RunStopped, TableChanged
+from autoloader_server.engine.formats.base import Look
+from autoloader_server.engine.iceberg import LEDGER_PROPERTY, TABLE_PROPERTY, DuplicatePublish, Snapshot, Table
+from autoloader_server.engine.sql import TableName
+
+if TYPE_CHECKING:
+    from pyspark.sql.types import StructType
+
+_SUFFIX = "__quarantine"
+_BATCH = "batch_id"
+
+
+def quarantine_name(table: TableName) -> TableName:
+    """The table beside `table` in which its bad records are."""
+    return replace(table, table=table.table + _SUFFIX)
+
+
+def quarantine_columns() -> StructType:
+    from pyspark.sql import types as T
+
+    return T.StructType(
+        [
+            T.StructField("path", T.StringType()),
+            T.StructField("line", T.LongType()),
+            T.StructField("record", T.StringType()),
+            T.StructField("reason", T.StringType()),
+            T.StructField(_BATCH, T.StringType()),
+            T.StructField("run_id", T.StringType()),
+            T.StructField("ingestion_id", T.StringType()),
+            T.StructField("quarantined_at", T.TimestampType()),
+        ]
+    )
+
+
+class Quarantine:
+    """The quarantine table of a target; `table` is asked for what loads have in common."""
+
+    def __init__(self, table: Table, ledger_id: str) -> None:
+        self.table = table
+        self._ledger_id = ledger_id
+
+    def prepare(self) -> None:
+        """Make the table where it is not there. Raises TableChanged where it is not ours."""
+        if self.table.state() is None:
+            identity = {
+                LEDGER_PROPERTY: self._ledger_id,
+                TABLE_PROPERTY: str(uuid.uuid4()),
+                # What another ingestion appends meanwhile is no reason not to delete a burned batch's records.
+                "write.delete.isolation-level": "snapshot",
+            }
+            self.table.create(quarantine_columns(), [], identity)
+        state = self.table.state()
+        wanted = [(field.name, field.dataType) for field in quarantine_columns().fields]
+        if (
+            state is None
+            or state.ledger_id != self._ledger_id
+            or [(field.name, field.dataType) for field in self.table.schema().fields[: len(wanted)]] != wanted
+        ):
+            raise TableChanged(
+                f"{self.table.name} is no quarantine table of this autoloader database: give it another name, or drop "
+                "it, then run again."
+            )
+        if state.snapshot_id is None:
+            self.table.append_nothing()
+
+    def stage(self, branch: str, batch_id: str, looks: Sequence[Look], **ids: str) -> Snapshot:
+        """Write the bad records of a batch to a branch of its own. `ids` are its run's and its ingestion's."""
+        moment = now()
+        rows: list[dict[str, Any]] = [
+            {
+                "path": look.path,
+                "line": record.line,
+                "record": record.text,
+                "reason": record.reason,
+                _BATCH: batch_id,
+                "quarantined_at": moment,
+                **ids,
+            }
+            for look in looks
+            for record in look.bad
+        ]
+        self.table.create_branch(branch)
+        columns = quarantine_columns()
+        frame = self.table.spark.createDataFrame([tuple(row[name] for name in columns.names) for row in rows], columns)
+        self.table.append(frame, branch, batch_id)
+        staged = self.table.staged(branch)
+        if staged.records != len(rows):
+            raise RunStopped(f"{len(rows)} bad records were to be set aside, {staged.records} were written; run again")
+        return staged
+
+    def holds(self, snapshot_id: int, batch_id: str) -> bool:
+        """Whether what was staged under this id is still there."""
+        if self.table.state() is None:
+            return False
+        found = self.table.snapshots().get(snapshot_id)
+        return found is not None and found.wap_id == batch_id
+
+    def publish(self, snapshot_id: int, batch_id: str) -> bool:
+        """Put the staged records into the table, if they are not there. False where the batch was burned meanwhile."""
+        try:
+            self.table.publish(snapshot_id)
+        except DuplicatePublish:
+            found = self.table.published(batch_id)
+            return found is not None and found.data_files > 0
+        return True
+
+    def burn(self, branch: str, batch_id: str) -> None:
+        """Make sure that no record of this batch is in the table, and that none can come."""
+        state = self.table.state()
+        # Another ledger's table is none that we have written to.
+        if state is None or state.ledger_id != self._ledger_id:
+            return
+        if state.snapshot_id is None:
+            self.table.append_nothing()
+        self.table.create_branch(branch)
+        self.table.append_nothing(branch, batch_id)
+        with suppress(DuplicatePublish):  # its records are there, or it was burned before
+            self.table.publish(self.table.staged(branch).id)
+        self.table.delete_where(_BATCH, batch_id)

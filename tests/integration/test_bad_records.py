@@ -1,0 +1,248 @@
+"""Bad records, on a real table: their file fails, they are rescued, or they are set aside. None is lost or doubled."""
+
+from __future__ import annotations
+
+import gzip
+from typing import Any
+
+import pytest
+from sqlalchemy import select
+from tests.integration.conftest import Ingest
+from tests.integration.ingesting import Ingestion
+from tests.parts import sparks
+
+from autoloader_sdk.models import RefreshRequest
+from autoloader_server.db.tables import processed_files, runs
+from autoloader_server.services import ingestions
+from autoloader_server.services.refresh import refresh
+
+pytestmark = pytest.mark.sparks(*sparks.ALL)
+GOOD_JSON = '{"id": 1, "x": 1.5, "s": "a"}\n{"id": 2, "x": 2.5, "s": "b"}\n'
+GOOD_CSV = "id,x,s\n1,1.5,a\n2,2.5,b\n"
+Bad = tuple[str, int | None, str]
+# A line of JSON that is bad beside the columns `id bigint, x double, s string`, and a word of the reason.
+BAD_LINES: list[tuple[bytes, str]] = [
+    (b'{"id": "three", "x": 3.5, "s": "c"}', "'id' is no bigint"),
+    (b'{"id": 3, "x": {"y": 1}, "s": "c"}', "'x' is no double"),
+    (b'{"id": 3, "x": 3.5, "s": "c"} {"id": 4}', "something after its JSON value"),
+    (b'{"id": 3, "x": 3.5, "s": "c"', "not a whole JSON value"),
+    (b'{"id": 3, "x": 3.5, "s": "caf\xe9"}', "is not UTF-8"),
+    (b'{"id": 3, "x": 3.5, "s": "\\ud800"}', "half a character"),
+    (b'{"id": 3, "x": 123456789012345678901234567890, "s": "c"}', "without losing digits"),
+    (b'{"ID": 3, "x": 3.5, "s": "c"}', "differs from a column only in case"),
+    (b'{"id": 123456789012345678901234567890, "s": "c"}', "'id' is no bigint"),
+    (b"no JSON at all", "does not fit"),
+    (b"3", "is no object"),
+    (b"null", "is no object"),
+]
+
+
+def set_aside(ingestion: Ingestion, *columns: str) -> list[tuple[Any, ...]]:
+    """The quarantine table; of each record its file, line and text, without `columns`."""
+    table = ingestion.table.removesuffix("`") + "__quarantine`"
+    names = columns or ("path", "line", "record")
+    rows = ingestion.sql(f"SELECT {', '.join(names)} FROM {table}")
+    return sorted((tuple(str(v).removeprefix(f"{ingestion.folder}/") for v in row) for row in rows), key=repr)
+
+
+def counted(ingestion: Ingestion) -> dict[str, int | None]:
+    """Bad records by file, in the ledger, and of the last run under the name of none."""
+    files = processed_files.c
+    with ingestion.service.database.read() as connection:
+        rows = connection.execute(
+            select(files.path, files.bad_records).where(files.ingestion_id == ingestion.id, files.current)
+        ).all()
+        last = connection.execute(
+            select(runs.c.bad_records)
+            .where(runs.c.ingestion_id == ingestion.id)
+            .order_by(runs.c.created_at.desc())
+            .limit(1)
+        ).scalar_one()
+    return {path.removeprefix(f"{ingestion.folder}/"): number for path, number in rows if number} | {"": last}
+
+
+def test_each_kind_of_bad_line_is_set_aside(ingest: Ingest) -> None:
+    made = ingest("json", {"a.json": GOOD_JSON}, on_bad_record="quarantine")
+    assert made.load().records == 2
+    lines = [line for line, _ in BAD_LINES]
+    good = b'{"id": 9, "x": 9.5, "s": "z"}'
+    between = b"\n".join(part for line in lines for part in (good, line))
+    ran = made.load({"b.json": between + b"\n\n" + good, "c.json": '{"id": 3, "x": 3.5, "s": "c"}\n'})
+    assert (ran.status, ran.files, ran.records) == ("success", 2, len(lines) + 2), ran
+    assert ran.notes[-1] == f"{len(lines)} bad records were set aside in {name(made)}__quarantine"
+    assert made.counts() == {"a.json": 2, "b.json": len(lines) + 1, "c.json": 1}
+    shown = [line.decode("utf-8", "backslashreplace") for line in lines]
+    expected = [("b.json", str(2 * at + 2), text) for at, text in enumerate(shown)]
+    assert set_aside(made) == sorted(expected, key=repr)
+    reasons = dict(set_aside(made, "record", "reason"))
+    for text, (_, word) in zip(shown, BAD_LINES, strict=True):
+        assert word in reasons[text]
+    assert counted(made) == {"b.json": len(lines), "": len(lines)}
+    assert made.load().message == "nothing new"
+
+
+def test_each_kind_of_bad_line_is_rescued(ingest: Ingest) -> None:
+    made = ingest("json", {"a.json": GOOD_JSON}, on_bad_record="rescue")
+    assert made.load().records == 2
+    assert made.types() == {"id": "bigint", "x": "double", "s": "string", "_rescued_data": "string"}
+    lines = [line for line, _ in BAD_LINES]
+    ran = made.load({"b.json": b"\n".join([*lines, b'{"id": 9, "x": 9.5, "s": "z"}'])})
+    assert (ran.status, ran.files, ran.records) == ("success", 1, len(lines) + 1)
+    assert ran.notes[-1] == f"{len(lines)} bad records were rescued: _rescued_data has them"
+    shown = [line.decode("utf-8", "backslashreplace") for line in lines]
+    kept = {row[3]: row[:3] for row in made.rows("id", "x", "s", "_rescued_data")}
+    assert sorted(kept, key=repr) == sorted([None, *shown], key=repr)
+    # Of a value that does not fit, the others are kept; of a line that cannot be read, or would be read wrongly, none.
+    assert kept[shown[0]] == (None, 3.5, "c")
+    assert kept[shown[1]] == (3, None, "c")
+    assert all(kept[text] == (None, None, None) for text in shown[2:8])
+    assert len([row for row in made.rows("_rescued_data") if row[0] is None]) == 3
+
+
+def test_csv_records_are_set_aside(ingest: Ingest) -> None:
+    made = ingest("csv", {"a.csv": GOOD_CSV}, on_bad_record="quarantine")
+    assert made.load().records == 2
+    content = 'id,x,s\n3,3.5,c\nfour,4.5,d\n5,5.5\n6,6.5,f,too much\n7,7.5,"seven ""7"", 7"\n\nfour,4.5,d\n'
+    ran = made.load({"b.csv": content, "c.csv.gz": gzip.compress(b"s,id\nx,8\ny,nine\n", mtime=0)})
+    assert (ran.status, ran.files, ran.records) == ("success", 2, 3)
+    assert [row[0] for row in made.rows("id")] == [1, 2, 3, 7, 8]
+    assert set_aside(made) == [
+        ("b.csv", "3", "four,4.5,d"),
+        ("b.csv", "4", "5,5.5"),
+        ("b.csv", "5", "6,6.5,f,too much"),
+        ("b.csv", "8", "four,4.5,d"),
+        ("c.csv.gz", "3", "y,nine"),
+    ]
+    assert ("four,4.5,d", "'id' is no int: four") in set_aside(made, "record", "reason")
+    assert counted(made) == {"b.csv": 4, "c.csv.gz": 1, "": 5}
+
+
+def test_csv_records_are_rescued(ingest: Ingest) -> None:
+    made = ingest("csv", {"a.csv": GOOD_CSV}, on_bad_record="rescue")
+    made.load()
+    ran = made.load({"b.csv": "id,x,s\nthree,3.5,c\n4,4.5\n5,5.5,e,more\n6,6.5,f\n"})
+    assert (ran.status, ran.records) == ("success", 4)
+    assert made.rows("id", "x", "s", "_rescued_data")[2:] == [
+        (4, 4.5, None, "4,4.5"),
+        (5, 5.5, "e", "5,5.5,e,more"),
+        (6, 6.5, "f", None),
+        (None, 3.5, "c", "three,3.5,c"),
+    ]
+
+
+def test_records_over_several_lines_are_set_aside(ingest: Ingest) -> None:
+    made = ingest("csv", {"a.csv": GOOD_CSV}, on_bad_record="quarantine")
+    made.load()
+    content = 'id,x,s\n3,3.5,"c\nc"\nfour,4.5,"d\nd"\n5,5.5,e\nsix,6.5,f\n'
+    ran = made.load({"b.csv": content})
+    assert (ran.status, ran.records) == ("success", 2)
+    assert set_aside(made) == [("b.csv", "4", 'four,4.5,"d\nd"'), ("b.csv", "7", "six,6.5,f")]
+
+
+def test_by_default_the_file_fails(ingest: Ingest) -> None:
+    made = ingest("json", {"a.json": GOOD_JSON})
+    made.load()
+    ran = made.load({"b.json": GOOD_JSON + '{"id": "x"}\n'})
+    assert (ran.status, ran.records) == ("failed", 0)
+    assert made.counts() == {"a.json": 2}
+
+
+def test_past_the_limit_the_file_fails_after_all(ingest: Ingest) -> None:
+    made = ingest("json", {"a.json": GOOD_JSON}, on_bad_record="quarantine", limits={"max_bad_records_per_file": 2})
+    made.load()
+    two, three = '{"id": "x"}\nnope\n', '{"id": "x"}\n{"id": "y"}\n{"id": "z"}\n'
+    cut = '{"id": 1\n' * 3
+    ran = made.load({"two.json": GOOD_JSON + two, "three.json": GOOD_JSON + three, "cut.json": GOOD_JSON * 2 + cut})
+    assert (ran.status, ran.files, ran.records) == ("partial", 1, 2)
+    for file in ("three.json", "cut.json"):
+        assert "more than 2 bad records (limits.max_bad_records_per_file)" in ran.failed()[file].message
+        assert ran.failed()[file].category == "data_malformed"
+    assert set_aside(made) == [("two.json", "3", '{"id": "x"}'), ("two.json", "4", "nope")]
+
+
+def test_what_has_no_records_to_tell_apart_fails_as_a_whole(ingest: Ingest) -> None:
+    made = ingest("json", {"a.json": GOOD_JSON}, on_bad_record="quarantine")
+    made.load()
+    ran = made.load(
+        {
+            "array.json": '[{"id": 3},\n {"id": "x"}]',
+            "arrays.json": '{"id": 3}\n[{"id": 4}, {"id": 5}]\n{"id": "x"}\n',
+            "cut.json.gz": gzip.compress(GOOD_JSON.encode(), mtime=0)[:-9],
+            "good.json": '{"id": 3}\n',
+        }
+    )
+    assert (ran.status, ran.files, ran.records) == ("partial", 1, 1)
+    assert set(ran.failed()) == {"array.json", "arrays.json", "cut.json.gz"}
+    assert "line 2 holds an array" in ran.failed()["arrays.json"].message
+    assert made.counts() == {"a.json": 2, "good.json": 1}
+
+
+def test_a_file_of_nothing_but_bad_records_and_one_that_makes_the_table(ingest: Ingest) -> None:
+    schema = {"inference": "manual", "schema_json": {"type": "struct", "fields": [field("id", "long")]}}
+    made = ingest("csv", {"bad.csv": "id\nx\ny\n"}, schema=schema, on_bad_record="quarantine")
+    ran = made.load()
+    assert (ran.status, ran.files, ran.records) == ("success", 1, 0)
+    assert set_aside(made) == [("bad.csv", "2", "x"), ("bad.csv", "3", "y")]
+    assert made.rows("id") == []
+    assert made.load().message == "nothing new"
+    assert made.load({"good.csv": "id\n1\n"}).records == 1
+
+
+def test_the_first_files_may_have_bad_lines(ingest: Ingest) -> None:
+    made = ingest("json", {"a.json": GOOD_JSON + '{"id": 3\n', "b.json": GOOD_JSON}, on_bad_record="quarantine")
+    ran = made.load()
+    assert (ran.status, ran.files, ran.records) == ("success", 2, 4)
+    assert set_aside(made) == [("a.json", "3", '{"id": 3')]
+
+
+def test_new_columns_of_a_file_with_bad_lines_are_added(ingest: Ingest) -> None:
+    made = ingest("json", {"a.json": GOOD_JSON}, on_bad_record="quarantine")
+    made.load()
+    ran = made.load({"b.json": '{"id": 3, "more": true}\n{"id": 4, "more": 3\n'})
+    assert (ran.status, ran.records) == ("success", 1)
+    assert made.types()["more"] == "boolean"
+    assert made.rows("id", "more")[-1] == (3, True)
+    assert set_aside(made) == [("b.json", "2", '{"id": 4, "more": 3')]
+
+
+def test_a_refresh_and_a_deletion_take_the_quarantine_along(ingest: Ingest) -> None:
+    made = ingest("csv", {"a.csv": GOOD_CSV}, on_bad_record="quarantine")
+    made.load()
+    made.load({"b.csv": "id,x,s\nthree,3,c\n4,4,d\n"})
+    answer = refresh(made.service, made.id, RefreshRequest(confirm=True), "full")
+    assert answer.run_id is not None
+    ran = made.wait(answer.run_id)
+    # `three` makes the column a text now: the table is made anew from both files.
+    assert (ran.status, ran.records) == ("success", 4)
+    tables = "SHOW TABLES IN lake." + made.spec.destination.database
+    assert [row[1] for row in made.sql(tables)] == [made.spec.destination.table]
+    made.load({"c.csv": "id,x,s\n5,many,e\n"})
+    assert [row[1] for row in made.sql(tables)] == [
+        made.spec.destination.table,
+        made.spec.destination.table + "__quarantine",
+    ]
+    ingestions.delete(made.service, made.id, delete_table=True)
+    assert made.sql(tables) == []
+
+
+def test_a_table_of_somebody_else_is_not_written_to(ingest: Ingest) -> None:
+    made = ingest("csv", {"a.csv": GOOD_CSV}, on_bad_record="quarantine")
+    made.load()
+    other = made.table.removesuffix("`") + "__quarantine`"
+    made.sql(f"CREATE TABLE {other} (a INT) USING iceberg")
+    ran = made.load({"b.csv": "id,x,s\nthree,3,c\n"})
+    assert ran.status == "failed"
+    assert "is no quarantine table of this autoloader database" in (ran.message or "")
+    assert made.sql(f"SELECT * FROM {other}") == []
+    made.sql(f"DROP TABLE {other}")
+    assert made.load().records == 0
+    assert set_aside(made) == [("b.csv", "2", "three,3,c")]
+
+
+def field(name: str, kind: str) -> dict[str, Any]:
+    return {"name": name, "type": kind, "nullable": True, "metadata": {}}
+
+
+def name(ingestion: Ingestion) -> str:
+    to = ingestion.spec.destination
+    return f"{to.catalog}.{to.database}.{to.table}"
