@@ -14,15 +14,17 @@ SETTLING = frozenset({"settle_waited", "taken_over", "settle_found"})
 NEW_COLUMNS = frozenset({"columns_intended", "columns_added"})
 DROPPING = frozenset({"drop_intended", "columns_dropped"})
 WIDENING = frozenset({"column_widened"})
+SETTING_ASIDE = frozenset({"quarantine_staged", "quarantine_published", "quarantine_burned"})
 # What a world must be made with, so that these can be reached in it.
 WORLDS: dict[str, dict[str, Any]] = {
     **{point: {"rule": "sync_all_columns"} for point in DROPPING},
     **{point: {"format_": "json", "narrow": True} for point in WIDENING},
+    **{point: {"narrow": True, "sets_aside": True} for point in SETTING_ASIDE},
 }
 # Here the quality rule holds what is loaded: a test lets go of it by `World.release_held`.
 HOLDING = frozenset({"held", "claimed_again"})
 # Between the claim and the record, and in the burning: here a batch is unfinished.
-UNFINISHED = frozenset(POINTS[POINTS.index("claimed") : POINTS.index("recorded")]) - HOLDING | BURNING
+UNFINISHED = frozenset(POINTS[POINTS.index("claimed") : POINTS.index("recorded")]) - HOLDING - {*WORLDS} | BURNING
 
 
 def set_scene(world: World, point: str) -> int:
@@ -46,6 +48,13 @@ def set_scene(world: World, point: str) -> int:
     if point in BURNING:
         world.source.add_bad()
         world.source.add(2)
+    if point in SETTING_ASIDE:
+        world.source.add_mixed()
+        world.source.add_mixed()
+    if point == "quarantine_burned":
+        # It is not staged again, since it may have set records aside.
+        world.kill_at("quarantine_staged")
+        killed += 1
     if point in HOLDING:
         world.hold()
     if point == "claimed_again":

@@ -25,6 +25,8 @@ class Source:
         self.format = format_
         self.rows: dict[str, list[Row]] = {}
         self.bad: set[str] = set()
+        # (path, text) of the records that are not to be in the table, but beside it.
+        self.set_aside: Counter[tuple[str, str]] = Counter()
         self.dropped: set[str] = set()
         self.added_columns: set[str] = set()
         self.dropped_columns: set[str] = set()
@@ -68,6 +70,15 @@ class Source:
             rows[-10]["id"] = "no number"
         self.bad.add(self._write(rows))
 
+    def add_mixed(self) -> None:
+        """A file of good rows with bad records among them, for a table whose `id` is a number."""
+        rows = [self._row() for _ in range(self.random.randint(2, 20))]
+        *head, last = self._text(rows).splitlines()
+        bad = ['{"id": "none"}', '{"id": 1'] if self.format == "json" else ["none,x,1", "1,too few"]
+        path = self._put("\n".join([*head, *bad, last]) + "\n")
+        self.rows[path] = rows
+        self.set_aside.update((path, record) for record in bad)
+
     def drop(self, paths: Iterable[str]) -> None:
         """These files' rows are not to be in the table: their batch is dropped."""
         for path in paths:
@@ -95,9 +106,12 @@ class Source:
         return self.folder / f"{self.random.getrandbits(32):08x} part.{self.format}"
 
     def _write(self, rows: list[Row]) -> str:
+        return self._put(self._text(rows))
+
+    def _put(self, text: str) -> str:
         path = self._path()
         draft = path.with_name(f".{path.name}")
-        draft.write_text(self._text(rows), encoding="utf-8")
+        draft.write_text(text, encoding="utf-8")
         draft.rename(path)
         return str(path)
 

@@ -27,7 +27,7 @@ LEDGER_POINTS = (
         "recorded",
     ),
     *("branch_dropped", "burning", "burned", "burn_recorded", "settle_waited", "taken_over", "settle_found"),
-    "claimed_again",
+    *("claimed_again", "quarantine_staged", "quarantine_published", "quarantine_burned"),
 )
 
 

@@ -21,6 +21,7 @@ from autoloader_server.db.locks import lock_ingestion
 from autoloader_server.db.tables import batches, processed_files, runs
 from autoloader_server.engine import held, iceberg
 from autoloader_server.engine.batch_record import BatchStatus
+from autoloader_server.engine.quarantine import quarantine_name
 from autoloader_server.engine.sql import TableName
 from autoloader_server.service import Service
 from autoloader_server.services import ingestions, schema_versions
@@ -94,6 +95,7 @@ class World:
         database_url: str | None = None,
         rule: str = "append_new_columns",
         narrow: bool = False,
+        sets_aside: bool = False,
     ) -> None:
         self.home = home
         self.source = Source(folder / "source", format_, seed)
@@ -116,6 +118,7 @@ class World:
                     "lineage_columns": [SOURCE_FILE],
                 },
                 "on_schema_change": rule,
+                "on_bad_record": "quarantine" if sets_aside else "fail",
                 # Several batches a run: what died in one must not touch the others.
                 "limits": {"max_files_per_batch": 8},
             }
@@ -258,6 +261,7 @@ class World:
             *self._wrong_files(files, found),
             *self._wrong_batches(its_batches, found),
             *self._wrong_versions(versions),
+            *self._wrong_quarantine(files, its_runs),
             *_wrong_runs(its_runs, sum(found.values())),
         ]
         return verdict
@@ -314,6 +318,24 @@ class World:
         }
         if told != Counter(expected):
             yield f"the schema versions tell of the columns {dict(told)}, the table has {sorted(there)}"
+
+    def _wrong_quarantine(self, files: Sequence[Any], its_runs: Sequence[Any]) -> Iterator[str]:
+        """Each bad record is in the quarantine table once, and counted."""
+        expected = self.source.set_aside
+        table = iceberg.Table(self._lake.session(), quarantine_name(self.table_name))
+        state = table.state()
+        rows = [] if state is None else self._lake.session().table(table.name.quoted).collect()
+        found = Counter((row["path"], row["record"]) for row in rows)
+        if found != expected:
+            yield f"set aside are {sorted(found.items())}, not {sorted(expected.items())}"
+        landed = {row.batch_id for row in files if row.status == FileStatus.SUCCESS}
+        if strangers := {row["batch_id"] for row in rows} - landed:
+            yield f"the quarantine has records of {strangers}, which are not in the table"
+        if state is not None and (left := table.branches()):
+            yield f"the quarantine has branches left: {left}"
+        for what, told in (("files", files), ("runs", its_runs)):
+            if (number := sum(row.bad_records or 0 for row in told)) != expected.total():
+                yield f"the {what} tell of {number} bad records, there are {expected.total()}"
 
     def _wrong_batches(self, its_batches: Sequence[Any], found: Counter[tuple[str, Content]]) -> Iterator[str]:
         """Each landed batch is one commit on main, and each commit with rows is a landed batch."""

@@ -1,0 +1,95 @@
+"""A worker dies, or sleeps past its lease, while bad records are set aside: each is set aside once, or not at all."""
+
+from __future__ import annotations
+
+import pytest
+from tests.chaos.conftest import MakeWorld
+from tests.chaos.scenes import SETTING_ASIDE, WORLDS, set_scene
+from tests.chaos.world import World
+from tests.parts import sparks
+
+from autoloader_server.services.clear import clear_processed_files
+
+# Between two of these something of a batch with bad records may be in one table and not in the other.
+_POINTS = ("stage_recorded", "judged", "quarantine_published", "published")
+MADE = WORLDS["quarantine_staged"]
+
+
+def mixed(make_world: MakeWorld, seed: int, format_: str = "json") -> World:
+    world = make_world(seed=seed, format_=format_, **MADE)
+    world.source.add(2)
+    world.source.add_mixed()
+    return world
+
+
+@pytest.mark.sparks(sparks.OLD)
+@pytest.mark.parametrize("point", sorted(SETTING_ASIDE))
+def test_on_an_old_iceberg_as_well(point: str, make_world: MakeWorld) -> None:
+    world = make_world(**MADE)
+    with world.reader():
+        set_scene(world, point)
+        world.kill_at(point)
+        world.source.add_mixed()
+        world.finish()
+    world.check()
+
+
+@pytest.mark.parametrize("point", _POINTS)
+def test_a_batch_that_is_taken_back_leaves_nothing_set_aside(point: str, make_world: MakeWorld) -> None:
+    world = mixed(make_world, _POINTS.index(point), "csv")
+    with world.reader():
+        world.kill_at(point)
+        with world.service() as service:
+            clear_processed_files(service, world.ingestion_id)
+        world.finish()
+    world.check()
+
+
+@pytest.mark.parametrize("point", ["quarantine_staged", *_POINTS])
+def test_a_worker_that_sleeps_sets_nothing_aside_twice(point: str, make_world: MakeWorld) -> None:
+    world = mixed(make_world, _POINTS.index(point) if point in _POINTS else 9)
+    with world.reader():
+        sleeper = world.stop_at(point)
+        world.end_leases()
+        world.finish()
+        world.check()
+        sleeper.wake()
+        assert sleeper.wait() > 0
+    world.check()
+
+
+@pytest.mark.parametrize("point", ["judged", "quarantine_published"])
+def test_a_worker_that_sleeps_while_its_batch_is_taken_back_sets_nothing_aside(
+    point: str, make_world: MakeWorld
+) -> None:
+    world = mixed(make_world, 3)
+    with world.reader():
+        sleeper = world.stop_at(point)
+        world.end_leases()
+        with world.service() as service:
+            clear_processed_files(service, world.ingestion_id)
+        world.finish()
+        sleeper.wake()
+        assert sleeper.wait() > 0
+        world.finish()
+    world.check()
+
+
+def test_a_held_batch_keeps_what_it_sets_aside_until_it_is_released(make_world: MakeWorld) -> None:
+    world = mixed(make_world, 4)
+    world.hold()
+    with world.reader():
+        world.finish()
+        world.release_held()
+        world.kill_at("quarantine_published")
+        world.finish()
+    world.check()
+
+
+def test_spark_dies_while_records_are_set_aside(make_world: MakeWorld) -> None:
+    world = mixed(make_world, 5)
+    with world.reader():
+        for point in ("quarantine_staged", "quarantine_burned", "quarantine_published"):
+            assert world.kill_spark_at(point)["status"] == "failed", point
+        world.finish()
+    world.check()
