@@ -8,9 +8,10 @@ from typing import Any
 
 import pytest
 from tests.chaos.world import World, open_lake
-from tests.homes import namespace_of, spark_home
+from tests.homes import namespace_of
 from tests.parts import sparks
 from tests.parts.postgres import PostgresServer
+from tests.parts.sparks import Running
 
 from autoloader_server.spark.sessions import SparkSessions
 
@@ -27,16 +28,22 @@ def spark(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture(scope="session")
-def home(tmp_path_factory: pytest.TempPathFactory, spark: str) -> Iterator[Path]:
-    with spark_home(tmp_path_factory.mktemp("chaos-home")) as folder:
-        yield folder
+def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str], Running]]:
+    """The Spark servers, each kept for all tests that ask for it."""
+    with sparks.servers(lambda: tmp_path_factory.mktemp("chaos-home")) as of:
+        yield of
 
 
 @pytest.fixture(scope="session")
-def remote(home: Path, spark: str) -> Iterator[str | None]:
+def home(servers: Callable[[str], Running], spark: str) -> Path:
+    """The state folder of the Spark server that this test runs on."""
+    return servers(spark).home
+
+
+@pytest.fixture(scope="session")
+def remote(servers: Callable[[str], Running], spark: str) -> str | None:
     """The URL of the Spark server, where it is not the local one."""
-    with sparks.remote(spark, home) as url:
-        yield url
+    return servers(spark).url
 
 
 @pytest.fixture(scope="session")

@@ -17,9 +17,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.homes import namespace_of, spark_home
+from tests.homes import namespace_of
 from tests.integration.ingesting import Content, Ingestion
 from tests.parts import sparks
+from tests.parts.sparks import Running
 
 from autoloader_server.service import Service
 from autoloader_server.settings import Settings
@@ -38,17 +39,22 @@ def spark(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture(scope="session")
-def home(tmp_path_factory: pytest.TempPathFactory, spark: str) -> Iterator[Path]:
-    """The state folder of the one Spark server."""
-    with spark_home(tmp_path_factory.mktemp("home")) as folder:
-        yield folder
+def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str], Running]]:
+    """The Spark servers, each kept for all tests that ask for it."""
+    with sparks.servers(lambda: tmp_path_factory.mktemp("home")) as of:
+        yield of
 
 
 @pytest.fixture(scope="session")
-def remote(home: Path, spark: str) -> Iterator[str | None]:
+def home(servers: Callable[[str], Running], spark: str) -> Path:
+    """The state folder of the Spark server that this test runs on."""
+    return servers(spark).home
+
+
+@pytest.fixture(scope="session")
+def remote(servers: Callable[[str], Running], spark: str) -> str | None:
     """The URL of the Spark server, where it is not the local one."""
-    with sparks.remote(spark, home) as url:
-        yield url
+    return servers(spark).url
 
 
 @pytest.fixture(scope="session")

@@ -16,7 +16,7 @@ from autoloader_server.db.tables import processed_files, runs
 from autoloader_server.services import ingestions
 from autoloader_server.services.refresh import refresh
 
-pytestmark = pytest.mark.sparks(*sparks.ALL)
+on_each_spark = pytest.mark.sparks(*sparks.ALL)
 GOOD_JSON = '{"id": 1, "x": 1.5, "s": "a"}\n{"id": 2, "x": 2.5, "s": "b"}\n'
 GOOD_CSV = "id,x,s\n1,1.5,a\n2,2.5,b\n"
 Bad = tuple[str, int | None, str]
@@ -61,6 +61,7 @@ def counted(ingestion: Ingestion) -> dict[str, int | None]:
     return {path.removeprefix(f"{ingestion.folder}/"): number for path, number in rows if number} | {"": last}
 
 
+@on_each_spark
 def test_each_kind_of_bad_line_is_set_aside(ingest: Ingest) -> None:
     made = ingest("json", {"a.json": GOOD_JSON}, on_bad_record="quarantine")
     assert made.load().records == 2
@@ -81,6 +82,7 @@ def test_each_kind_of_bad_line_is_set_aside(ingest: Ingest) -> None:
     assert made.load().message == "nothing new"
 
 
+@on_each_spark
 def test_each_kind_of_bad_line_is_rescued(ingest: Ingest) -> None:
     made = ingest("json", {"a.json": GOOD_JSON}, on_bad_record="rescue")
     assert made.load().records == 2
@@ -99,6 +101,7 @@ def test_each_kind_of_bad_line_is_rescued(ingest: Ingest) -> None:
     assert len([row for row in made.rows("_rescued_data") if row[0] is None]) == 3
 
 
+@on_each_spark
 def test_csv_records_are_set_aside(ingest: Ingest) -> None:
     made = ingest("csv", {"a.csv": GOOD_CSV}, on_bad_record="quarantine")
     assert made.load().records == 2
@@ -130,6 +133,7 @@ def test_csv_records_are_rescued(ingest: Ingest) -> None:
     ]
 
 
+@on_each_spark
 def test_records_over_several_lines_are_set_aside(ingest: Ingest) -> None:
     made = ingest("csv", {"a.csv": GOOD_CSV}, on_bad_record="quarantine")
     made.load()

@@ -5,11 +5,13 @@ A test, or with `pytestmark` its module, says `@pytest.mark.sparks(LOCAL, OLD, N
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from tests.homes import spark_home
 from tests.parts import spark35
 
 LOCAL = "local41"
@@ -26,11 +28,30 @@ def generate(metafunc: pytest.Metafunc) -> None:
         metafunc.parametrize("spark", marker.args, scope="session", indirect=True)
 
 
+@dataclass(frozen=True, slots=True)
+class Running:
+    """A home, and the URL of the server that works on it; None of the local one, which starts itself."""
+
+    home: Path
+    url: str | None
+
+
 @contextmanager
-def remote(spark: str, home: Path) -> Iterator[str | None]:
-    """The URL of the server that this Spark needs, running; None for the local one, which starts itself."""
-    if spark == LOCAL:
-        yield None
-        return
-    with spark35.running(home, _ICEBERG[spark]) as server:
-        yield server.url
+def servers(make_folder: Callable[[], Path]) -> Iterator[Callable[[str], Running]]:
+    """What gives the server of each Spark: started when it is first asked for, and alive until the block ends.
+
+    Starting one costs as much as some tests: those of one file ask for all three in turn, and those of the next again.
+    """
+    known: dict[str, Running] = {}
+    with ExitStack() as stack:
+
+        def of(spark: str) -> Running:
+            if spark not in known:
+                home = stack.enter_context(spark_home(make_folder()))
+                url = None
+                if spark != LOCAL:
+                    url = stack.enter_context(spark35.running(home, _ICEBERG[spark])).url
+                known[spark] = Running(home, url)
+            return known[spark]
+
+        yield of
