@@ -30,6 +30,8 @@ class Service:
             self.thread = threading.Thread(target=self._run, daemon=True)
             self.thread.start()
             body = b'{"run_id": "r1", "status": "accepted"}'
+        elif scope["path"].endswith("/runs/r1"):
+            body = b'{"id": "r1", "status": "running"}'
         elif scope["path"].endswith("ing_0123456789ab"):
             body = b'{"id": "ing_0123456789ab", "name": "flights"}'
         elif scope["path"] == "/health":
