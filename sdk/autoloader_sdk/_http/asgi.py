@@ -7,6 +7,7 @@ running loop, and an asynchronous client may come from any loop, or from several
 from __future__ import annotations
 
 import asyncio
+import inspect
 import os
 import threading
 from typing import TYPE_CHECKING, Any
@@ -34,7 +35,13 @@ class LoopThread:
         if os.getpid() != self._pid:
             work.close()
             raise AutoloaderError("this client was opened before the process forked; open one in each process")
-        return asyncio.run_coroutine_threadsafe(work, self._loop)
+        try:
+            return asyncio.run_coroutine_threadsafe(work, self._loop)
+        except BaseException:
+            # Of one that never began Python would complain, after a Ctrl-C too.
+            if inspect.getcoroutinestate(work) == inspect.CORO_CREATED:
+                work.close()
+            raise
 
     def stop(self) -> None:
         """End the loop and its thread."""
