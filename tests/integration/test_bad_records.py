@@ -116,7 +116,12 @@ def test_csv_records_are_set_aside(ingest: Ingest) -> None:
         ("b.csv", "8", "four,4.5,d"),
         ("c.csv.gz", "3", "y,nine"),
     ]
-    assert ("four,4.5,d", "'id' is no int: four") in set_aside(made, "record", "reason")
+    assert dict(set_aside(made, "record", "reason")) == {
+        "four,4.5,d": "'id' is no int: four",
+        "5,5.5": "it has 2 fields, its file 3 columns",
+        "6,6.5,f,too much": "it has 4 fields, its file 3 columns",
+        "y,nine": "'id' is no int: nine",
+    }
     assert counted(made) == {"b.csv": 4, "c.csv.gz": 1, "": 5}
 
 

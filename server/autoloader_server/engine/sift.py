@@ -35,7 +35,7 @@ from autoloader_server.spark.sessions import spark_errors
 
 if TYPE_CHECKING:
     from pyspark.sql.connect.session import SparkSession
-    from pyspark.sql.types import StructType
+    from pyspark.sql.types import StructField, StructType
 
 _MOST_OF_A_REASON = 200
 
@@ -161,14 +161,17 @@ class _Sieve:
         for path, text, *lacking in rows:
             if text not in known:
                 fields = [field for field, missing in zip(self.data.fields, lacking, strict=True) if missing]
-                wrong, value = misfit(self.fmt, looks[0], text, fields)
-                reason = (
-                    "it does not fit the table's columns"
-                    if wrong is None
-                    else f"{wrong.name!r} is no {wrong.dataType.simpleString()}: {value[:_MOST_OF_A_REASON]}"
-                )
+                reason = self._reason(looks[0], text, fields)
                 found[plain_path(path)].append(BadRecord(None, text, reason, digest(text.encode())))
         return found
+
+    def _reason(self, look: Look, text: str, null: Sequence[StructField]) -> str:
+        if (shape := self.fmt.out_of_shape(look, text)) is not None:
+            return shape
+        wrong, value = misfit(self.fmt, look, text, null)
+        if wrong is None:
+            return "it does not fit the table's columns"
+        return f"{wrong.name!r} is no {wrong.dataType.simpleString()}: {value[:_MOST_OF_A_REASON]}"
 
     def _placed(self, look: Look, records: Sequence[BadRecord], expected: int) -> Look | FileFailure:
         """The file with all its bad records, each at its line."""

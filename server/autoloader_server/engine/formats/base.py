@@ -191,6 +191,10 @@ class Sifting(Format, Protocol):
         """
         ...
 
+    def out_of_shape(self, look: Look, record: str) -> str | None:
+        """What is wrong with a malformed record but for its values, if that can be told."""
+        ...
+
     def lines(self, look: Look) -> Iterator[str]:
         """The lines of the file, without their ends. What cannot be decoded is shown in some way."""
         ...

@@ -174,23 +174,30 @@ class Csv:
 
     def values(self, look: Look, record: str) -> Mapping[str, str | None]:
         assert isinstance(look.group, _Group)
+        found = self._fields(record)
+        if len(found) != len(look.group.columns):
+            return {}
+        nothing = {"", self._options.get("nullValue", "")}
+        return {name: None if text in nothing else text for name, text in zip(look.group.columns, found, strict=True)}
+
+    def out_of_shape(self, look: Look, record: str) -> str | None:
+        assert isinstance(look.group, _Group)
+        found, columns = len(self._fields(record)), len(look.group.columns)
+        return None if found in (0, columns) else f"it has {found} fields, its file {columns} columns"
+
+    def _fields(self, record: str) -> list[str]:
+        """The fields of a record; none where Python's reader cannot tell them."""
         how = self._head_options
         escape = None if how.escape in ("", how.quote) else how.escape
         lines = record.splitlines(keepends=True)
         try:
             quoting: Any = csv.QUOTE_MINIMAL if how.quote else csv.QUOTE_NONE
-            found = next(
-                csv.reader(
-                    lines, delimiter=how.delimiter, quotechar=how.quote or None, escapechar=escape, quoting=quoting
-                ),
-                [],
+            reader = csv.reader(
+                lines, delimiter=how.delimiter, quotechar=how.quote or None, escapechar=escape, quoting=quoting
             )
+            return next(reader, [])
         except (csv.Error, TypeError):  # the latter of a delimiter of several letters
-            return {}
-        if len(found) != len(look.group.columns):
-            return {}
-        nothing = {"", self._options.get("nullValue", "")}
-        return {name: None if text in nothing else text for name, text in zip(look.group.columns, found, strict=True)}
+            return []
 
     def misfits(self, spark: SparkSession, looks: Sequence[Look], data: StructType) -> list[FileFailure]:  # noqa: ARG002 - a record of another type shows when it is read
         return []
