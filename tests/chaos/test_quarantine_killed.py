@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import pytest
 from tests.chaos.conftest import MakeWorld
-from tests.chaos.scenes import SETTING_ASIDE, WORLDS, set_scene
+from tests.chaos.scenes import WORLDS
 from tests.chaos.world import World
-from tests.parts import sparks
 
 from autoloader_server.services.clear import clear_processed_files
 
@@ -20,18 +19,6 @@ def mixed(make_world: MakeWorld, seed: int, format_: str = "json") -> World:
     world.source.add(2)
     world.source.add_mixed()
     return world
-
-
-@pytest.mark.sparks(sparks.OLD)
-@pytest.mark.parametrize("point", sorted(SETTING_ASIDE))
-def test_on_an_old_iceberg_as_well(point: str, make_world: MakeWorld) -> None:
-    world = make_world(**MADE)
-    with world.reader():
-        set_scene(world, point)
-        world.kill_at(point)
-        world.source.add_mixed()
-        world.finish()
-    world.check()
 
 
 @pytest.mark.parametrize("point", _POINTS)
