@@ -7,8 +7,6 @@ from tests.chaos.conftest import MakeWorld
 from tests.chaos.scenes import WORLDS
 from tests.chaos.world import World
 
-from autoloader_server.services.clear import clear_processed_files
-
 # Between two of these something of a batch with bad records may be in one table and not in the other.
 _POINTS = ("stage_recorded", "judged", "quarantine_published", "published")
 MADE = WORLDS["quarantine_staged"]
@@ -26,8 +24,7 @@ def test_a_batch_that_is_taken_back_leaves_nothing_set_aside(point: str, make_wo
     world = mixed(make_world, _POINTS.index(point), "csv")
     with world.reader():
         world.kill_at(point)
-        with world.service() as service:
-            clear_processed_files(service, world.ingestion_id)
+        world.clear()
         world.finish()
     world.check()
 
@@ -51,14 +48,7 @@ def test_a_worker_that_sleeps_while_its_batch_is_taken_back_sets_nothing_aside(
 ) -> None:
     world = mixed(make_world, 3)
     with world.reader():
-        sleeper = world.stop_at(point)
-        world.end_leases()
-        with world.service() as service:
-            clear_processed_files(service, world.ingestion_id)
-        world.finish()
-        sleeper.wake()
-        assert sleeper.wait() > 0
-        world.finish()
+        world.sleep_while_it_is_cleared(point)
     world.check()
 
 

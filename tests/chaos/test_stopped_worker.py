@@ -7,7 +7,6 @@ from tests.chaos.conftest import MakeWorld
 from tests.chaos.scenes import set_scene
 
 from autoloader_server.engine.killpoints import POINTS
-from autoloader_server.services.clear import clear_processed_files
 
 _POINTS = (
     "claimed",
@@ -68,14 +67,7 @@ def test_a_worker_that_sleeps_while_the_ingestion_is_cleared_does_no_harm(point:
     world = make_world()
     world.source.add(3)
     with world.reader():
-        sleeper = world.stop_at(point)
-        world.end_leases()
-        with world.service() as service:
-            clear_processed_files(service, world.ingestion_id)
-        world.finish()
-        sleeper.wake()
-        assert sleeper.wait() > 0
-        world.finish()
+        world.sleep_while_it_is_cleared(point)
     world.check()
 
 

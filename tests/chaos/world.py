@@ -25,6 +25,7 @@ from autoloader_server.engine.quarantine import quarantine_name
 from autoloader_server.engine.sql import TableName
 from autoloader_server.service import Service
 from autoloader_server.services import ingestions, schema_versions
+from autoloader_server.services.clear import clear_processed_files
 from autoloader_server.spark.sessions import SparkSessions
 from autoloader_server.spark.state import Server, SparkFolder
 
@@ -171,6 +172,21 @@ class World:
                     .where(table.c.ingestion_id == self.ingestion_id, table.c.lease_token.is_not(None))
                     .values(lease_expires_at=0.0)
                 )
+
+    def clear(self) -> None:
+        """The ingestion's processed files are cleared, whatever a worker has begun."""
+        with self.service() as service:
+            clear_processed_files(service, self.ingestion_id)
+
+    def sleep_while_it_is_cleared(self, point: str) -> None:
+        """A worker sleeps at `point` past its lease, wakes up after a clear and a run, and another run follows."""
+        sleeper = self.stop_at(point)
+        self.end_leases()
+        self.clear()
+        self.finish()
+        sleeper.wake()
+        assert sleeper.wait() > 0
+        self.finish()
 
     def stop_somewhere(self, worker: Worker) -> None:
         """Stop a worker wherever it is, but not while it writes to the ledger: nobody else could then."""

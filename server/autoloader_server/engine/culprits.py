@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterable, Sequence
+from typing import TYPE_CHECKING, TypeVar
 
 from autoloader_server.engine.changes import Change
 from autoloader_server.engine.errors import DATA_MALFORMED, FileFailure
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from pyspark.sql.types import StructField, StructType
 
 _MOST_OF_A_RECORD = 200
+_Found = TypeVar("_Found")
 
 
 def culprits(spark: SparkSession, fmt: Format, looks: Sequence[Look], data: StructType) -> list[FileFailure]:
@@ -75,30 +76,38 @@ def infer(spark: SparkSession, fmt: Format, looks: Sequence[Look]) -> tuple[Stru
 
 def wider(spark: SparkSession, fmt: Format, looks: Sequence[Look], data: StructType) -> list[tuple[str, Change]]:
     """What types the columns would need for these files; nothing of those whose columns Spark cannot make out."""
-    try:
-        with spark_errors():
-            return list(fmt.wider(spark, looks, data))
-    except Exception as error:
-        if not about_files(error):
-            raise run_error(error, spark) from error
-        if len(looks) == 1:
-            return []
-    half = len(looks) // 2
-    return wider(spark, fmt, looks[:half], data) + wider(spark, fmt, looks[half:], data)
+    return by_halves(spark, looks, lambda some: fmt.wider(spark, some, data), lambda _error, _look: [])
 
 
 def misfits(spark: SparkSession, fmt: Format, looks: Sequence[Look], data: StructType) -> list[FileFailure]:
     """The files that cannot go into these columns, and those whose columns Spark cannot make out."""
+    return by_halves(
+        spark, looks, lambda some: fmt.misfits(spark, some, data), lambda error, look: [explain(error, look.path)]
+    )
+
+
+def by_halves(
+    spark: SparkSession,
+    looks: Sequence[Look],
+    read: Callable[[Sequence[Look]], Iterable[_Found]],
+    alone: Callable[[Exception, Look], Sequence[_Found]],
+) -> list[_Found]:
+    """What `read` finds in all of these files; where Spark cannot read them they are halved until one stands `alone`.
+
+    Raises RunStopped or SparkUnavailable where Spark is the fault.
+    """
+    if not looks:
+        return []
     try:
         with spark_errors():
-            return fmt.misfits(spark, looks, data)
+            return list(read(looks))
     except Exception as error:
         if not about_files(error):
             raise run_error(error, spark) from error
         if len(looks) == 1:
-            return [explain(error, looks[0].path)]
+            return list(alone(error, looks[0]))
     half = len(looks) // 2
-    return misfits(spark, fmt, looks[:half], data) + misfits(spark, fmt, looks[half:], data)
+    return by_halves(spark, looks[:half], read, alone) + by_halves(spark, looks[half:], read, alone)
 
 
 def _malformed(spark: SparkSession, fmt: Format, looks: Sequence[Look], data: StructType) -> list[FileFailure]:

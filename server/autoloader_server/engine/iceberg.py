@@ -7,6 +7,7 @@ A batch is written to a branch of its own under the snapshot property `wap.id`, 
 from __future__ import annotations
 
 import re
+import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -28,6 +29,11 @@ TABLE_PROPERTY = "autoloader.table-id"
 BRANCH_PREFIX = "al_"
 # Names a snapshot by the branch that it was staged on: one query finds it. A cherry-pick does not copy it.
 _BRANCH_KEY = "autoloader.branch"
+
+
+def new_identity(ledger_id: str) -> dict[str, str]:
+    """The properties of a table that this ledger makes, or takes as it is."""
+    return {LEDGER_PROPERTY: ledger_id, TABLE_PROPERTY: str(uuid.uuid4())}
 
 
 class DuplicatePublish(Exception):

@@ -107,8 +107,7 @@ def _stage(work: Work, batch: Batch, files: Sequence[FileVersion], looks: list[L
     aside: int | None = None
     if bad and work.sets_aside:
         with spark_errors():
-            ids = {"run_id": work.run_id, "ingestion_id": work.ingestion_id}
-            aside = work.quarantine.stage(branch, batch.id, looks, **ids).id
+            aside = work.quarantine.stage(branch, batch.id, looks, work.run_id, work.ingestion_id).id
         work.reach("quarantine_staged")
     with check or nullcontext():
         try:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -22,7 +21,7 @@ from autoloader_server.engine.errors import (
 )
 from autoloader_server.engine.evolve import count_version, mismatch, new_columns, wanted, widened_for
 from autoloader_server.engine.formats.base import Look, Looks
-from autoloader_server.engine.iceberg import LEDGER_PROPERTY, TABLE_PROPERTY, TableState, lineage
+from autoloader_server.engine.iceberg import LEDGER_PROPERTY, TableState, lineage, new_identity
 from autoloader_server.engine.ledger import FileVersion
 from autoloader_server.engine.load import check_table
 from autoloader_server.engine.schema import storable, without
@@ -105,7 +104,7 @@ def make_table(work: Work, looks: Sequence[Look]) -> StructType:
             )
         ours = [StructField(name, StringType()) for name in work.lineage]
         full = storable(StructType([*schema.fields, *ours]))
-        work.table.create(full, _partitions(work, full), _identity(work))
+        work.table.create(full, _partitions(work, full), new_identity(work.ledger_id))
         work.reach("table_made")
         work.table.append_nothing()
     return storable(schema)
@@ -115,7 +114,9 @@ def own_table(work: Work, state: TableState) -> Ready:
     """Write our identity into a table that has none, and give an empty one its first snapshot."""
     with spark_errors():
         if state.table_id is None or state.ledger_id is None:
-            work.table.set_properties(_identity(work) if state.table_id is None else {LEDGER_PROPERTY: work.ledger_id})
+            work.table.set_properties(
+                new_identity(work.ledger_id) if state.table_id is None else {LEDGER_PROPERTY: work.ledger_id}
+            )
         if state.snapshot_id is None:
             work.table.append_nothing()
         if None in (state.table_id, state.ledger_id, state.snapshot_id):
@@ -198,10 +199,6 @@ def _infer(work: Work, looks: Sequence[Look]) -> StructType:
     schema, failures = infer(work.spark, work.format, looks)
     work.fail(failures)
     return schema
-
-
-def _identity(work: Work) -> dict[str, str]:
-    return {LEDGER_PROPERTY: work.ledger_id, TABLE_PROPERTY: str(uuid.uuid4())}
 
 
 def _partitions(work: Work, schema: StructType) -> list[str]:

@@ -6,16 +6,15 @@ can be repeated, and nothing of the batch can appear here afterwards.
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from autoloader_server.db.clock import now
 from autoloader_server.engine.errors import RunStopped, TableChanged
 from autoloader_server.engine.formats.base import Look
-from autoloader_server.engine.iceberg import LEDGER_PROPERTY, TABLE_PROPERTY, DuplicatePublish, Snapshot, Table
+from autoloader_server.engine.iceberg import DuplicatePublish, Snapshot, Table, new_identity
 from autoloader_server.engine.sql import TableName
 
 if TYPE_CHECKING:
@@ -57,13 +56,12 @@ class Quarantine:
     def prepare(self) -> None:
         """Make the table where it is not there. Raises TableChanged where it is not ours."""
         if self.table.state() is None:
-            identity = {
-                LEDGER_PROPERTY: self._ledger_id,
-                TABLE_PROPERTY: str(uuid.uuid4()),
+            properties = {
+                **new_identity(self._ledger_id),
                 # What another ingestion appends meanwhile is no reason not to delete a burned batch's records.
                 "write.delete.isolation-level": "snapshot",
             }
-            self.table.create(quarantine_columns(), [], identity)
+            self.table.create(quarantine_columns(), [], properties)
         state = self.table.state()
         wanted = [(field.name, field.dataType) for field in quarantine_columns().fields]
         if (
@@ -78,26 +76,17 @@ class Quarantine:
         if state.snapshot_id is None:
             self.table.append_nothing()
 
-    def stage(self, branch: str, batch_id: str, looks: Sequence[Look], **ids: str) -> Snapshot:
-        """Write the bad records of a batch to a branch of its own. `ids` are its run's and its ingestion's."""
+    def stage(self, branch: str, batch_id: str, looks: Sequence[Look], run_id: str, ingestion_id: str) -> Snapshot:
+        """Write the bad records of a batch to a branch of its own."""
         moment = now()
-        rows: list[dict[str, Any]] = [
-            {
-                "path": look.path,
-                "line": record.line,
-                "record": record.text,
-                "reason": record.reason,
-                _BATCH: batch_id,
-                "quarantined_at": moment,
-                **ids,
-            }
+        # In the order of the columns.
+        rows = [
+            (look.path, record.line, record.text, record.reason, batch_id, run_id, ingestion_id, moment)
             for look in looks
             for record in look.bad
         ]
         self.table.create_branch(branch)
-        columns = quarantine_columns()
-        frame = self.table.spark.createDataFrame([tuple(row[name] for name in columns.names) for row in rows], columns)
-        self.table.append(frame, branch, batch_id)
+        self.table.append(self.table.spark.createDataFrame(rows, quarantine_columns()), branch, batch_id)
         staged = self.table.staged(branch)
         if staged.records != len(rows):
             raise RunStopped(f"{len(rows)} bad records were to be set aside, {staged.records} were written; run again")

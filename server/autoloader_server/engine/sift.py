@@ -13,9 +13,9 @@ from itertools import islice
 from typing import TYPE_CHECKING
 
 from autoloader_sdk.models import MOST_BAD_RECORDS
-from autoloader_server.engine.culprits import misfit
+from autoloader_server.engine.culprits import by_halves, misfit
 from autoloader_server.engine.errors import DATA_MALFORMED, SCHEMA_MISMATCH, FileFailure
-from autoloader_server.engine.explain import about_files, explain, run_error
+from autoloader_server.engine.explain import explain
 from autoloader_server.engine.formats.base import (
     CORRUPT_COLUMN,
     PATH_COLUMN,
@@ -23,9 +23,9 @@ from autoloader_server.engine.formats.base import (
     Look,
     Looks,
     Sifting,
+    digest,
     unopened,
 )
-from autoloader_server.engine.formats.json_lines import digest
 from autoloader_server.engine.formats.text import Unreadable
 from autoloader_server.engine.read import plain_path
 from autoloader_server.engine.schema import without
@@ -91,7 +91,8 @@ class _Sieve:
 
     def sift(self, looks: Sequence[Look]) -> list[Look | FileFailure]:
         told = Looks.of(map(self._garbled, looks))
-        return [*told.failures, *self._by_spark(told.good)]
+        found = by_halves(self.spark, told.good, self._sifted, lambda error, look: [explain(error, look.path)])
+        return [*told.failures, *found]
 
     def _garbled(self, look: Look) -> Look | FileFailure:
         """What the worker itself finds in a file."""
@@ -104,21 +105,6 @@ class _Sieve:
         except OSError as error:
             return unopened(look.path, error)
         return self._too_many(look, found[0].reason) if len(found) > self.most else replace(look, bad=tuple(found))
-
-    def _by_spark(self, looks: Sequence[Look]) -> list[Look | FileFailure]:
-        """What Spark finds; files that it cannot read at all are halved until one stands alone."""
-        if not looks:
-            return []
-        try:
-            with spark_errors():
-                return list(self._sifted(looks))
-        except Exception as error:
-            if not about_files(error):
-                raise run_error(error, self.spark) from error
-            if len(looks) == 1:
-                return [explain(error, looks[0].path)]
-        half = len(looks) // 2
-        return self._by_spark(looks[:half]) + self._by_spark(looks[half:])
 
     def _sifted(self, looks: Sequence[Look]) -> Iterable[Look | FileFailure]:
         total = 0

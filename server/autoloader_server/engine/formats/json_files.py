@@ -167,7 +167,7 @@ class Json:
 
     def _values(self, path: str) -> Iterator[Any]:
         """The values of a file of strict JSON in UTF-8; of another one, one of the errors that `absent` expects."""
-        cuts = _at_lines(pieces(path, opener=partial(self._place.store.open, path)))
+        cuts = self._cuts(path)
         data = next(cuts, b"")
         if self._own_lines or check_head(data, self._declared, whole=False) != "UTF-8":
             raise Unreadable("its fields are for Spark alone")
@@ -233,8 +233,11 @@ class Json:
     def lines(self, look: Look) -> Iterator[str]:
         return (shown_line(line) for line in self._lines(look.path))
 
+    def _cuts(self, path: str) -> Iterator[bytes]:
+        return _at_lines(pieces(path, opener=partial(self._place.store.open, path)))
+
     def _lines(self, path: str) -> Iterator[bytes]:
-        cuts = _at_lines(pieces(path, opener=partial(self._place.store.open, path)))
+        cuts = self._cuts(path)
         yield from next(cuts, b"").removeprefix(_MARK).splitlines()
         for cut in cuts:
             yield from cut.splitlines()

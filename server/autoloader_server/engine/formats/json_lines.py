@@ -5,7 +5,6 @@ Spark reads the lines as text, so that a line can be left out by what it is, and
 
 from __future__ import annotations
 
-import hashlib
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
@@ -16,6 +15,7 @@ from autoloader_server.engine.formats.base import (
     BadRecord,
     Look,
     Strange,
+    digest,
     shown_path,
 )
 from autoloader_server.engine.formats.json_scan import Scanner, is_one
@@ -97,11 +97,6 @@ def strange_fields(lines: Iterator[bytes], scanner: Scanner | None) -> tuple[Str
 def shown_line(line: bytes) -> str:
     """A line as text; bytes that are not UTF-8 with a backslash, an x and their number."""
     return line.decode("utf-8", "backslashreplace")
-
-
-def digest(line: bytes) -> str:
-    """What tells a line from all others, as Spark's `sha2` gives it."""
-    return hashlib.sha256(line).hexdigest()
 
 
 def sifted(
