@@ -72,7 +72,7 @@ demo: setup ## See the whole idea at work on real flights
 	@$(BIN)/python examples/demo.py
 
 test: setup lint parts ## Run all tests, two files of them at a time (PROCESSES=1 where memory is short)
-	@$(BIN)/python -m pytest --numprocesses $(PROCESSES) --dist loadfile --durations 40
+	@$(BIN)/python -m pytest --numprocesses $(PROCESSES) --dist loadfile --no-loadscope-reorder --durations 40
 
 check: setup lint parts ## The quick loop: format, lint, types, direction of imports, unit tests
 	@$(BIN)/python -m pytest -q tests/unit

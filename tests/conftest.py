@@ -25,6 +25,12 @@ def pytest_configure() -> None:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What takes longest comes first: files are dealt out whole, and short ones even out the end."""
+    folders = ("chaos", "integration", "contract", "unit")
+    items.sort(key=lambda item: (item.path.name != "test_interleavings.py", folders.index(item.path.parent.name)))
+
+
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[PostgresServer]:
     """The one PostgreSQL server of all tests but those that stop it."""

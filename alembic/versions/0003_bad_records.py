@@ -41,7 +41,9 @@ def upgrade() -> None:
 
 def downgrade() -> None:
     # The version before would publish good rows, and know nothing of those that are to be set aside.
-    op.execute("UPDATE batches SET staged_snapshot_id = NULL WHERE bad_records IS NOT NULL AND status = 'OPEN'")
+    op.execute(
+        "UPDATE batches SET staged_snapshot_id = NULL WHERE bad_records IS NOT NULL AND status IN ('OPEN', 'HELD')"
+    )
     with op.batch_alter_table("processed_files", schema=None) as batch_op:
         batch_op.drop_column("bad_records")
     with op.batch_alter_table("batches", schema=None) as batch_op:

@@ -7,6 +7,9 @@ from tests.chaos.conftest import MakeWorld
 from tests.chaos.scenes import WORLDS
 from tests.chaos.world import World
 
+from autoloader_server.engine.iceberg import Table
+from autoloader_server.engine.quarantine import quarantine_name
+
 # Between two of these something of a batch with bad records may be in one table and not in the other.
 _POINTS = ("stage_recorded", "judged", "quarantine_published", "published")
 MADE = WORLDS["quarantine_staged"]
@@ -69,4 +72,16 @@ def test_spark_dies_while_records_are_set_aside(make_world: MakeWorld) -> None:
         for point in ("quarantine_staged", "quarantine_burned", "quarantine_published"):
             assert world.kill_spark_at(point)["status"] == "failed", point
         world.finish()
+    world.check()
+
+
+def test_what_was_set_aside_long_ago_is_not_set_aside_again(make_world: MakeWorld) -> None:
+    world = mixed(make_world, 6)
+    world.kill_at("quarantine_published")
+    aside = Table(world.table.spark, quarantine_name(world.table.name))
+    aside.append_nothing()
+    name = aside.name
+    expire = "older_than => current_timestamp(), retain_last => 1"
+    aside.spark.sql(f"CALL {name.catalog}.system.expire_snapshots(table => '{name.in_catalog}', {expire})")
+    world.finish()
     world.check()

@@ -57,6 +57,21 @@ def test_a_new_ingestion_is_a_draft_with_an_id_of_twelve_hex_digits(http: httpx.
     assert http.get(f"{PATH}/{made['id']}").json() == made
 
 
+def test_a_table_is_not_loaded_into_and_another_ones_quarantine(http: httpx.Client, body: Body) -> None:
+    aside = body | {"on_bad_record": "quarantine"}
+    other = changed(body, "destination.table", body["destination"]["table"].upper() + "__QUARANTINE")
+    first = http.post(PATH, json=aside).json()["id"]
+    answer = http.post(PATH, json=other)
+    assert fields_at_fault(answer) == ["destination.table"]
+    assert first in answer.text
+    assert http.delete(f"{PATH}/{first}").status_code == 204
+    second = http.post(PATH, json=other).json()["id"]
+    answer = http.post(PATH, json=aside)
+    assert fields_at_fault(answer) == ["on_bad_record"]
+    assert second in answer.text
+    assert http.post(PATH, json=body).status_code == 201
+
+
 @pytest.mark.parametrize(
     ("path", "value"),
     [

@@ -13,7 +13,8 @@ from tests.parts import sparks
 
 from autoloader_sdk.models import RefreshRequest
 from autoloader_server.db.tables import processed_files, runs
-from autoloader_server.services import ingestions
+from autoloader_server.engine import sift
+from autoloader_server.services import batches, ingestions
 from autoloader_server.services.refresh import refresh
 
 on_each_spark = pytest.mark.sparks(*sparks.ALL)
@@ -246,6 +247,179 @@ def test_a_table_of_somebody_else_is_not_written_to(ingest: Ingest) -> None:
     made.sql(f"DROP TABLE {other}")
     assert made.load().records == 0
     assert set_aside(made) == [("b.csv", "2", "three,3,c")]
+
+
+def test_lines_that_are_not_quite_strict_keep_their_fields_or_are_set_aside(ingest: Ingest) -> None:
+    made = ingest("json", {"a.json": GOOD_JSON}, on_bad_record="quarantine")
+    made.load()
+    lines = [
+        '{"id": 3, "x": NaN, "s": "c", "more": 1}',
+        "{'id': 4, 'x': 4.5, 's': 'd', 'lost': 1}",
+        '{"ID": 5, "x": NaN, "s": "e"}',
+        '{"id": 6',
+    ]
+    ran = made.load({"b.json": "\n".join(lines)})
+    assert (ran.status, ran.records) == ("success", 1)
+    assert made.types()["more"] == "bigint"
+    assert "lost" not in made.types()
+    assert str(made.rows("id", "x", "more")[-1]) == "(3, nan, 1)"
+    assert set_aside(made) == [("b.json", str(at), lines[at - 1]) for at in (2, 3, 4)]
+    assert [row[0] for row in set_aside(made, "reason")] == [
+        "the field 'ID' differs from a column only in case",
+        "the line is no strict JSON",
+        "the line is not a whole JSON value",
+    ]
+
+
+def test_a_column_comes_of_good_lines_alone(ingest: Ingest) -> None:
+    made = ingest("json", {"a.json": GOOD_JSON}, on_bad_record="quarantine")
+    made.load()
+    lines = [
+        '{"id": 3, "new": 1}',
+        '{"ID": 4, "other": 1}',
+        '{"id": "five", "odd": 1}',
+        '{"id": 6, "x": "six", "new": "text"}',
+        '{"id": 7} {"junk": 1}',
+    ]
+    ran = made.load({"b.json": "\n".join(lines)})
+    assert (ran.status, ran.files, ran.records) == ("success", 1, 1)
+    assert made.types() == {"id": "bigint", "x": "double", "s": "string", "new": "bigint"}
+    assert made.rows("id", "new")[-1] == (3, 1)
+    assert [row[1] for row in set_aside(made)] == ["2", "3", "4", "5"]
+
+
+def test_the_table_is_made_of_good_lines_alone(ingest: Ingest) -> None:
+    made = ingest(
+        "json", {"a.json": '{"id": 4}\n{"id": 3} {"junk": 1}\n3\n{"caf\\ud800": 1}\n'}, on_bad_record="quarantine"
+    )
+    ran = made.load()
+    assert (ran.status, ran.files, ran.records) == ("success", 1, 1)
+    assert made.types() == {"id": "bigint"}
+    assert [row[1] for row in set_aside(made)] == ["2", "3", "4"]
+
+
+def test_a_file_with_two_new_fields_that_differ_in_case_fails_alone(ingest: Ingest) -> None:
+    made = ingest("json", {"a.json": GOOD_JSON})
+    made.load()
+    ran = made.load({"b.json": '{"id": 3, "New": 1}\n{"id": 4, "new": 2}\n', "c.json": '{"id": 5, "more": 1}\n'})
+    assert (ran.status, ran.files, ran.records) == ("partial", 1, 1)
+    assert "two that differ only in case" in ran.failed()["b.json"].message
+    assert made.types()["more"] == "bigint"
+
+
+def test_a_line_with_nothing_but_a_comment_is_no_record(ingest: Ingest) -> None:
+    made = ingest("json", {"a.json": GOOD_JSON}, options={"allow_comments": True}, on_bad_record="rescue")
+    made.load()
+    ran = made.load({"b.json": '// what follows\n{"id": 3}\n{"id": "x"}\n/* the end */\n'})
+    assert (ran.status, ran.records) == ("success", 2)
+    assert made.rows("id", "_rescued_data")[2:] == [(3, None), (None, '{"id": "x"}')]
+
+
+def test_a_byte_order_mark_counts_at_the_beginning_only(ingest: Ingest) -> None:
+    made = ingest("json", {"a.json": GOOD_JSON}, on_bad_record="quarantine")
+    made.load()
+    mark = "\ufeff"
+    ran = made.load({"b.json": f'{mark}{{"id": 3}}\n{mark}{{"id": 4}}\n{{"id": 5\n'})
+    assert (ran.status, ran.records) == ("success", 1)
+    assert set_aside(made) == [("b.json", "2", f'{mark}{{"id": 4}}'), ("b.json", "3", '{"id": 5')]
+
+
+@pytest.mark.parametrize("content", ['{"a":\n{"id": 3}\n', '[\n{"id": 3},\n{"id": 4}\n', '{\n"id": 3,\n'])
+def test_what_begins_a_value_over_several_lines_is_no_file_of_lines(ingest: Ingest, content: str) -> None:
+    made = ingest("json", {"a.json": GOOD_JSON}, on_bad_record="quarantine")
+    made.load()
+    ran = made.load({"cut.json": content})
+    assert (ran.status, ran.files) == ("failed", 0)
+    assert set(ran.failed()) == {"cut.json"}
+
+
+def test_what_stands_in_a_comment_is_no_quote(ingest: Ingest) -> None:
+    made = ingest("csv", {"a.csv": "# first of all\n" + GOOD_CSV}, options={"comment": "#"}, on_bad_record="quarantine")
+    assert made.load().records == 2
+    ran = made.load(
+        {
+            "b.csv": 'id,x,s\n# a comment\n3,3.5,"c\nfour,4.5,d\n5,5.5,e\n',
+            "c.csv": "id,x,s\n# it's 5\" wide\nsix,6.5,f\n7,7.5,g\n",
+            "d.csv": 'id,x,s\n8,8.5,"h\n# no comment\nh"\nnine,9.5,i\n',
+        }
+    )
+    assert set(ran.failed()) == {"b.csv"}
+    assert "a quote in it is never closed" in ran.failed()["b.csv"].message
+    assert (ran.files, ran.records) == (2, 2)
+    assert set_aside(made) == [("c.csv", "3", "six,6.5,f"), ("d.csv", "5", "nine,9.5,i")]
+    assert made.rows("id", "s")[-1] == (8, "h\n# no comment\nh")
+
+
+def test_a_number_too_wide_widens_its_column_also_beside_bad_records(ingest: Ingest) -> None:
+    made = ingest("csv", {"a.csv": GOOD_CSV}, on_bad_record="quarantine")
+    made.load()
+    ran = made.load({"b.csv": "id,x,s\n12345678901,3.5,c\nfour,4.5,d\n"})
+    assert (ran.status, ran.records) == ("success", 1)
+    assert made.types()["id"] == "bigint"
+    assert made.rows("id")[-1] == (2,)
+    assert (12345678901,) in made.rows("id")
+    assert set_aside(made) == [("b.csv", "3", "four,4.5,d")]
+
+
+def test_a_file_with_known_bad_records_is_not_blamed_for_another_one(ingest: Ingest) -> None:
+    made = ingest("csv", {"a.csv": GOOD_CSV}, on_bad_record="quarantine", limits={"max_files_per_batch": 2})
+    made.load()
+    cut = gzip.compress(b"id,x,s\n" + b"".join(b"%d,1.5,%d\n" % (n, n * 7919) for n in range(5000)), mtime=0)[:-20]
+    bad = "id,x,s\n{0},3.5,c\nwrong,4.5,d\n"
+    ran = made.load({"b.csv": bad.format(3), "c.csv.gz": cut, "d.csv": bad.format(4), "e.csv": bad.format(5)})
+    assert set(ran.failed()) == {"c.csv.gz"}
+    assert (ran.files, ran.records) == (3, 3)
+    assert [row[0] for row in set_aside(made)] == ["b.csv", "d.csv", "e.csv"]
+
+
+def test_more_bad_records_than_fit_come_in_several_batches(ingest: Ingest, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sift, "_MOST_LETTERS", 100)
+    monkeypatch.setattr(sift, "_AT_ONCE", 3)
+    made = ingest("json", {"a.json": GOOD_JSON}, on_bad_record="quarantine")
+    made.load()
+    ran = made.load(
+        {f"b{n}.json": f'{{"id": {n}}}\n{{"id": "{"x" * 30}"}}\n{{"id": {"1" * 8}\n' for n in range(8)}
+        | {"c.json": '{"id": 9}\n{"id": "' + "y" * 100 + '"}\n', "d.json": '{"id": 9}\n{"id": "' + "z" * 100 + "\n"}
+    )
+    assert set(ran.failed()) == {"c.json", "d.json"}
+    assert all("its bad records have more than" in failed.message for failed in ran.errors)
+    assert (ran.files, ran.records) == (8, 8)
+    assert len(set_aside(made)) == 16
+
+
+def test_a_held_batch_of_bad_records_alone_is_loaded_when_it_is_released(ingest: Ingest) -> None:
+    quality = {"row_count_threshold": 2, "on_low_row_count": "hold"}
+    made = ingest("csv", {"a.csv": GOOD_CSV}, on_bad_record="quarantine", quality=quality)
+    made.load()
+    assert made.load({"b.csv": "id,x,s\nthree,3.5,c\n"}).records == 0
+    (batch,) = batches.find(made.service, made.id, status=["held"]).items
+    ran = made.wait(batches.decide(made.service, made.id, batch.id, "release").run_id)
+    assert (ran.status, ran.files, ran.records) == ("success", 1, 0)
+    assert set_aside(made) == [("b.csv", "2", "three,3.5,c")]
+    assert made.load().message == "nothing new"
+
+
+@on_each_spark
+def test_a_column_that_somebody_adds_to_the_quarantine_stays_empty(ingest: Ingest) -> None:
+    made = ingest("csv", {"a.csv": GOOD_CSV}, on_bad_record="quarantine")
+    made.load()
+    made.load({"b.csv": "id,x,s\nthree,3.5,c\n"})
+    aside = made.table.removesuffix("`") + "__quarantine`"
+    made.sql(f"ALTER TABLE {aside} ADD COLUMN mended BOOLEAN")
+    made.sql(f"UPDATE {aside} SET mended = true")
+    assert made.load({"c.csv": "id,x,s\nfour,4.5,d\n"}).status == "success"
+    assert set_aside(made, "record", "mended") == [("four,4.5,d", "None"), ("three,3.5,c", "True")]
+
+
+@pytest.mark.parametrize("columns", ["a INT", "path STRING, line BIGINT"])
+def test_a_table_of_somebody_else_is_not_dropped(ingest: Ingest, columns: str) -> None:
+    made = ingest("csv", {"a.csv": GOOD_CSV}, on_bad_record="quarantine")
+    made.load()
+    other = made.table.removesuffix("`") + "__quarantine`"
+    made.sql(f"CREATE TABLE {other} ({columns}) USING iceberg")
+    ingestions.delete(made.service, made.id, delete_table=True)
+    assert made.sql(f"SELECT * FROM {other}") == []
+    made.sql(f"DROP TABLE {other}")
 
 
 def field(name: str, kind: str) -> dict[str, Any]:

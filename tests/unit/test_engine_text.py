@@ -34,8 +34,8 @@ SPARK: Any = SimpleNamespace(version="4.1.4")
 fields = st.text(st.sampled_from('ab,"\n\r \\ü'), max_size=5)
 
 
-def checked(data: bytes, size: int, escape: str = '"') -> QuoteCheck:
-    check = QuoteCheck('"', escape, ",")
+def checked(data: bytes, size: int, escape: str = '"', comment: str = "") -> QuoteCheck:
+    check = QuoteCheck('"', escape, ",", comment)
     for start in range(0, len(data), size):
         check.check(data[start : start + size])
     check.check(b"", final=True)
@@ -52,11 +52,13 @@ def test_what_rfc_4180_allows_is_not_stray_however_it_is_cut(rows: list[list[str
         doubled = field.replace('"', '""')
         return f'"{doubled}"' if set(field) & set('"\r\n,') or "a" in field else field
 
-    text = "".join(",".join(map(written, row)) + end for row in rows)
-    check = checked(text.encode(), size)
-    assert not check.stray
-    assert check.broken_lines == any("\n" in field or "\r" in field for row in rows for field in row)
-    assert check.ends == ({"CRLF" if end == "\r\n" else "LF"} if rows else set())
+    lines = [",".join(map(written, row)) + end for row in rows]
+    # A comment may hold anything.
+    commented = "".join(f'# it is 5" wide{end}{line}' for line in lines)
+    for check in (checked("".join(lines).encode(), size), checked(commented.encode(), size, comment="#")):
+        assert not check.stray
+        assert check.broken_lines == any("\n" in field or "\r" in field for row in rows for field in row)
+        assert check.ends == ({"CRLF" if end == "\r\n" else "LF"} if rows else set())
 
 
 @given(text=st.text(st.sampled_from('a,"\n'), max_size=12), size=st.integers(1, 9))

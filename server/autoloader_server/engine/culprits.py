@@ -16,6 +16,7 @@ from autoloader_server.engine.sql import identifier
 from autoloader_server.spark.sessions import spark_errors
 
 if TYPE_CHECKING:
+    from pyspark.sql import Column
     from pyspark.sql.connect.session import SparkSession
     from pyspark.sql.types import StructField, StructType
 
@@ -117,14 +118,6 @@ def _malformed(spark: SparkSession, fmt: Format, looks: Sequence[Look], data: St
     failures = []
     for members in Looks(list(looks)).groups().values():
         frame = fmt.read(spark, members, data, keep_malformed=True)
-        # The hash has every column parsed; without it Spark would skip what nobody asks for. It takes no maps.
-        everything = F.hash(
-            *[
-                F.to_json(F.struct(column)) if _holds_map(field.dataType) else column
-                for field in data.fields
-                for column in [F.col(identifier(field.name))]
-            ]
-        )
         lacking = [F.col(identifier(field.name)).isNull().alias(f"c{at}") for at, field in enumerate(data.fields)]
         rows = (
             frame.groupBy(PATH_COLUMN)
@@ -134,7 +127,7 @@ def _malformed(spark: SparkSession, fmt: Format, looks: Sequence[Look], data: St
                 F.first(
                     F.when(F.col(CORRUPT_COLUMN).isNotNull(), F.struct(CORRUPT_COLUMN, *lacking)), ignorenulls=True
                 ).alias("first"),
-                F.max(everything).alias("parsed"),
+                F.max(everything(data)).alias("parsed"),
             )
             .collect()
         )
@@ -149,6 +142,20 @@ def _malformed(spark: SparkSession, fmt: Format, looks: Sequence[Look], data: St
             )
             failures.append(FileFailure(plain_path(row[PATH_COLUMN]), DATA_MALFORMED, message))
     return failures
+
+
+def everything(data: StructType) -> Column:
+    """What has every column parsed: Spark would skip what nobody asks for."""
+    from pyspark.sql.connect import functions as F
+
+    # `hash` takes no maps.
+    return F.hash(
+        *[
+            F.to_json(F.struct(column)) if _holds_map(field.dataType) else column
+            for field in data.fields
+            for column in [F.col(identifier(field.name))]
+        ]
+    )
 
 
 def _shown(fmt: Format, look: Look, record: str, null: Sequence[StructField]) -> str:

@@ -44,30 +44,34 @@ def widened_for(work: Work, data: StructType, looks: Sequence[Look]) -> StructTy
         return data
     for path, change in wider(work.spark, work.format, looks, data):
         work.wider.setdefault(path, []).append(change)
-    return _wide(work, data, looks)
+    return wide_enough(work, data, looks)
 
 
-def follow_schema(work: Work, ready: Ready, looks: Sequence[Look]) -> Ready:
+def follow_schema(work: Work, ready: Ready, looks: Sequence[Look]) -> tuple[Ready, list[Look]]:
     """Do what the ingestion's rule says about columns and types that the table does not have yet.
 
-    Raises RunStopped where the rule is `fail` and there are any.
+    Files whose columns cannot be made out fail: the looks are those of the others. Raises RunStopped where the rule is
+    `fail` and there are any changes.
     """
     data = without(work.schema, work.lineage)
-    fresh = new_columns(work, looks, data)
+    fresh, failures = new_columns(work, looks, data)
+    work.fail(failures)
+    failed = {failure.path for failure in failures}
+    looks = [look for look in looks if look.path not in failed]
     rule = work.spec.effective_on_schema_change
     if rule == "ignore":
         _note_ignored(work, fresh)
-        return ready
+        return ready, looks
     changes = [*fresh, *wanted(work, data, looks)]
     if not changes:
-        return ready
+        return ready, looks
     if rule == "fail":
         raise mismatch(work, changes)
     intend(work, changes)
     work.reach("columns_intended")
     make(work, changes)
     work.reach("columns_added")
-    return count_version(work, ready)
+    return count_version(work, ready), looks
 
 
 def mismatch(work: Work, changes: Sequence[Change], failures: Sequence[FileFailure] = ()) -> RunStopped:
@@ -163,21 +167,26 @@ def _tell(work: Work, meant: Meant) -> None:
             work.note(f"{_columns(len(names))} {what}: {some(names)}")
 
 
-def new_columns(work: Work, looks: Sequence[Look], data: StructType) -> list[Change]:
-    """The columns that the table lacks, each with the files that have it."""
+def new_columns(work: Work, looks: Sequence[Look], data: StructType) -> tuple[list[Change], list[FileFailure]]:
+    """The columns that the table lacks, each with the files that have it; and the files of which none can be told."""
     have = by_name(data)
     strange = [look for look in looks if look.unfamiliar and (not look.seen or look.new_columns(have))]
     if not strange:
-        return []
-    seen = storable(_infer(work, strange))
+        return [], []
+    seen, failures = infer(work.spark, work.format, strange)
+    failed = {failure.path for failure in failures}
+    strange = [look for look in strange if look.path not in failed]
     unseen: dict[str, set[Path]] = {}
     for members in Looks([look for look in strange if not look.seen]).groups().values():
-        found = {change.path for change in additions(data, storable(_infer(work, members)))}
+        theirs, worse = infer(work.spark, work.format, members)
+        failures += worse
+        found = {change.path for change in additions(data, storable(theirs))}
         unseen |= {look.path: found for look in members}
-    return [
+    changes = [
         brought_by(change, [look.path for look in strange if _has(look, change, unseen)])
-        for change in additions(data, seen)
+        for change in additions(data, storable(seen))
     ]
+    return changes, failures
 
 
 def _has(look: Look, change: Change, unseen: dict[str, set[Path]]) -> bool:
@@ -193,11 +202,6 @@ def _has(look: Look, change: Change, unseen: dict[str, set[Path]]) -> bool:
     )
 
 
-def _infer(work: Work, looks: Sequence[Look]) -> StructType:
-    """The columns of these files, which were read before: here none fails any more."""
-    return infer(work.spark, work.format, looks)[0]
-
-
 def _note_ignored(work: Work, fresh: Sequence[Change]) -> None:
     """Tell how many columns are left out, and which."""
     if fresh:
@@ -206,13 +210,14 @@ def _note_ignored(work: Work, fresh: Sequence[Change]) -> None:
         work.note(f"{_columns(len(fresh))} ignored, since on_schema_change is ignore: {names}")
 
 
-def _wide(work: Work, data: StructType, looks: Sequence[Look]) -> StructType:
+def wide_enough(work: Work, data: StructType, looks: Sequence[Look]) -> StructType:
+    """The columns, as wide as was found that these files need them."""
     return widened(data, (change for look in looks for change in work.wider.get(look.path, ())))
 
 
 def wanted(work: Work, data: StructType, looks: Sequence[Look]) -> list[Change]:
     """The columns that must be wider for these files."""
-    return [_with_files(work, one, looks) for one in widenings(data, _wide(work, data, looks))]
+    return [_with_files(work, one, looks) for one in widenings(data, wide_enough(work, data, looks))]
 
 
 def _with_files(work: Work, change: Change, looks: Sequence[Look]) -> Change:

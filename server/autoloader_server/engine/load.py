@@ -34,7 +34,7 @@ from autoloader_server.engine.ledger import FileVersion
 from autoloader_server.engine.quality import judge
 from autoloader_server.engine.read import frame_of
 from autoloader_server.engine.schema import without
-from autoloader_server.engine.sift import remember
+from autoloader_server.engine.sift import misfits_left, remember
 from autoloader_server.engine.values import spare
 from autoloader_server.engine.work import Work
 from autoloader_server.spark.errors import SparkUnavailable
@@ -83,7 +83,10 @@ def _find_staged(work: Work, batch: Batch) -> Snapshot | None:
         aside = batch.quarantine_snapshot_id
         if aside is not None and not work.quarantine.holds(aside, batch.id):
             return None
-    return found if found is not None and found.wap_id == batch.id and found.data_files > 0 else None
+    if found is None or found.wap_id != batch.id:
+        return None
+    # Of nothing but bad records there is nothing staged but these.
+    return found if found.data_files > 0 or aside is not None else None
 
 
 def _stage(work: Work, batch: Batch, files: Sequence[FileVersion], looks: list[Look], check: Check | None) -> Snapshot:
@@ -143,8 +146,13 @@ def _blame(work: Work, files: Sequence[FileVersion], looks: list[Look], error: E
     rest = [look for look in looks if look.path not in bad]
     if rest and not bad and about_files(error):
         data = without(work.schema, work.lineage)
-        if found := culprits(work.spark, work.format, rest, data):
-            raise BatchRefused(remember(work, rest, spare(work, rest, found, data))) from error
+        plain = [look for look in rest if not look.bad]
+        found = culprits(work.spark, work.format, plain, data)
+        if found:
+            raise BatchRefused(remember(work, files, plain, spare(work, plain, found, data))) from error
+        # Files whose bad records are known are looked through no second time: they fail.
+        if unfit := misfits_left(work, [look for look in rest if look.bad], data):
+            raise BatchRefused(unfit) from error
     if not failures and not stale:
         raise run_error(error, work.spark) from error
     raise BatchRefused(failures, stale) from error

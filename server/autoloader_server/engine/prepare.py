@@ -145,7 +145,8 @@ def look_first(work: Work, files: Sequence[FileVersion], known: StructType | Non
     work.step("looking into the files")
     looks = look_into(work, files, known)
     work.fail(looks.failures)
-    return [replace(look, refused=work.refused.get(look.path, look.refused)) for look in looks.good]
+    refused = {file.path: work.refused.get(file.id) for file in files}
+    return [replace(look, refused=refused[look.path] or look.refused) for look in looks.good]
 
 
 def drop_misfits(work: Work, looks: Sequence[Look]) -> list[Look]:
@@ -189,7 +190,7 @@ def _misfits(work: Work, looks: Sequence[Look], data: StructType) -> tuple[list[
     wide = widened_for(work, data, looks)
     wrong = misfits(work.spark, work.format, looks, wide)
     if work.spec.effective_on_schema_change == "fail" and any(one.category == SCHEMA_MISMATCH for one in wrong):
-        changes = [*new_columns(work, looks, data), *wanted(work, data, looks)]
+        changes = [*new_columns(work, looks, data)[0], *wanted(work, data, looks)]
         raise mismatch(work, changes, [one for one in wrong if one.category == SCHEMA_MISMATCH])
     return wrong, wide
 

@@ -14,19 +14,19 @@ from typing import TYPE_CHECKING
 from autoloader_server.db.clock import now
 from autoloader_server.engine.errors import RunStopped, TableChanged
 from autoloader_server.engine.formats.base import Look
-from autoloader_server.engine.iceberg import DuplicatePublish, Snapshot, Table, new_identity
+from autoloader_server.engine.iceberg import DuplicatePublish, Snapshot, Table, TableState, new_identity
 from autoloader_server.engine.sql import TableName
 
 if TYPE_CHECKING:
     from pyspark.sql.types import StructType
 
-_SUFFIX = "__quarantine"
+SUFFIX = "__quarantine"
 _BATCH = "batch_id"
 
 
 def quarantine_name(table: TableName) -> TableName:
     """The table beside `table` in which its bad records are."""
-    return replace(table, table=table.table + _SUFFIX)
+    return replace(table, table=table.table + SUFFIX)
 
 
 def quarantine_columns() -> StructType:
@@ -63,12 +63,7 @@ class Quarantine:
             }
             self.table.create(quarantine_columns(), [], properties)
         state = self.table.state()
-        wanted = [(field.name, field.dataType) for field in quarantine_columns().fields]
-        if (
-            state is None
-            or state.ledger_id != self._ledger_id
-            or [(field.name, field.dataType) for field in self.table.schema().fields[: len(wanted)]] != wanted
-        ):
+        if state is None or not self._is_ours(state):
             raise TableChanged(
                 f"{self.table.name} is no quarantine table of this autoloader database: give it another name, or drop "
                 "it, then run again."
@@ -76,8 +71,24 @@ class Quarantine:
         if state.snapshot_id is None:
             self.table.append_nothing()
 
+    def _is_ours(self, state: TableState) -> bool:
+        """Whether a table of this name is a quarantine table of this ledger's, whatever somebody added to it."""
+        wanted = [(field.name, field.dataType) for field in quarantine_columns().fields]
+        return (
+            state.ledger_id == self._ledger_id
+            and [(field.name, field.dataType) for field in self.table.schema().fields[: len(wanted)]] == wanted
+        )
+
+    def drop(self) -> None:
+        """Drop the table, if there is one and it is ours."""
+        state = self.table.state()
+        if state is not None and self._is_ours(state):
+            self.table.drop()
+
     def stage(self, branch: str, batch_id: str, looks: Sequence[Look], run_id: str, ingestion_id: str) -> Snapshot:
         """Write the bad records of a batch to a branch of its own."""
+        from pyspark.sql.connect import functions as F
+
         moment = now()
         # In the order of the columns.
         rows = [
@@ -85,8 +96,12 @@ class Quarantine:
             for look in looks
             for record in look.bad
         ]
+        added = self.table.schema().fields[len(quarantine_columns().fields) :]
+        frame = self.table.spark.createDataFrame(rows, quarantine_columns())
+        # What somebody added to the table is for that person to fill.
+        frame = frame.select("*", *[F.lit(None).cast(field.dataType).alias(field.name) for field in added])
         self.table.create_branch(branch)
-        self.table.append(self.table.spark.createDataFrame(rows, quarantine_columns()), branch, batch_id)
+        self.table.append(frame, branch, batch_id)
         staged = self.table.staged(branch)
         if staged.records != len(rows):
             raise RunStopped(f"{len(rows)} bad records were to be set aside, {staged.records} were written; run again")
@@ -101,6 +116,9 @@ class Quarantine:
 
     def publish(self, snapshot_id: int, batch_id: str) -> bool:
         """Put the staged records into the table, if they are not there. False where the batch was burned meanwhile."""
+        # A worker that died may have done it so long ago that the snapshot has expired, which else would tell.
+        if self.table.rows_of(_BATCH, [batch_id]):
+            return True
         try:
             self.table.publish(snapshot_id)
         except DuplicatePublish:

@@ -26,7 +26,7 @@ from autoloader_server.engine.prepare import (
 )
 from autoloader_server.engine.schema import new_fields, without
 from autoloader_server.engine.settle import clean_up, drop_branches, settle
-from autoloader_server.engine.sift import sift
+from autoloader_server.engine.sift import sift, told_apart
 from autoloader_server.engine.sync import drop_absent
 from autoloader_server.engine.work import Work
 from autoloader_server.security.redact import logger
@@ -160,6 +160,9 @@ def load_next(work: Work) -> bool:
         return True
     seen: StructType | None = None
     if state is None:
+        looks = told_apart(work, looks)
+        if not looks:
+            return True
         seen = make_table(work, looks)
         with spark_errors():
             state = work.table.state()
@@ -170,10 +173,10 @@ def load_next(work: Work) -> bool:
         looks = drop_misfits(work, looks)
         if not looks:
             return True
+        looks = sift(work, looks)
         # Unless the table was just made from these very files, and nobody else made it first.
         if known is not None or seen is None or any(new_fields(without(work.schema, work.lineage), seen)):
-            ready = follow_schema(work, ready, looks)
-        looks = sift(work, looks)
+            ready, looks = follow_schema(work, ready, looks)
         if not looks:
             return True
         if work.sets_aside and any(look.bad for look in looks):

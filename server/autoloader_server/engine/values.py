@@ -10,10 +10,10 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from autoloader_server.engine.changes import Change
-from autoloader_server.engine.culprits import culprits
+from autoloader_server.engine.culprits import culprits, everything
 from autoloader_server.engine.errors import DATA_MALFORMED, FileFailure
 from autoloader_server.engine.explain import about_files, run_error
-from autoloader_server.engine.formats.base import PATH_COLUMN, Format, Look, Looks
+from autoloader_server.engine.formats.base import CORRUPT_COLUMN, PATH_COLUMN, Format, Look, Looks, Sifting
 from autoloader_server.engine.read import plain_path
 from autoloader_server.engine.schema import widens
 from autoloader_server.engine.sql import identifier
@@ -21,8 +21,9 @@ from autoloader_server.engine.work import Work
 from autoloader_server.spark.sessions import spark_errors
 
 if TYPE_CHECKING:
+    from pyspark.sql import Column, DataFrame
     from pyspark.sql.connect.session import SparkSession
-    from pyspark.sql.types import DataType, StructType
+    from pyspark.sql.types import DataType, StructField, StructType
 
 _MOST_DIGITS = 38
 
@@ -50,12 +51,9 @@ def needed(
 
     Of the columns themselves, not of fields within. Raises SparkUnavailable or RunStopped where Spark is the fault.
     """
-    from pyspark.sql.types import StructField, StructType
-
-    wide = {field.name: kind for field in data.fields if (kind := _widest(field.dataType)) is not None}
-    if not wide:
+    fields, widest = _as_wide_as_can_be(data)
+    if not fields:
         return {}, []
-    widest = StructType([StructField(field.name, wide.get(field.name, field.dataType)) for field in data.fields])
     failures = culprits(spark, fmt, looks, widest)
     bad = {failure.path for failure in failures}
     good = [look for look in looks if look.path not in bad]
@@ -63,7 +61,7 @@ def needed(
     try:
         with spark_errors():
             for members in Looks(good).groups().values():
-                found |= _bounds(spark, fmt, members, widest, [field for field in data.fields if field.name in wide])
+                found |= _bounds(fmt.read(spark, members, widest), fields)
     except Exception as error:
         # It was changed this very moment: then it keeps the failure that it has.
         if not about_files(error):
@@ -71,15 +69,38 @@ def needed(
     return found, failures
 
 
-def _bounds(
-    spark: SparkSession, fmt: Format, looks: Sequence[Look], widest: StructType, fields: Sequence[Any]
+def needed_by_good(
+    spark: SparkSession, fmt: Sifting, looks: Sequence[Look], data: StructType
 ) -> Iterator[tuple[str, list[Change]]]:
+    """The same of files with bad records, of their good ones; an exception where a file cannot be read."""
     from pyspark.sql.connect import functions as F
 
-    columns = [F.col(identifier(field.name)) for field in fields]
+    fields, widest = _as_wide_as_can_be(data)
+    for members in Looks(list(looks) if fields else []).groups().values():
+        frame = fmt.sifted(spark, members, widest, all_known=False)
+        # Whether a record is bad shows only where all columns are asked for.
+        yield from _bounds(frame, fields, F.col(CORRUPT_COLUMN).isNull(), F.max(everything(widest)))
+
+
+def _as_wide_as_can_be(data: StructType) -> tuple[list[StructField], StructType]:
+    """The columns that Iceberg can widen, and all of them with these as wide as they can become."""
+    from pyspark.sql.types import StructField, StructType
+
+    wide = {field.name: kind for field in data.fields if (kind := _widest(field.dataType)) is not None}
+    widest = [StructField(field.name, wide.get(field.name, field.dataType)) for field in data.fields]
+    return [field for field in data.fields if field.name in wide], StructType(widest)
+
+
+def _bounds(
+    frame: DataFrame, fields: Sequence[StructField], good: Column | None = None, *more: Column
+) -> Iterator[tuple[str, list[Change]]]:
+    """What the columns need by file, for its `good` records if that is said."""
+    from pyspark.sql.connect import functions as F
+
+    named = [F.col(identifier(field.name)) for field in fields]
+    columns = named if good is None else [F.when(good, column) for column in named]
     ends = [end for column in columns for end in (F.min(column), F.max(column))]
-    frame = fmt.read(spark, looks, widest).groupBy(PATH_COLUMN).agg(*ends)
-    for row in frame.collect():
+    for row in frame.groupBy(PATH_COLUMN).agg(*ends, *more).collect():
         changes = []
         for at, field in enumerate(fields):
             low, high = row[2 * at + 1], row[2 * at + 2]

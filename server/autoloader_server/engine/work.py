@@ -70,8 +70,8 @@ class Work:
     seen: Seen = field(default_factory=Seen)
     # By file: the types that its values need and the table's columns do not have.
     wider: dict[str, list[Change]] = field(default_factory=dict)
-    # By file: why it fails, unless its bad records are told from the good ones.
-    refused: dict[str, FileFailure] = field(default_factory=dict)
+    # By file version: why it fails, unless its bad records are told from the good ones.
+    refused: dict[int, FileFailure] = field(default_factory=dict)
     _schema: StructType | None = None
     _waiting: list[int] = field(default_factory=list)
     _rounds: int = 0

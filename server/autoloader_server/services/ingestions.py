@@ -20,7 +20,7 @@ from autoloader_server.engine.batch_record import UNFINISHED
 from autoloader_server.security.redact import redact
 from autoloader_server.security.secrets import SecretsKeyError
 from autoloader_server.services.acceptance import not_yet, unusable, warnings_of
-from autoloader_server.services.errors import Conflict, Invalid, NotDone, NotFound
+from autoloader_server.services.errors import Conflict, Fault, Invalid, NotDone, NotFound
 from autoloader_server.services.idempotency import KEPT
 from autoloader_server.services.paging import Page, cursor_of, key_of
 
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 # Between two tries to take back what a deleted ingestion left.
 _DELETION_PAUSE = timedelta(minutes=1)
 _MAX_DELETION_PAUSE = timedelta(hours=1)
+_NAME = ("catalog", "database", "table")
 
 
 def create(
@@ -70,6 +71,8 @@ def create(
             made, ingestion_id = None, _new_id(None)
             values["id"] = ingestion_id
         if made is None:
+            if faults := _in_the_way(connection, body):
+                raise Invalid(faults)
             if unique_name and (other := _named(connection, body.name)):
                 raise Conflict(f"an ingestion named '{body.name}' is there already: {other}")
             connection.execute(ingestions.insert().values(values))
@@ -247,8 +250,29 @@ def _named(connection: Connection, name: str) -> str | None:
     return connection.execute(query.limit(1)).scalar()
 
 
-def _table_key(destination: Mapping[str, Any]) -> list[str]:
-    return [str(destination[part]).casefold() for part in ("catalog", "database", "table")]
+def _table_key(destination: Mapping[str, Any], suffix: str = "") -> list[str]:
+    return [(str(destination[part]) + end).casefold() for part, end in zip(_NAME, ("", "", suffix), strict=True)]
+
+
+def _sets_aside(spec: Mapping[str, Any]) -> bool:
+    return spec.get("on_bad_record") == "quarantine"
+
+
+def _in_the_way(connection: Connection, body: IngestionCreate) -> list[Fault]:
+    """A fault where one table would be loaded into, and be the quarantine table of another one."""
+    from autoloader_server.engine.quarantine import SUFFIX
+
+    spec = body.wire()
+    table, aside = _table_key(spec["destination"]), _table_key(spec["destination"], SUFFIX)
+    query = select(ingestions.c.id, ingestions.c.spec).where(ingestions.c.deleted_at.is_(None))
+    for other, its in connection.execute(query):
+        if _sets_aside(its) and _table_key(its["destination"], SUFFIX) == table:
+            why = f"ingestion {other} sets its bad records aside in this table: load into another one"
+            return [Fault(("body", "destination", "table"), why)]
+        if _sets_aside(spec) and _table_key(its["destination"]) == aside:
+            why = f"bad records would be set aside in {'.'.join(aside)}, which ingestion {other} loads into"
+            return [Fault(("body", "on_bad_record"), why)]
+    return []
 
 
 def table_of(service: Service, row: RowMapping) -> Table:
@@ -263,12 +287,12 @@ def table_of(service: Service, row: RowMapping) -> Table:
 def drop_tables(service: Service, row: RowMapping) -> None:
     """Drop the table that an ingestion loads into, and that of its bad records, where they are there."""
     from autoloader_server.engine.iceberg import Table
-    from autoloader_server.engine.quarantine import quarantine_name
+    from autoloader_server.engine.quarantine import Quarantine, quarantine_name
 
     table = table_of(service, row)
     table.drop()
-    if IngestionCreate.model_validate(row["spec"]).on_bad_record == "quarantine":
-        Table(table.spark, quarantine_name(table.name)).drop()
+    if _sets_aside(row["spec"]):
+        Quarantine(Table(table.spark, quarantine_name(table.name)), service.ledger_id).drop()
 
 
 def _drop_table(service: Service, row: RowMapping) -> None:

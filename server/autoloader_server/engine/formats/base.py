@@ -140,7 +140,10 @@ class Format(Protocol):
         ...
 
     def infer(self, spark: SparkSession, looks: Sequence[Look]) -> StructType:
-        """The columns of these files, as Spark would have them."""
+        """The columns of these files, as Spark would have them.
+
+        What `bad` records alone have is left out, where a record need not have every column.
+        """
         ...
 
     def wider(self, spark: SparkSession, looks: Sequence[Look], data: StructType) -> Iterator[tuple[str, Change]]:
@@ -183,10 +186,11 @@ class Sifting(Format, Protocol):
         """Whether this file's records can be told apart."""
         ...
 
-    def garbled(self, look: Look, data: StructType) -> Iterator[BadRecord]:
+    def garbled(self, look: Look, data: StructType | None) -> Iterator[BadRecord]:
         """The records of which Spark would read something else than they hold, without an error.
 
-        Raises Unreadable where the file's records cannot be told apart after all, or OSError.
+        `data` is None before there are columns. Raises Unreadable where the file's records cannot be told apart after
+        all, or OSError.
         """
         ...
 
@@ -202,7 +206,10 @@ class Sifting(Format, Protocol):
         ...
 
     def lines(self, look: Look) -> Iterator[str]:
-        """The lines of the file, without their ends. What cannot be decoded is shown in some way."""
+        """The lines of the file, without their ends. What cannot be decoded is shown in some way.
+
+        Raises Unreadable or OSError.
+        """
         ...
 
 

@@ -28,6 +28,7 @@ from autoloader_server.engine.formats.base import (
     unopened,
 )
 from autoloader_server.engine.formats.text import (
+    CommentLines,
     QuoteCheck,
     StrictDecoder,
     Unreadable,
@@ -70,6 +71,7 @@ _INFER_ALL_BYTES = 256 * 2**20
 _NUMBER = r"^(?:[+-]?(?!0*[1-9]\d{18,}$)(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?|NaN|[+-]?Inf(?:inity)?)$"
 _BLANKS_FIRST = re.compile(rb"(?:\r?\n)*[ \t]+\r?\n")
 _MARK = b"\xef\xbb\xbf"
+_WIDE_MARKS = (b"\xff\xfe", b"\xfe\xff")
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +90,7 @@ class Csv:
         self._place = place
         self._header = bool(options.get("header", True))
         self._head_options = CsvOptions.from_mapping(options)
-        self._comments = "comment" in options
+        self._comment = str(options.get("comment") or "")
         self._own_lines = options.get("line_separator") not in (None, "\n", "\r\n", "\r")
         # Quotes are doubled within quotes; Spark's own default is a backslash.
         quote = str(options.get("quote", '"'))
@@ -239,7 +241,7 @@ class Csv:
     def has_records(self, look: Look) -> bool:  # noqa: ARG002 - what could not be cut into records is no Look
         return True
 
-    def garbled(self, look: Look, data: StructType) -> Iterator[BadRecord]:  # noqa: ARG002 - what Spark does not refuse it reads right
+    def garbled(self, look: Look, data: StructType | None) -> Iterator[BadRecord]:  # noqa: ARG002 - what Spark does not refuse it reads right
         return iter(())
 
     def sifted(self, spark: SparkSession, looks: Sequence[Look], data: StructType, *, all_known: bool) -> DataFrame:
@@ -268,7 +270,7 @@ class Csv:
         columns = tuple(head.columns)
         decoder = StrictDecoder(head.encoding, declared=self._head_options.encoding is not None, start=data[:4])
         options = self._head_options
-        quotes = QuoteCheck(options.quote, options.escape, options.delimiter)
+        quotes = QuoteCheck(options.quote, options.escape, options.delimiter, self._comment)
         wide = is_wide(head.encoding)
         rest = chain([data] if after is None else [data, after], stream)
         if after is None and len(data) <= HEAD_BYTES and not wide:
@@ -285,18 +287,25 @@ class Csv:
                 first = False
             decoder.decode(b"", final=True)
             quotes.check(b"", final=True)
-        multiline = quotes.broken_lines or wide or len(columns) == 1 or self._comments or self._own_lines
-        if not self._comments:
-            if quotes.broken_lines and quotes.stray:
-                raise Unreadable("a quote in it is never closed, or stands within a field without being doubled")
-            if multiline and len(quotes.ends) > 1:
-                raise Unreadable(
-                    f"its lines end in different ways ({', '.join(sorted(quotes.ends))}): write them all alike"
-                )
-        if multiline and _BLANKS_FIRST.match(data.removeprefix(_MARK)):
+        multiline = quotes.broken_lines or wide or len(columns) == 1 or bool(self._comment) or self._own_lines
+        if quotes.broken_lines and quotes.stray:
+            raise Unreadable("a quote in it is never closed, or stands within a field without being doubled")
+        if multiline and len(quotes.ends) > 1:
+            raise Unreadable(
+                f"its lines end in different ways ({', '.join(sorted(quotes.ends))}): write them all alike"
+            )
+        if multiline and _BLANKS_FIRST.match(self._begin(data)):
             raise Unreadable("its first line holds nothing but blanks: take it away")
         duplicates = head.duplicates if self._header else ()
         return _Group(self._names(columns), java_name(head.encoding), multiline), duplicates
+
+    def _begin(self, data: bytes) -> bytes:
+        """The first bytes of a file without a byte order mark, and without comments if a line ends in one byte."""
+        options = self._head_options
+        data = data.removeprefix(_MARK)
+        if not self._comment or data.startswith(_WIDE_MARKS) or is_wide(options.encoding or "utf-8"):
+            return data
+        return CommentLines(self._comment, options.quote, options.escape).rest(data, final=True)
 
     def _beginning(self, path: str, size: int) -> bytes:  # noqa: ARG002 - as `ahead` calls it
         return next(pieces(path, HEAD_BYTES, partial(self._place.store.open, path)), b"")
@@ -304,7 +313,9 @@ class Csv:
     def _head(self, data: bytes, *, whole: bool) -> CsvHead:
         for most in (HEAD_BYTES, MAX_RECORD_BYTES):
             part = data[:most]
-            head = csv_head(Head(part, whole=whole and len(part) == len(data)), self._head_options)
+            mark = part[: len(_MARK)] if part.startswith(_MARK) else b""
+            whole_part = whole and len(part) == len(data)
+            head = csv_head(Head(mark + self._begin(part), whole=whole_part), self._head_options)
             if head is not None:
                 if head.problem:
                     raise Unreadable(head.problem)

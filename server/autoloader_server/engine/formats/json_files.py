@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -33,6 +33,7 @@ from autoloader_server.engine.formats.base import (
 from autoloader_server.engine.formats.json_absent import strike, values_of
 from autoloader_server.engine.formats.json_lines import (
     garbled,
+    good_lines,
     lone_surrogate,
     shown_line,
     sifted,
@@ -53,6 +54,7 @@ from autoloader_server.engine.formats.text import (
 )
 from autoloader_server.engine.place import LOCAL, Opener, Place
 from autoloader_server.engine.schema import as_text, case_variants, merge, widens
+from autoloader_server.spark.json_texts import inferred
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
@@ -137,7 +139,12 @@ class Json:
         files = [(look.path, look.size) for look in looks]
         again = list(self.look(files, found))
         inferred_from = {look.path for look in first}
-        others = [look for look in Looks.of(again).good if look.unfamiliar and look.path not in inferred_from]
+        known_bad = {look.path: look.bad for look in looks}
+        others = [
+            replace(look, bad=known_bad[look.path])
+            for look in Looks.of(again).good
+            if look.unfamiliar and look.path not in inferred_from
+        ]
         if others:
             found = merge(found, self._infer(spark, others))
             again = list(self.look(files, found))
@@ -220,18 +227,23 @@ class Json:
     def has_records(self, look: Look) -> bool:
         return look.group == _Group(LINES) and not self._own_lines
 
-    def garbled(self, look: Look, data: StructType) -> Iterator[BadRecord]:
-        return garbled(self._lines(look.path), Scanner(data), lambda one: why_strange(one, data))
+    def garbled(self, look: Look, data: StructType | None) -> Iterator[BadRecord]:
+        lines = self._lines(look.path)
+        if data is None:
+            return garbled(lines, None, lambda _: None)
+        return garbled(lines, Scanner(data), lambda one: why_strange(one, data))
 
     def sifted(self, spark: SparkSession, looks: Sequence[Look], data: StructType, *, all_known: bool) -> DataFrame:
-        texts = spark.read.options(**self._place.options).text([self._place.spark(look.path) for look in looks])
-        return sifted(texts, looks, data, self._parsing, all_known=all_known)
+        return sifted(self._texts(spark, looks), looks, data, self._parsing, all_known=all_known)
 
     def out_of_shape(self, look: Look, record: str) -> str | None:  # noqa: ARG002 - a field may be left out
         return None
 
     def lines(self, look: Look) -> Iterator[str]:
         return (shown_line(line) for line in self._lines(look.path))
+
+    def _texts(self, spark: SparkSession, looks: Sequence[Look]) -> DataFrame:
+        return spark.read.options(**self._place.options).text([self._place.spark(look.path) for look in looks])
 
     def _cuts(self, path: str) -> Iterator[bytes]:
         return _at_lines(pieces(path, opener=partial(self._place.store.open, path)))
@@ -259,10 +271,13 @@ class Json:
         from pyspark.sql.types import StructType
 
         found = StructType([])
-        for group, members in Looks(list(looks)).groups().items():
-            # What is malformed says nothing about columns; it fails when it is read.
+        # What is malformed says nothing about columns; it fails when it is read.
+        for group, members in Looks([look for look in looks if not look.bad]).groups().items():
             reader = spark.read.options(**self._reader(group)).option("mode", "DROPMALFORMED")
             found = merge(found, reader.json([self._place.spark(look.path) for look in members]).schema)
+        if sifted_ones := [look for look in looks if look.bad]:
+            texts = good_lines(self._texts(spark, sifted_ones), sifted_ones)
+            found = merge(found, inferred(texts, {**self._options, "mode": "DROPMALFORMED"}))
         return found
 
     def _reader(self, group: Any) -> dict[str, str]:

@@ -262,6 +262,15 @@ def is_one(data: bytes) -> bool:
     return True
 
 
+def is_almost_strict(data: bytes) -> bool:
+    """Whether this is one value of JSON that is strict but for numbers: NaN, Infinity and -Infinity."""
+    try:
+        json.loads(data, parse_int=_integer)
+    except (ValueError, RecursionError):
+        return False
+    return True
+
+
 _Object = dict[str, msgspec.Raw]
 _OBJECT: msgspec.json.Decoder[_Object] = msgspec.json.Decoder(_Object)
 _OBJECTS: msgspec.json.Decoder[_Object | list[_Object]] = msgspec.json.Decoder(_Object | list[_Object])

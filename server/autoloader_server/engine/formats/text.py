@@ -178,14 +178,41 @@ class StrictDecoder:
         return text
 
 
+class CommentLines:
+    """Leaves the comments of a CSV file out, piece by piece: lines that begin with a character, outside of quotes."""
+
+    def __init__(self, comment: str, quote: str, escape: str) -> None:
+        self._comment = comment.encode()
+        self._quote = quote.encode() or b"\0"
+        self._escape = escape.encode() if escape != quote else b""
+        self._held = b""
+        self._within = False
+
+    def rest(self, piece: bytes, *, final: bool = False) -> bytes:
+        """What of this piece, and of a line that the one before had begun, is no comment."""
+        lines = (self._held + piece).splitlines(keepends=True)
+        self._held = b"" if final or not lines else lines.pop()
+        return b"".join(line for line in lines if not self._is_comment(line))
+
+    def _is_comment(self, line: bytes) -> bool:
+        if not self._within and line.startswith(self._comment):
+            return True
+        if self._escape:
+            line = line.replace(self._escape + self._escape, b"").replace(self._escape + self._quote, b"")
+        self._within ^= line.count(self._quote) % 2 == 1
+        return False
+
+
 class QuoteCheck:
     """Follows the quotes of a CSV file as RFC 4180 has them, piece by piece.
 
     A quoted field begins after a delimiter or a line's end, and ends before one; a quote within is doubled. What does
     not keep to that is let through as long as it stays in its line (`5" disk, 3" disk`): then no record is lost by it.
+    Lines that begin with `comment`, if that is not empty, are left out.
     """
 
-    def __init__(self, quote: str, escape: str, delimiter: str) -> None:
+    def __init__(self, quote: str, escape: str, delimiter: str, comment: str = "") -> None:
+        self._comments = CommentLines(comment, quote, escape) if comment else None
         self._quote = quote.encode() or b"\0"  # an empty one turns quoting off
         self._escape = escape.encode() if escape != quote else b""
         self._around = frozenset(b"\r\n" + self._quote + delimiter.encode()[-1:])
@@ -200,6 +227,8 @@ class QuoteCheck:
         """How its lines end, outside of quotes: LF, CRLF, CR."""
 
     def check(self, piece: bytes, *, final: bool = False) -> None:
+        if self._comments is not None:
+            piece = self._comments.rest(piece, final=final)
         data = self._held + piece if self._held else piece
         self._held = b""
         if not final:
