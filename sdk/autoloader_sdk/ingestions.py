@@ -220,7 +220,12 @@ class Ingestion(Resource[L]):
             NotFound: none was set aside yet.
             MissingExtra: pyspark is not installed.
         """
-        return self._read(f"{self.destination.table}__quarantine")
+        table = f"{self.destination.table}__quarantine"
+        try:
+            return self._read(table)
+        except NotFound:
+            where = f"{self.destination.catalog}.{self.destination.database}.{table}"
+            raise NotFound(f"no bad record of {self.name!r} was set aside yet: there is no table {where}") from None
 
     def _read(self, table: str) -> DataFrame:
         from autoloader_sdk.spark import read_table

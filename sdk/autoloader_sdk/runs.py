@@ -96,6 +96,16 @@ class Run(Resource[L]):
         return self.data.errors
 
     @property
+    def message(self) -> str | None:
+        """One sentence on how it ended, where there is one to say."""
+        return self.data.message
+
+    @property
+    def warnings(self) -> list[str]:
+        """What to know of it beside its errors: files held or failed before, columns added or ignored, bad records."""
+        return self.data.warnings
+
+    @property
     def done(self) -> bool:
         """Whether it has ended, well or badly."""
         return self.status in FINISHED or (self.ended_at is not None and self.status not in UNENDED)

@@ -104,6 +104,9 @@ def destination(given: Short) -> dict[str, Any]:
     if body is None:
         parts = _parts(str(given))
         if len(parts) == 2:
+            if parts[0] == DEFAULT_CATALOG:
+                why = f"'{given}' lacks the database: write {DEFAULT_CATALOG}.<database>.{parts[1]}"
+                raise _invalid("destination", why)
             parts = [DEFAULT_CATALOG, *parts]
         body = dict(zip(("catalog", "database", "table"), parts, strict=True))
     return {"write_mode": "append"} | body

@@ -19,7 +19,10 @@ def session(url: str | None) -> SparkSession:
         MissingExtra: pyspark is not installed.
     """
     if not url:
-        raise AutoloaderError("the service names no Spark Connect address (spark_connect_url) for this cluster")
+        raise AutoloaderError(
+            "the service names no Spark Connect address (spark_connect_url) for this cluster. A service that runs on "
+            "the Spark of its own machine never does: there, Client.local(home) with its home folder reads the table"
+        )
     try:
         from pyspark.sql.connect.session import SparkSession as ConnectSession
     except ImportError as missing:

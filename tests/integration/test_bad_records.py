@@ -157,6 +157,15 @@ def test_by_default_the_file_fails(ingest: Ingest) -> None:
     assert made.counts() == {"a.json": 2}
 
 
+def test_a_run_with_nothing_new_tells_of_files_that_failed_before(ingest: Ingest) -> None:
+    made = ingest("json", {"a.json": GOOD_JSON, "b.json": '{"id": "x"}\n{"id": 1\n'})
+    assert made.load().status == "partial"
+    ran = made.load()
+    assert (ran.status, ran.message) == ("success", "nothing new")
+    assert ran.notes == ["failed before: 1 file, still in no table; status FAILED lists them"]
+    assert made.load({"b.json": '{"id": 3}\n'}).notes == []
+
+
 def test_past_the_limit_the_file_fails_after_all(ingest: Ingest) -> None:
     made = ingest("json", {"a.json": GOOD_JSON}, on_bad_record="quarantine", limits={"max_bad_records_per_file": 2})
     made.load()

@@ -70,6 +70,11 @@ def test_a_table_name_is_read_as_it_is_quoted(catalog: str, database: str, table
     assert (body["catalog"], body["database"], body["table"]) == (catalog, database, table)
 
 
+def test_a_catalog_and_a_table_without_a_database_are_refused() -> None:
+    with pytest.raises(Invalid, match="lacks the database"):
+        shorthand.destination("lake.orders")
+
+
 def test_two_parts_are_in_the_default_catalog() -> None:
     expected = {"write_mode": "append", "catalog": "lake", "database": "bronze", "table": "a.b"}
     assert shorthand.destination("bronze.`a.b`") == expected

@@ -107,6 +107,33 @@ def test_create_list_and_look_in_one_folder(autoloader: Command, tmp_path: Path)
     assert autoloader("ingestions", "run", "orders", "--no-wait").returncode == 2
 
 
+def test_an_ingestion_is_paused_resumed_and_deleted(autoloader: Command, tmp_path: Path) -> None:
+    make = ("ingestions", "create", "orders", "--source", ".", "--format", "csv", "--to", "b.orders")
+    assert autoloader(*make, "--on-bad-record", "quarantine", "--on-schema-change", "fail").returncode == 0
+
+    def shown() -> list[dict[str, object]]:
+        return list(map(json.loads, autoloader("ingestions", "list", "--json").stdout.splitlines()))
+
+    assert [(one["on_bad_record"], one["on_schema_change"]) for one in shown()] == [("quarantine", "fail")]
+    assert autoloader("ingestions", "pause", "orders").returncode == 0
+    assert [one["status"] for one in shown()] == ["paused"]
+    assert autoloader("run", "orders").returncode == 1
+    assert autoloader("ingestions", "resume", "orders").returncode == 0
+    assert [one["status"] for one in shown()] == ["active"]
+    unasked = autoloader("ingestions", "delete", "orders")
+    assert unasked.returncode == 1
+    assert len(shown()) == 1
+    assert autoloader("ingestions", "delete", "orders", "--yes").returncode == 0
+    assert shown() == []
+
+
+def test_a_service_that_is_not_there_is_one_sentence(autoloader: Command) -> None:
+    done = autoloader("--url", f"http://127.0.0.1:{free_port()}", "ingestions", "list")
+    assert done.returncode == 1
+    (line,) = done.stderr.splitlines()
+    assert "could not be reached" in line
+
+
 def test_serve_answers_on_its_port_and_ends_on_sigterm(
     environment: dict[str, str], autoloader: Command, tmp_path: Path
 ) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import email.utils
+import logging
 import time
 import uuid
 from importlib.metadata import version
@@ -20,6 +21,9 @@ from autoloader_sdk.errors import AutoloaderError
 
 if TYPE_CHECKING:
     from pyspark.sql.connect.session import SparkSession
+
+# It tells of each further try; without a handler Python would print that bare on stderr.
+logging.getLogger("stamina").addHandler(logging.NullHandler())
 
 #: Answers of a proxy or a service that is just starting; each request may be sent again (POSTs carry a key).
 AGAIN = frozenset({502, 503, 504})

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, get_args
 
 import click
 
 from autoloader_sdk.cli.group import Context
+from autoloader_sdk.models import OnBadRecord, OnSchemaChange
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -65,7 +66,23 @@ def list_ingestions(context: Context, status: str | None, *, as_json: bool) -> N
     metavar="NAME=VALUE",
     help="How the files are written, once for each: delimiter=;  encoding=latin-1  header=false",
 )
-@click.option("--to", "destination", required=True, metavar="TABLE", help="catalog.database.table")
+@click.option(
+    "--to", "destination", required=True, metavar="TABLE", help="catalog.database.table, or database.table in lake"
+)
+@click.option(
+    "--on-schema-change",
+    type=click.Choice(get_args(OnSchemaChange)),
+    default="append_new_columns",
+    show_default=True,
+    help="What to do when files bring other columns.",
+)
+@click.option(
+    "--on-bad-record",
+    type=click.Choice(get_args(OnBadRecord)),
+    default="fail",
+    show_default=True,
+    help="What to do with a record that cannot be loaded (csv, json).",
+)
 @click.option("--schedule", help="hourly, daily, weekly, or a cron expression in UTC; kept, nothing fires it yet.")
 @click.pass_obj
 def create(
@@ -76,17 +93,54 @@ def create(
     file_format: str,
     options: tuple[str, ...],
     destination: str,
+    on_schema_change: OnSchemaChange,
+    on_bad_record: OnBadRecord,
     schedule: str | None,
 ) -> None:
     """Make one."""
     form = {"type": file_format, "options": dict(map(_option, options))} if options else file_format
     with context.client() as client:
         made = client.ingestions.create(
-            name=name, source=source, format=form, destination=destination, schedule=schedule
+            name=name,
+            source=source,
+            format=form,
+            destination=destination,
+            schedule=schedule,
+            on_schema_change=on_schema_change,
+            on_bad_record=on_bad_record,
         )
     for warning in made.data.warnings:
         click.echo(f"warning: {warning}", err=True)
     click.echo(made.id)
+
+
+@ingestions.command()
+@click.argument("ingestion")
+@click.pass_obj
+def pause(context: Context, ingestion: str) -> None:
+    """Let it not run until `resume`, but by force."""
+    with context.client() as client:
+        client.ingestions.get(ingestion).pause()
+
+
+@ingestions.command()
+@click.argument("ingestion")
+@click.pass_obj
+def resume(context: Context, ingestion: str) -> None:
+    """Let it run again."""
+    with context.client() as client:
+        client.ingestions.get(ingestion).resume()
+
+
+@ingestions.command()
+@click.argument("ingestion")
+@click.option("--table", "delete_table", is_flag=True, help="Drop its table, too, and that of its bad records.")
+@click.confirmation_option(prompt="Delete it?")
+@click.pass_obj
+def delete(context: Context, ingestion: str, *, delete_table: bool) -> None:
+    """Delete one, by its name or id; its runs stay on record, and so does the table unless asked otherwise."""
+    with context.client() as client:
+        client.ingestions.get(ingestion).delete(delete_table=delete_table)
 
 
 @click.command()
@@ -107,7 +161,8 @@ def clear(context: Context, ingestion: str) -> None:
 def run_one(context: Context, ingestion: str, *, no_wait: bool, timeout: float | None, force: bool) -> None:
     """Run one, by its name or id, and wait for the end.
 
-    Exit codes: 0 all files are loaded, 1 the run failed, 3 some files failed.
+    Exit codes: 0 it loaded all that it had to, 1 it failed, 3 some files failed; 2 the command was wrong. A malformed
+    file is not tried again until it changes: later runs end with 0, and warn of it.
     """
     if no_wait and context.url is None:
         raise click.UsageError("--no-wait needs a service that outlives this command: give --url")

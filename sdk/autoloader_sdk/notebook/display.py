@@ -55,7 +55,7 @@ def run_text(run: RunData) -> str:
     if took.columns_ignored:
         lines.append(f"  columns ignored: {count(took.columns_ignored)}")
     lines += [f"  warning: {warning}" for warning in run.warnings]
-    lines += [f"  failed: {error.file or '(no single file)'}: {reason(error.message)}" for error in run.errors]
+    lines += [f"  failed: {f'{error.file}: ' if error.file else ''}{reason(error.message)}" for error in run.errors]
     return "\n".join(lines)
 
 
@@ -68,10 +68,14 @@ def _did(run: RunData) -> str:
     took = run.metrics
     failed = f", {count(took.error_count)} failed" if took.error_count else ""
     return (
-        f"{count(took.files_processed)} files{failed}, {count(took.records_ingested)} rows, "
+        f"{_some(took.files_processed, 'file')}{failed}, {_some(took.records_ingested, 'row')}, "
         f"{size(took.bytes_read)} read, {size(took.bytes_written)} written, "
         f"{took.duration_seconds or 0:.1f} s"
     )
+
+
+def _some(number: int | None, what: str) -> str:
+    return f"{count(number)} {what if number == 1 else what + 's'}"
 
 
 def run_line(run: RunData) -> str:

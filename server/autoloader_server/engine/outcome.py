@@ -60,6 +60,16 @@ def of_work(work: Work) -> Outcome:
             )
         ).scalar_one()
         batches_held = held_by(connection, work.ingestion_id)
+        failed_before = connection.execute(
+            select(func.count()).where(
+                processed_files.c.ingestion_id == work.ingestion_id,
+                processed_files.c.status == FileStatus.FAILED,
+                processed_files.c.current,
+                processed_files.c.run_id.is_distinct_from(work.run_id),
+            )
+        ).scalar_one()
+    if failed_before:
+        work.note(f"failed before: {files(failed_before)}, still in no table; status FAILED lists them")
     if held:
         work.note(
             f"held: {files(held)} changed after being loaded; the rows that are there stay; status HELD lists them"

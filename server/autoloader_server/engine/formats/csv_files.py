@@ -185,7 +185,9 @@ class Csv:
     def out_of_shape(self, look: Look, record: str) -> str | None:
         assert isinstance(look.group, _Group)
         found, columns = len(self._fields(record)), len(look.group.columns)
-        return None if found in (0, columns) else f"it has {found} fields, its file {columns} columns"
+        if found in (0, columns):
+            return None
+        return f"it has {found} field{'s' * (found != 1)}, its file {columns} column{'s' * (columns != 1)}"
 
     def _fields(self, record: str) -> list[str]:
         """The fields of a record; none where Python's reader cannot tell them."""
