@@ -12,7 +12,7 @@ from tests.chaos.waiting import until
 
 from autoloader_server.engine.sql import TableName
 from autoloader_server.spark.errors import SparkUnavailable
-from autoloader_server.spark.sessions import connect, spark_errors
+from autoloader_server.spark.sessions import connect, release, spark_errors
 from autoloader_server.spark.state import SparkFolder
 
 if TYPE_CHECKING:
@@ -71,8 +71,16 @@ class Reader:
         while not self._stopped.wait(_PAUSE_SECONDS):
             try:
                 session = session or self._connect()
-                if session is not None:
-                    before = self._read(session, before)
+                if session is None:
+                    continue
+                now = self._read(session)
+                if now is not None:
+                    self._vanished |= before - now
+                    before = now
+                elif self._remote is not None:
+                    # On Spark 3.5 a session that asked before the namespace was there never sees it.
+                    release(session)
+                    session = None
             except SparkUnavailable:
                 # It was killed: that is what these tests are about.
                 session = None
@@ -90,16 +98,15 @@ class Reader:
             return None
         return connect(server.url, alive=server.jvm.alive)
 
-    def _read(self, session: SparkSession, before: set[str]) -> set[str]:
+    def _read(self, session: SparkSession) -> set[str] | None:
+        """The files whose rows are there; None where there is no table."""
         with spark_errors():
             if not session.catalog.tableExists(self._table.quoted):
-                return before
+                return None
             rows = session.sql(
                 f"SELECT _source_file AS path, count(*) AS seen FROM {self._table.quoted} GROUP BY 1"
             ).collect()
         self.reads += 1
         for row in rows:
             self._seen.setdefault(row["path"], set()).add(row["seen"])
-        now = {row["path"] for row in rows}
-        self._vanished |= before - now
-        return now
+        return {row["path"] for row in rows}

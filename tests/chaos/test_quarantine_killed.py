@@ -60,6 +60,8 @@ def test_a_held_batch_keeps_what_it_sets_aside_until_it_is_released(make_world: 
     world.hold()
     with world.reader():
         world.finish()
+        aside = Table(world.table.spark, quarantine_name(world.table.name))
+        assert aside.spark.table(aside.name.quoted).count() == 0
         world.release_held()
         world.kill_at("quarantine_published")
         world.finish()
@@ -77,11 +79,15 @@ def test_spark_dies_while_records_are_set_aside(make_world: MakeWorld) -> None:
 
 def test_what_was_set_aside_long_ago_is_not_set_aside_again(make_world: MakeWorld) -> None:
     world = mixed(make_world, 6)
-    world.kill_at("quarantine_published")
+    world.kill_at("stage_recorded")
     aside = Table(world.table.spark, quarantine_name(world.table.name))
+    # Main moves on, so that a copy is published: the snapshot that was staged is kept by its branch.
+    aside.append_nothing()
+    world.kill_at("quarantine_published")
     aside.append_nothing()
     name = aside.name
     expire = "older_than => current_timestamp(), retain_last => 1"
     aside.spark.sql(f"CALL {name.catalog}.system.expire_snapshots(table => '{name.in_catalog}', {expire})")
+    assert len(aside.ancestors()) == 1
     world.finish()
     world.check()

@@ -101,7 +101,8 @@ class World:
         self.home = home
         self.source = Source(folder / "source", format_, seed)
         self.partial: list[str] = []
-        self._lake = lake
+        # On Spark 3.5 a session that asked before a namespace was there never sees it: it is opened when it is needed.
+        self._lake = lake if remote is None else SparkSessions(home, remote)
         self._remote = remote
         self._folder = folder
         self._url = database_url or f"sqlite:///{folder / 'ledger.db'}"
@@ -256,6 +257,8 @@ class World:
         """No process of this world outlives it."""
         for worker in self._workers:
             worker.end()
+        if self._remote is not None:
+            self._lake.close()
 
     def check(self) -> None:
         """Raises AssertionError with all that is wrong."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import os
 import random
 import signal
@@ -18,6 +17,7 @@ from tests.chaos.waiting import until
 from tests.integration.conftest import Ingest
 from tests.integration.ingesting import Ingestion, Ran
 from tests.integration.test_load_parquet import parquet
+from tests.parts.rights import reading_what_is_open
 
 from autoloader_server.service import Service
 from autoloader_server.services import runs as run_service
@@ -111,20 +111,14 @@ def test_ctrl_c_in_the_middle_of_a_run_leaves_the_work_to_the_next_one(ingest: I
     assert loaded.load().message == "nothing new"
 
 
-def without_roots_rights() -> None:
-    """Between fork and exec: root may no longer read what is closed to it. Of another user it takes nothing."""
-    for capability in (1, 2):  # CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH
-        _LIBC.prctl(24, capability, 0, 0, 0)  # PR_CAPBSET_DROP
-
-
-_LIBC = ctypes.CDLL(None)
-
-
 def run_without_rights(loaded: Ingestion) -> Ran:
     service = loaded.service
     done = subprocess.run(
-        [sys.executable, "-c", SCRIPT, str(service.home), str(service.database.url), loaded.id],
-        preexec_fn=without_roots_rights,
+        [
+            *reading_what_is_open(),
+            *(sys.executable, "-c", SCRIPT),
+            *(str(service.home), str(service.database.url), loaded.id),
+        ],
         capture_output=True,
         text=True,
         timeout=120,

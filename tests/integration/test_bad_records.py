@@ -21,6 +21,10 @@ on_each_spark = pytest.mark.sparks(*sparks.ALL)
 GOOD_JSON = '{"id": 1, "x": 1.5, "s": "a"}\n{"id": 2, "x": 2.5, "s": "b"}\n'
 GOOD_CSV = "id,x,s\n1,1.5,a\n2,2.5,b\n"
 Bad = tuple[str, int | None, str]
+QUARANTINE = (
+    "path STRING, line BIGINT, record STRING, reason STRING, batch_id STRING, run_id STRING, ingestion_id STRING, "
+    "quarantined_at TIMESTAMP"
+)
 # A line of JSON that is bad beside the columns `id bigint, x double, s string`, and a word of the reason.
 BAD_LINES: list[tuple[bytes, str]] = [
     (b'{"id": "three", "x": 3.5, "s": "c"}', "'id' is no bigint"),
@@ -32,7 +36,7 @@ BAD_LINES: list[tuple[bytes, str]] = [
     (b'{"id": 3, "x": 123456789012345678901234567890, "s": "c"}', "without losing digits"),
     (b'{"ID": 3, "x": 3.5, "s": "c"}', "differs from a column only in case"),
     (b'{"id": 123456789012345678901234567890, "s": "c"}', "'id' is no bigint"),
-    (b"no JSON at all", "does not fit"),
+    (b"no JSON at all", "is no strict JSON"),
     (b"3", "is no object"),
     (b"null", "is no object"),
 ]
@@ -319,9 +323,46 @@ def test_a_file_with_two_new_fields_that_differ_in_case_fails_alone(ingest: Inge
 def test_a_line_with_nothing_but_a_comment_is_no_record(ingest: Ingest) -> None:
     made = ingest("json", {"a.json": GOOD_JSON}, options={"allow_comments": True}, on_bad_record="rescue")
     made.load()
-    ran = made.load({"b.json": '// what follows\n{"id": 3}\n{"id": "x"}\n/* the end */\n'})
+    lines = ['{"id": "x"}', '/* c */ {"id": 4, "lost": 1}', '/* c */ {"id": 5} {"id": 6}']
+    ran = made.load({"b.json": "\n".join(["// what follows", '{"id": 3}', *lines, "/* the end */ // of it"])})
+    assert (ran.status, ran.records) == ("success", 4)
+    assert made.rows("id", "_rescued_data")[2:] == [(3, None), *((None, line) for line in sorted(lines))]
+
+
+def test_of_two_records_behind_a_comment_none_is_lost(ingest: Ingest) -> None:
+    made = ingest("json", {"a.json": GOOD_JSON}, options={"allow_comments": True})
+    made.load()
+    ran = made.load({"b.json": '{"id": 3}\n/* c */ {"id": 5} {"id": 6}\n', "c.json": '/* c */ {"id": 7, "new": 1}\n'})
+    assert set(ran.failed()) == {"b.json"}
+    assert made.rows("id", "new")[2:] == [(7, 1)]
+
+
+@pytest.mark.parametrize("rule", ["fail", "append_new_columns"])
+def test_a_bad_record_is_no_change_of_the_schema(ingest: Ingest, rule: str) -> None:
+    made = ingest("json", {"a.json": GOOD_JSON}, on_bad_record="quarantine", on_schema_change=rule)
+    made.load()
+    ran = made.load({"b.json": '{"id": 3}\n{"ID": 4}\n', "c.json": '{"x": 123456789012345678901234567890}\n'})
+    assert (ran.status, ran.files, ran.records) == ("success", 2, 1)
+    assert [row[:2] for row in set_aside(made)] == [("b.json", "2"), ("c.json", "1")]
+
+
+@pytest.mark.parametrize("first", ["1,1.5", "1,1.5,a,more"])
+def test_a_bad_first_record_does_not_say_how_many_columns_there_are(ingest: Ingest, first: str) -> None:
+    options = {"header": False}
+    made = ingest("csv", {"a.csv": "1,1.5,a\n2,2.5,b\n"}, options=options, on_bad_record="quarantine")
+    made.load()
+    ran = made.load({"b.csv": f"{first}\n3,3.5,c\n4,4.5,d\n"})
     assert (ran.status, ran.records) == ("success", 2)
-    assert made.rows("id", "_rescued_data")[2:] == [(3, None), (None, '{"id": "x"}')]
+    assert made.types() == {"_c0": "int", "_c1": "double", "_c2": "string"}
+    assert set_aside(made) == [("b.csv", "1", first)]
+
+
+def test_lines_are_placed_in_an_encoding_that_java_calls_otherwise(ingest: Ingest) -> None:
+    made = ingest("csv", {"a.csv": GOOD_CSV}, options={"encoding": "mac-roman"}, on_bad_record="quarantine")
+    made.load()
+    ran = made.load({"b.csv": "id,x,s\n3,3.5,c\nd\xe9,4.5,\xfc\n".encode("mac-roman")})
+    assert (ran.status, ran.records) == ("success", 1)
+    assert set_aside(made) == [("b.csv", "3", "d\xe9,4.5,\xfc")]
 
 
 def test_a_byte_order_mark_counts_at_the_beginning_only(ingest: Ingest) -> None:
@@ -382,18 +423,20 @@ def test_a_file_with_known_bad_records_is_not_blamed_for_another_one(ingest: Ing
 
 
 def test_more_bad_records_than_fit_come_in_several_batches(ingest: Ingest, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sift, "_MOST_LETTERS", 100)
+    monkeypatch.setattr(sift, "_MOST_LETTERS", 120)
     monkeypatch.setattr(sift, "_AT_ONCE", 3)
     made = ingest("json", {"a.json": GOOD_JSON}, on_bad_record="quarantine")
     made.load()
     ran = made.load(
         {f"b{n}.json": f'{{"id": {n}}}\n{{"id": "{"x" * 30}"}}\n{{"id": {"1" * 8}\n' for n in range(8)}
-        | {"c.json": '{"id": 9}\n{"id": "' + "y" * 100 + '"}\n', "d.json": '{"id": 9}\n{"id": "' + "z" * 100 + "\n"}
+        | {"c.json": '{"id": 9}\n{"id": "' + "y" * 120 + '"}\n', "d.json": '{"id": 9}\n{"id": "' + "z" * 120 + "\n"}
     )
     assert set(ran.failed()) == {"c.json", "d.json"}
     assert all("its bad records have more than" in failed.message for failed in ran.errors)
     assert (ran.files, ran.records) == (8, 8)
     assert len(set_aside(made)) == 16
+    # Of 120 letters those of two files fit.
+    assert len(set(set_aside(made, "batch_id"))) == 4
 
 
 def test_a_held_batch_of_bad_records_alone_is_loaded_when_it_is_released(ingest: Ingest) -> None:
@@ -420,12 +463,13 @@ def test_a_column_that_somebody_adds_to_the_quarantine_stays_empty(ingest: Inges
     assert set_aside(made, "record", "mended") == [("four,4.5,d", "None"), ("three,3.5,c", "True")]
 
 
-@pytest.mark.parametrize("columns", ["a INT", "path STRING, line BIGINT"])
-def test_a_table_of_somebody_else_is_not_dropped(ingest: Ingest, columns: str) -> None:
+@pytest.mark.parametrize(("columns", "ours"), [("a INT", True), ("a INT", False), (QUARANTINE, False)])
+def test_a_table_of_somebody_else_is_not_dropped(ingest: Ingest, columns: str, *, ours: bool) -> None:
     made = ingest("csv", {"a.csv": GOOD_CSV}, on_bad_record="quarantine")
     made.load()
     other = made.table.removesuffix("`") + "__quarantine`"
-    made.sql(f"CREATE TABLE {other} ({columns}) USING iceberg")
+    ledger = made.service.ledger_id if ours else "another"
+    made.sql(f"CREATE TABLE {other} ({columns}) USING iceberg TBLPROPERTIES ('autoloader.ledger-id' = '{ledger}')")
     ingestions.delete(made.service, made.id, delete_table=True)
     assert made.sql(f"SELECT * FROM {other}") == []
     made.sql(f"DROP TABLE {other}")

@@ -298,3 +298,10 @@ def test_columns_may_be_called_like_what_spark_hides(ingest: Ingest) -> None:
     loaded = ingest("csv", {"a.csv": ",".join(names) + "\n" + ",".join("12345678") + "\n"})
     assert loaded.load().errors == []
     assert loaded.rows(*names) == [(1, 2, 3, 4, 5, 6, 7, 8)]
+
+
+def test_a_usual_end_of_lines_that_is_not_the_files_own_loses_nothing(ingest: Ingest) -> None:
+    loaded = ingest("csv", {"crlf.csv": "a,b\r\n1,x\r\n2,y\r\n"}, options={"line_separator": "\n"})
+    loaded.load()
+    assert loaded.load({"lf.csv": "a,b\n3,z\n", "cr.csv": "a,b\r4,w\r5,v\r"}).errors == []
+    assert loaded.rows("a", "b") == [(1, "x"), (2, "y"), (3, "z"), (4, "w"), (5, "v")]

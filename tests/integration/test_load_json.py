@@ -304,3 +304,25 @@ def test_lines_longer_than_what_is_read_at_once_are_scanned_whole(ingest: Ingest
     assert ran.errors == []
     assert ran.records == 1003
     assert [value for value in loaded.values("late") if value is not None] == [1]
+
+
+def test_a_usual_end_of_lines_that_is_not_the_files_own_loses_nothing(ingest: Ingest) -> None:
+    loaded = ingest("json", {"lf.json": '{"a": 1}\n{"a": 2}\n'}, options={"line_separator": "\r\n"})
+    loaded.load()
+    assert loaded.load({"cr.json": '{"a": 3}\r{"a": 4}\r', "crlf.json": '{"a": 5}\r\n{"a": 6}'}).files == 2
+    assert loaded.values("a") == [1, 2, 3, 4, 5, 6]
+
+
+def test_what_is_too_deep_or_too_large_for_the_worker_fails_alone(ingest: Ingest) -> None:
+    loaded = ingest("json", {"a.json": lines({"a": 1, "d": 1.5})})
+    loaded.load()
+    ran = loaded.load(
+        {
+            "deep.json": '{"a": 2, "q": ' + "[" * 1500 + "]" * 1500 + "}\n",
+            "huge.json": '{"a": 3, "d": 1e99999999999999999999}\n',
+            "good.json": lines({"a": 4, "d": 2.5}),
+        }
+    )
+    assert set(ran.failed()) == {"deep.json", "huge.json"}
+    assert loaded.values("a") == [1, 4]
+    assert loaded.load().message == "nothing new"

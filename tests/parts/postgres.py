@@ -20,6 +20,7 @@ from pathlib import Path
 from sqlalchemy import create_engine, text
 from sqlalchemy.exc import OperationalError
 from tests.chaos.waiting import until
+from tests.parts.rights import as_user
 
 from autoloader_server.db.engine import Database
 from autoloader_server.db.migrate import migrate
@@ -62,11 +63,12 @@ class PostgresServer:
         self._programs = programs()
         self._data = folder / "data"
         self._log = folder / "server.log"
-        self._user = _unprivileged()
-        if self._user is not None:
+        self._before: list[str] = []
+        if (user := _unprivileged()) is not None:
             folder.chmod(0o755)
             self._data.mkdir()
-            os.chown(self._data, *self._user)
+            os.chown(self._data, *user)
+            self._before = as_user(*user)
         self._port = _free_port()
         self._process: subprocess.Popen[bytes] | None = None
         self._numbers = itertools.count(1)
@@ -81,14 +83,13 @@ class PostgresServer:
         settings = (*_QUICK, "listen_addresses=127.0.0.1", "unix_socket_directories=", f"port={self._port}")
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(
-                [self._programs / "postgres", "-D", self._data, *(f"--{each}" for each in settings)],
+                [*self._before, self._programs / "postgres", "-D", self._data, *(f"--{each}" for each in settings)],
                 cwd="/",
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 # Ctrl-C is for the tests: they stop it in the end.
                 start_new_session=True,
-                **self._as_user(),
             )
         until(self._answers, "PostgreSQL answers", _SECONDS)
 
@@ -130,13 +131,7 @@ class PostgresServer:
         return True
 
     def _run(self, *command: str | Path) -> None:
-        subprocess.run(command, cwd="/", check=True, stdout=subprocess.DEVNULL, **self._as_user())
-
-    def _as_user(self) -> dict[str, object]:
-        if self._user is None:
-            return {}
-        user, group = self._user
-        return {"user": user, "group": group, "extra_groups": []}
+        subprocess.run([*self._before, *command], cwd="/", check=True, stdout=subprocess.DEVNULL)
 
 
 @contextmanager

@@ -189,9 +189,11 @@ def _misfits(work: Work, looks: Sequence[Look], data: StructType) -> tuple[list[
     """
     wide = widened_for(work, data, looks)
     wrong = misfits(work.spark, work.format, looks, wide)
-    if work.spec.effective_on_schema_change == "fail" and any(one.category == SCHEMA_MISMATCH for one in wrong):
-        changes = [*new_columns(work, looks, data)[0], *wanted(work, data, looks)]
-        raise mismatch(work, changes, [one for one in wrong if one.category == SCHEMA_MISMATCH])
+    if work.spec.effective_on_schema_change == "fail":
+        _, standing = refuse(work, looks, wrong)
+        if any(one.category == SCHEMA_MISMATCH for one in standing):
+            changes = [*new_columns(work, looks, data)[0], *wanted(work, data, looks)]
+            raise mismatch(work, changes, [one for one in standing if one.category == SCHEMA_MISMATCH])
     return wrong, wide
 
 

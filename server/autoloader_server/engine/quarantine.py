@@ -62,8 +62,8 @@ class Quarantine:
                 "write.delete.isolation-level": "snapshot",
             }
             self.table.create(quarantine_columns(), [], properties)
-        state = self.table.state()
-        if state is None or not self._is_ours(state):
+        state = self.ours()
+        if state is None:
             raise TableChanged(
                 f"{self.table.name} is no quarantine table of this autoloader database: give it another name, or drop "
                 "it, then run again."
@@ -71,18 +71,18 @@ class Quarantine:
         if state.snapshot_id is None:
             self.table.append_nothing()
 
-    def _is_ours(self, state: TableState) -> bool:
-        """Whether a table of this name is a quarantine table of this ledger's, whatever somebody added to it."""
+    def ours(self) -> TableState | None:
+        """The table as it is, if it is a quarantine table of this ledger's, whatever columns somebody added to it."""
+        state = self.table.state()
         wanted = [(field.name, field.dataType) for field in quarantine_columns().fields]
-        return (
-            state.ledger_id == self._ledger_id
-            and [(field.name, field.dataType) for field in self.table.schema().fields[: len(wanted)]] == wanted
-        )
+        if state is None or state.ledger_id != self._ledger_id:
+            return None
+        have = [(field.name, field.dataType) for field in self.table.schema().fields[: len(wanted)]]
+        return state if have == wanted else None
 
     def drop(self) -> None:
         """Drop the table, if there is one and it is ours."""
-        state = self.table.state()
-        if state is not None and self._is_ours(state):
+        if self.ours() is not None:
             self.table.drop()
 
     def stage(self, branch: str, batch_id: str, looks: Sequence[Look], run_id: str, ingestion_id: str) -> Snapshot:
@@ -128,9 +128,9 @@ class Quarantine:
 
     def burn(self, branch: str, batch_id: str) -> None:
         """Make sure that no record of this batch is in the table, and that none can come."""
-        state = self.table.state()
-        # Another ledger's table is none that we have written to.
-        if state is None or state.ledger_id != self._ledger_id:
+        state = self.ours()
+        # Another table is none that we have written to.
+        if state is None:
             return
         if state.snapshot_id is None:
             self.table.append_nothing()

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import defaultdict, deque
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -123,7 +123,8 @@ def sift(work: Work, looks: Sequence[Look]) -> list[Look]:
     while refused and not room.full:
         told = Looks.of(sieve.garbled(refused))
         if work.follows:
-            for path, changes in sieve.wider(told.good):
+            # Beside the table's own columns: what one file needs must not hide what another does.
+            for path, changes in replace(sieve, data=data).wider(told.good):
                 work.wider.setdefault(path, []).extend(changes)
             sieve = replace(sieve, data=wide_enough(work, data, looks))
         found = Looks.of(sieve.sift(told.good, room))
@@ -137,7 +138,7 @@ class _Room:
     """How many bad records may still come, and how many letters of text."""
 
     records: int = MOST_BAD_RECORDS
-    letters: int = _MOST_LETTERS
+    letters: int = field(default_factory=lambda: _MOST_LETTERS)
     full: bool = False
 
     def take(self, records: int, letters: int) -> bool:

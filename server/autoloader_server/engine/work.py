@@ -153,8 +153,9 @@ class Work:
 
     @property
     def written_to(self) -> list[Table]:
-        """The tables that this ingestion's batches are written to."""
-        return [self.table, self.quarantine.table] if self.sets_aside else [self.table]
+        """The tables that this ingestion's batches are written to; asks the catalog."""
+        aside = self.sets_aside and self.quarantine.ours() is not None
+        return [self.table, self.quarantine.table] if aside else [self.table]
 
     def fail(self, failures: Sequence[FileFailure]) -> None:
         """Write down that files cannot be loaded."""

@@ -17,6 +17,7 @@ from autoloader_server.db.locks import lock_ingestion, only_one
 from autoloader_server.db.tables import batches, ingestions, runs
 from autoloader_server.engine import held, run_record
 from autoloader_server.engine.batch_record import UNFINISHED
+from autoloader_server.engine.errors import TableChanged
 from autoloader_server.security.redact import redact
 from autoloader_server.security.secrets import SecretsKeyError
 from autoloader_server.services.acceptance import not_yet, unusable, warnings_of
@@ -285,11 +286,17 @@ def table_of(service: Service, row: RowMapping) -> Table:
 
 
 def drop_tables(service: Service, row: RowMapping) -> None:
-    """Drop the table that an ingestion loads into, and that of its bad records, where they are there."""
+    """Drop the table that an ingestion loads into, and that of its bad records, where they are there.
+
+    Raises TableChanged where another ledger loads into the table.
+    """
     from autoloader_server.engine.iceberg import Table
     from autoloader_server.engine.quarantine import Quarantine, quarantine_name
 
     table = table_of(service, row)
+    state = table.state()
+    if state is not None and state.ledger_id not in (None, service.ledger_id):
+        raise TableChanged(f"another autoloader database loads into it (ledger {state.ledger_id})")
     table.drop()
     if _sets_aside(row["spec"]):
         Quarantine(Table(table.spark, quarantine_name(table.name)), service.ledger_id).drop()

@@ -24,6 +24,8 @@ PATH_COLUMN = "_autoloader_path_9f1c"
 SAMPLE_FILES = 20
 # How a batch is to be read, while it is looked through.
 _GUESSED_FROM = 8
+# What Spark takes for the end of a line by itself.
+LINE_ENDS = ("\n", "\r\n", "\r")
 _Each = TypeVar("_Each")
 
 
@@ -252,11 +254,15 @@ def by_name(data: StructType) -> dict[str, Any]:
 
 
 def spark_options(options: Mapping[str, Any], names: Mapping[str, str]) -> dict[str, str]:
-    """The ingestion's options under Spark's names."""
+    """The ingestion's options under Spark's names.
+
+    A usual end of lines is left out: without being told Spark reads each of them, and being told it reads a file with
+    another one as a single line, without an error.
+    """
     return {
         names[key]: str(value).lower() if isinstance(value, bool) else str(value)
         for key, value in options.items()
-        if key in names
+        if key in names and not (key == "line_separator" and value in LINE_ENDS)
     }
 
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import csv
+import io
 import re
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from itertools import chain
+from itertools import chain, islice
 from typing import TYPE_CHECKING, Any
 
 from autoloader_sdk.discovery.csvfiles import MAX_RECORD_BYTES, CsvHead, CsvOptions, csv_head
@@ -16,6 +18,7 @@ from autoloader_server.engine.changes import Change, Path
 from autoloader_server.engine.errors import SCHEMA_MISMATCH, FileFailure
 from autoloader_server.engine.formats.base import (
     CORRUPT_COLUMN,
+    LINE_ENDS,
     PATH_COLUMN,
     BadRecord,
     Look,
@@ -71,6 +74,8 @@ _INFER_ALL_BYTES = 256 * 2**20
 _NUMBER = r"^(?:[+-]?(?!0*[1-9]\d{18,}$)(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?|NaN|[+-]?Inf(?:inity)?)$"
 _BLANKS_FIRST = re.compile(rb"(?:\r?\n)*[ \t]+\r?\n")
 _MARK = b"\xef\xbb\xbf"
+# How many of them tell how many columns a file without a header has.
+_FIRST_RECORDS = 100
 _WIDE_MARKS = (b"\xff\xfe", b"\xfe\xff")
 
 
@@ -91,7 +96,7 @@ class Csv:
         self._header = bool(options.get("header", True))
         self._head_options = CsvOptions.from_mapping(options)
         self._comment = str(options.get("comment") or "")
-        self._own_lines = options.get("line_separator") not in (None, "\n", "\r\n", "\r")
+        self._own_lines = options.get("line_separator") not in (None, *LINE_ENDS)
         # Quotes are doubled within quotes; Spark's own default is a backslash.
         quote = str(options.get("quote", '"'))
         self._options = {
@@ -138,7 +143,7 @@ class Csv:
                 head = self._head(data, whole=len(data) < HEAD_BYTES)
             except (OSError, Unreadable):
                 return None
-            group = _Group(self._names(tuple(head.columns)), java_name(head.encoding), multiline)
+            group = _Group(self._names(self._columns(data, head)), head.encoding, multiline)
             known_columns = all(column.casefold() in have for column in group.columns)
             if not known_columns or head.duplicates or group.encoding != encoding:
                 return None
@@ -168,7 +173,7 @@ class Csv:
                 head = self._head(beginning, whole=len(beginning) < HEAD_BYTES)
             except (OSError, Unreadable):
                 return set()
-            for name in self._names(tuple(head.columns)):
+            for name in self._names(self._columns(beginning, head)):
                 wanted.pop(name.casefold(), None)
             if not wanted:
                 break
@@ -191,17 +196,23 @@ class Csv:
 
     def _fields(self, record: str) -> list[str]:
         """The fields of a record; none where Python's reader cannot tell them."""
+        return next(self._records(record), [])
+
+    def _records(self, text: str) -> Iterator[list[str]]:
+        """The fields of each record, up to where Python's reader cannot tell them."""
         how = self._head_options
         escape = None if how.escape in ("", how.quote) else how.escape
-        lines = record.splitlines(keepends=True)
+        quoting: Any = csv.QUOTE_MINIMAL if how.quote else csv.QUOTE_NONE
         try:
-            quoting: Any = csv.QUOTE_MINIMAL if how.quote else csv.QUOTE_NONE
-            reader = csv.reader(
-                lines, delimiter=how.delimiter, quotechar=how.quote or None, escapechar=escape, quoting=quoting
+            yield from csv.reader(
+                io.StringIO(text, newline=""),
+                delimiter=how.delimiter,
+                quotechar=how.quote or None,
+                escapechar=escape,
+                quoting=quoting,
             )
-            return next(reader, [])
         except (csv.Error, TypeError):  # the latter of a delimiter of several letters
-            return []
+            return
 
     def misfits(self, spark: SparkSession, looks: Sequence[Look], data: StructType) -> list[FileFailure]:  # noqa: ARG002 - a record of another type shows when it is read
         return []
@@ -255,7 +266,7 @@ class Csv:
         text = F.col(CORRUPT_COLUMN)
         known = F.sha2(text, 256).isin(list({record.digest for look in looks for record in look.bad}))
         checked = F.when(text.isNull() | known, text).otherwise(
-            F.raise_error(F.lit("a record is malformed that was not when it was looked for")).cast("string")
+            F.raise_error(F.lit("MALFORMED_RECORD: it was none when it was looked for")).cast("string")
         )
         return frame.withColumn(CORRUPT_COLUMN, checked)
 
@@ -269,7 +280,7 @@ class Csv:
         data = next(stream, b"")
         after = next(stream, None)
         head = self._head(data, whole=after is None)
-        columns = tuple(head.columns)
+        columns = self._columns(data, head)
         decoder = StrictDecoder(head.encoding, declared=self._head_options.encoding is not None, start=data[:4])
         options = self._head_options
         quotes = QuoteCheck(options.quote, options.escape, options.delimiter, self._comment)
@@ -299,7 +310,7 @@ class Csv:
         if multiline and _BLANKS_FIRST.match(self._begin(data)):
             raise Unreadable("its first line holds nothing but blanks: take it away")
         duplicates = head.duplicates if self._header else ()
-        return _Group(self._names(columns), java_name(head.encoding), multiline), duplicates
+        return _Group(self._names(columns), head.encoding, multiline), duplicates
 
     def _begin(self, data: bytes) -> bytes:
         """The first bytes of a file without a byte order mark, and without comments if a line ends in one byte."""
@@ -308,6 +319,17 @@ class Csv:
         if not self._comment or data.startswith(_WIDE_MARKS) or is_wide(options.encoding or "utf-8"):
             return data
         return CommentLines(self._comment, options.quote, options.escape).rest(data, final=True)
+
+    def _columns(self, beginning: bytes, head: CsvHead) -> tuple[str, ...]:
+        """The first record; without a header as many names as most of the first records have fields."""
+        if self._header:
+            return tuple(head.columns)
+        cut = len(beginning) >= HEAD_BYTES
+        text = self._begin(beginning[:HEAD_BYTES]).decode(head.encoding, "replace")
+        records = list(islice(self._records(text), _FIRST_RECORDS + 1))
+        widths = Counter(len(record) for record in records[: -1 if cut else None] if record)
+        # Of widths that are as frequent the first.
+        return ("",) * (widths.most_common(1)[0][0] if widths else len(head.columns))
 
     def _beginning(self, path: str, size: int) -> bytes:  # noqa: ARG002 - as `ahead` calls it
         return next(pieces(path, HEAD_BYTES, partial(self._place.store.open, path)), b"")
@@ -359,6 +381,6 @@ class Csv:
         return {
             **self._options,
             "header": str(self._header).lower(),
-            "encoding": group.encoding,
+            "encoding": java_name(group.encoding),
             "multiLine": str(group.multiline).lower(),
         }

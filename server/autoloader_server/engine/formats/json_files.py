@@ -12,13 +12,13 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from msgspec import DecodeError
 from msgspec.json import Decoder
 
 from autoloader_server.engine.changes import Change, Path, all_paths, type_at
 from autoloader_server.engine.errors import SCHEMA_MISMATCH, FileFailure
 from autoloader_server.engine.formats.base import (
     CORRUPT_COLUMN,
+    LINE_ENDS,
     PATH_COLUMN,
     BadRecord,
     Look,
@@ -39,7 +39,7 @@ from autoloader_server.engine.formats.json_lines import (
     sifted,
     strange_fields,
 )
-from autoloader_server.engine.formats.json_scan import Scanner, is_one
+from autoloader_server.engine.formats.json_scan import UNREAD, Scanner, is_one
 from autoloader_server.engine.formats.json_shape import LINES, WHOLE, Shape, begins_lines, check_lines, shape_of
 from autoloader_server.engine.formats.text import (
     PIECE_BYTES,
@@ -101,7 +101,7 @@ class Json:
         encoding = options.get("encoding")
         self._declared = None if is_utf8(encoding) else encoding
         # Lines that end in something else are for Spark alone.
-        self._own_lines = options.get("line_separator") not in (None, "\n", "\r\n", "\r")
+        self._own_lines = options.get("line_separator") not in (None, *LINE_ENDS)
         self._inferred: _Inferred | None = None
         self._parsing = {"columnNameOfCorruptRecord": CORRUPT_COLUMN, **spark_options(options, _SPARK_NAMES)}
         self._options = {
@@ -112,8 +112,9 @@ class Json:
         }
 
     def look(self, files: Sequence[tuple[str, int]], known: StructType | None) -> Iterator[Look | FileFailure]:
-        if known is not None and self._inferred is not None and self._inferred.holds(files, known):
-            yield from self._inferred.found
+        inferred, self._inferred = self._inferred, None
+        if known is not None and inferred is not None and inferred.holds(files, known):
+            yield from inferred.found
             return
         scanner = Scanner(known) if known is not None else None
         for path, size, opener in self._place.ahead(files, self._place.content):
@@ -168,7 +169,7 @@ class Json:
                         strike(one, data, (), wanted)
                     if not wanted:
                         return wanted
-            except (OSError, Unreadable, DecodeError, UnicodeDecodeError, RecursionError):
+            except (OSError, Unreadable, *UNREAD):
                 return set()
         return wanted
 
@@ -191,7 +192,7 @@ class Json:
     def values(self, look: Look, record: str) -> Mapping[str, str | None]:  # noqa: ARG002 - the names are in the record
         try:
             found = Decoder().decode(record)
-        except DecodeError:
+        except UNREAD:
             return {}
         if not isinstance(found, dict):
             return {}

@@ -19,7 +19,7 @@ from autoloader_server.engine.formats.base import (
     shown_path,
 )
 from autoloader_server.engine.formats.json_scan import Scanner, is_almost_strict, is_one
-from autoloader_server.engine.formats.json_shape import wrong_line
+from autoloader_server.engine.formats.json_shape import is_comment, wrong_line
 from autoloader_server.engine.formats.text import Unreadable
 
 if TYPE_CHECKING:
@@ -70,7 +70,7 @@ def strange_fields(lines: Iterator[bytes], scanner: Scanner | None) -> tuple[Str
     found: dict[Strange, None] = {}
     for line in lines:
         text = line.strip(_BLANK)
-        if not text:
+        if not text or is_comment(text):
             continue
         if not text.startswith(b"{") or _why_garbled(text) is not None:
             others += 1
@@ -104,7 +104,7 @@ def _why_garbled(text: bytes) -> str | None:
             return f"the line {wrong}"
         if not is_almost_strict(text):
             # Spark may take it all the same (single quotes), and then drop fields of it that only Spark can tell.
-            return "the line is no strict JSON" if text.startswith(b"{") else None
+            return None if is_comment(text) else "the line is no strict JSON"
     return None if text.startswith(b"{") else "the line is no object"
 
 

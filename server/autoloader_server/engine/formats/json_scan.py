@@ -45,6 +45,8 @@ class _Nothing(msgspec.Struct, forbid_unknown_fields=True):
     """`{}`."""
 
 
+# What msgspec refuses; of a name that is not UTF-8; of what is nested too deeply for it.
+UNREAD = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 _EMPTY: Any = Annotated[list[msgspec.Raw], msgspec.Meta(max_length=0)] | _Nothing | None
 
 
@@ -74,7 +76,7 @@ class Scanner:
                 self._records.decode(data)
                 return True
             found = self._record.decode_lines(data)
-        except (msgspec.DecodeError, UnicodeDecodeError):  # the latter of a name
+        except UNREAD:
             return False
         return one_a_line(data, len(found))
 
@@ -101,7 +103,7 @@ class Scanner:
             else:
                 self._known_record.decode_lines(data)
                 records = _OBJECT.decode_lines(data)
-        except (msgspec.DecodeError, UnicodeDecodeError):  # the latter of a name
+        except UNREAD:
             return None
         names = {name for record in records for name in record}
         return [path for path in sorted(self._valued) if len(path) == 1 and path[0] in names]
@@ -111,14 +113,13 @@ class Scanner:
         self._fresh_empty = {path for path in self._fresh_empty if _is_nameable(path[-1])}
         if not self._nameable or not all(_is_nameable(path[-1]) for path in unknown):
             return
-        before = len(self._valued) + len(self._empty)
-        if len(unknown) + before > _MOST_LEARNED:
+        before = self._valued, self._empty
+        if len(unknown | self._valued) + len(self._empty) > _MOST_LEARNED:
             return
-        self._valued |= unknown
-        self._empty -= self._valued
-        if self._fresh_empty or unknown:
-            self._empty |= self._fresh_empty - self._valued
-            self._fresh_empty = set()
+        self._valued = self._valued | unknown
+        self._empty = (self._empty | self._fresh_empty) - self._valued
+        self._fresh_empty = set()
+        if (self._valued, self._empty) != before:
             self._build()
 
     def _build(self) -> None:
@@ -139,7 +140,7 @@ class Scanner:
             if not text.strip():
                 continue
             try:
-                value = json.loads(text, parse_float=Decimal, parse_int=_integer, parse_constant=float)
+                value = json.loads(text, parse_float=_decimal, parse_int=_integer, parse_constant=float)
             except (ValueError, RecursionError):
                 self.sound = False
                 continue
@@ -220,14 +221,24 @@ def _number(
             return None if fits else ("wider", T.DoubleType())
         case T.DecimalType(), _:
             number = Decimal(value)
-            exponent = number.normalize().as_tuple().exponent
-            if isinstance(exponent, int) and -exponent > kind.scale:
+            if number.adjusted() > _MOST_DIGITS:
+                return None, None
+            if _digits_after_the_point(number) > kind.scale:
                 return "fraction", None
             digits = max(number.adjusted() + 1, 0) + kind.scale if number else 0
             if digits <= kind.precision:
                 return None
             return ("wider", T.DecimalType(digits, kind.scale)) if digits <= _MOST_DIGITS else (None, None)
     return None, None
+
+
+def _digits_after_the_point(number: Decimal) -> int:
+    """Not by `normalize`, which fails beyond a million."""
+    _, digits, exponent = number.as_tuple()
+    if not number or not isinstance(exponent, int):
+        return 0
+    zeros = next(at for at, digit in enumerate(reversed(digits)) if digit)
+    return max(-(exponent + zeros), 0)
 
 
 def _is_long(value: int) -> bool:
@@ -257,7 +268,7 @@ def is_one(data: bytes) -> bool:
     """Whether this is one value of strict JSON, and nothing more."""
     try:
         msgspec.json.decode(data, type=msgspec.Raw)
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except UNREAD:
         return False
     return True
 
@@ -274,6 +285,14 @@ def is_almost_strict(data: bytes) -> bool:
 _Object = dict[str, msgspec.Raw]
 _OBJECT: msgspec.json.Decoder[_Object] = msgspec.json.Decoder(_Object)
 _OBJECTS: msgspec.json.Decoder[_Object | list[_Object]] = msgspec.json.Decoder(_Object | list[_Object])
+
+
+def _decimal(text: str) -> Decimal:
+    """Python refuses exponents of more than eighteen digits: the number is then beyond all columns, or nothing."""
+    try:
+        return Decimal(text)
+    except ArithmeticError:
+        return Decimal("1e-400") if "e-" in text.lower() else Decimal("1e400")
 
 
 def _integer(text: str) -> int | str:

@@ -14,6 +14,11 @@ WHOLE: Shape = "whole"
 _SHOWN = 80
 
 
+def is_comment(text: bytes) -> bool:
+    """Whether a line is nothing but a comment."""
+    return _COMMENTS.fullmatch(text) is not None
+
+
 def begins_lines(data: bytes) -> bool:
     """Whether the first of several lines is a whole value, so that the file is one of lines."""
     start = len(data) - len(data.lstrip())
@@ -65,6 +70,8 @@ def check_lines(data: bytes, before: int = 0) -> bool:
 
 def wrong_line(text: bytes) -> str | None:
     """Why a line that is no strict JSON is not one value either; None where Spark tells, or takes it."""
+    comments = _COMMENTS.match(text)
+    text = text[comments.end() :] if comments else text
     if not text.startswith((b"{", b"[")):
         return None  # Spark refuses a line that is no record
     match _values(text):
@@ -76,6 +83,8 @@ def wrong_line(text: bytes) -> str | None:
             return "holds something after its JSON value"
 
 
+# Before a value: where they are not allowed Spark refuses the line.
+_COMMENTS = re.compile(rb"(?:/\*.*?\*/\s*|//.*)+", re.DOTALL)
 _TOKEN = re.compile(
     rb""" "(?:[^"\\]|\\.)*+(?P<open>"|\Z) | '(?:[^'\\]|\\.)*+(?P<single>'|\Z) | [{\[] | [}\]] | [^\s"'{}\[\]]++ """,
     re.VERBOSE | re.DOTALL,
