@@ -295,7 +295,7 @@ class Ingestions(Resource[L]):
                 column `_rescued_data`; or it is set aside in the table `<table>__quarantine`. Of csv and json.
             limits: how much a batch may hold.
             cluster_id: where it runs.
-            exist_ok: if there is one of that name with the same source, format and table, return that.
+            exist_ok: if there is one of that name with the same source, format, table and rules, return that.
 
         Raises:
             Invalid: something in it breaks the contract; `fields` says what. Nothing was made.

@@ -53,11 +53,18 @@ def ingestion(
 def differences(body: Mapping[str, Any], there: IngestionData) -> list[str]:
     """The fields in which a new ingestion would load something else than one that is there."""
     has = there.model_dump(mode="json", by_alias=True)
-    return [
+    wanted = IngestionCreate.model_validate(body).model_dump(mode="json", by_alias=True)
+    different = [
         f"{part}.{key}"
         for part, keys in _WHAT_IT_LOADS.items()
         for key in keys
         if body[part].get(key) != has[part].get(key)
+    ]
+    # An older service tells of no rules that it does not know.
+    rules = [(wanted, has, key, key) for key in ("on_schema_change", "on_bad_record")]
+    rules.append((wanted["source"], has["source"], "on_changed_file", "source.on_changed_file"))
+    return different + [
+        name for want, have, key, name in rules if have.get(key) is not None and want.get(key) != have[key]
     ]
 
 

@@ -7,25 +7,14 @@ from tests.chaos.conftest import MakeWorld
 from tests.chaos.scenes import WORLDS, set_scene
 from tests.parts import sparks
 
-POINTS = (
-    *(
-        "columns_added",
-        "column_widened",
-        "staged",
-        "stage_recorded",
-        "publishing",
-        "published",
-        "burn_staged",
-        "burned",
-    ),
-    *("settle_found", "quarantine_published"),
-)
+POINTS = ("columns_added", "column_widened", "staged", "published", "burned", "settle_found", "quarantine_published")
 
 
 @pytest.mark.sparks(sparks.OLD)
 @pytest.mark.parametrize("point", POINTS)
 def test_after_a_kill_the_next_run_leaves_every_row_once(point: str, make_world: MakeWorld) -> None:
-    world = make_world(seed=3, database="postgresql", format_="json", **WORLDS.get(point, {}))
+    made = {"format_": "json"} | WORLDS.get(point, {})
+    world = make_world(seed=3, database="postgresql", **made)
     with world.reader():
         set_scene(world, point)
         world.kill_at(point)

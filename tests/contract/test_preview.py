@@ -41,6 +41,23 @@ def test_what_could_not_be_made_is_422(http: httpx.Client, body: Body, field: st
     assert answer.json()["detail"]
 
 
+@pytest.mark.parametrize("call", ["test", "estimate-cost"])
+@pytest.mark.parametrize(
+    ("loc", "change"),
+    [
+        (["body", "source", "file_pattern"], {"source": {"file_pattern": "{a,b.csv"}}),
+        (["body", "on_bad_record"], {"format": {"type": "parquet"}, "on_bad_record": "rescue"}),
+    ],
+)
+def test_what_no_run_could_do_anything_with_is_422_too(
+    http: httpx.Client, body: Body, call: str, loc: list[str], change: Body
+) -> None:
+    sent = {**body, **change, "source": body["source"] | change.get("source", {})}
+    answer = http.post(f"{PATH}/{call}", json=sent)
+    assert answer.status_code == 422, answer.text
+    assert [fault["loc"] for fault in answer.json()["detail"]] == [loc]
+
+
 def test_a_source_that_is_not_there_is_422_by_name(http: httpx.Client, body: Body, folder: Path) -> None:
     folder.rmdir()
     answer = http.post(f"{PATH}/test", json=body)

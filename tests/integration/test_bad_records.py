@@ -170,6 +170,14 @@ def test_a_run_with_nothing_new_tells_of_files_that_failed_before(ingest: Ingest
     assert made.load({"b.json": '{"id": 3}\n'}).notes == []
 
 
+def test_what_the_ingestion_does_not_limit_the_settings_do(ingest: Ingest, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = ingest("json", {"a.json": GOOD_JSON}, on_bad_record="quarantine", limits={"max_attempts": 1})
+    monkeypatch.setattr(made.service.settings, "max_bad_records_per_file", 1)
+    made.load()
+    ran = made.load({"b.json": '{"id": 3}\nno\nnothing\n'})
+    assert "more than 1 bad records" in ran.failed()["b.json"].message
+
+
 def test_past_the_limit_the_file_fails_after_all(ingest: Ingest) -> None:
     made = ingest("json", {"a.json": GOOD_JSON}, on_bad_record="quarantine", limits={"max_bad_records_per_file": 2})
     made.load()

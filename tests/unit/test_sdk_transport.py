@@ -275,6 +275,11 @@ def test_create_may_find_the_same_and_refuses_another_of_that_name(unique: bool)
     assert create(**same, exist_ok=True).id == create(**same, exist_ok=True).id == "ing_000000000000"
     with pytest.raises(errors.Conflict, match=r"differs in format\.type, destination\.table"):
         create(**same | {"format": "json", "destination": "bronze.other"}, exist_ok=True)
+    # As a service that knows these rules tells of them.
+    there[0] |= {"on_bad_record": "fail", "source": there[0]["source"] | {"on_changed_file": "hold"}}
+    changed: dict[str, Any] = {"source": {"path": "s3://b/x/", "type": "s3", "on_changed_file": "append"}}
+    with pytest.raises(errors.Conflict, match=r"differs in on_bad_record, source\.on_changed_file"):
+        create(**same | changed, on_bad_record="rescue", exist_ok=True)
     if unique:
         with pytest.raises(errors.Conflict):
             create(**same)

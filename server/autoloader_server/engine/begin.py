@@ -92,13 +92,7 @@ def start(connection: Connection, service: Service, run_id: str, lease: Lease) -
         ingestion_id=ingestion.id,
         generation=ingestion.generation,
         spec=spec,
-        limits=spec.limits
-        or Limits(
-            max_files_per_batch=service.settings.max_files_per_batch,
-            max_bytes_per_batch=service.settings.max_bytes_per_batch,
-            max_attempts=service.settings.max_attempts,
-            max_bad_records_per_file=service.settings.max_bad_records_per_file,
-        ),
+        limits=_limits(service, spec),
         lease=lease,
         created_at=ingestion.created_at,
         credentials=partial(service.credentials_of, ingestion.credentials),
@@ -107,3 +101,9 @@ def start(connection: Connection, service: Service, run_id: str, lease: Lease) -
         closing=service.closing,
         check_beside_bytes=service.settings.check_beside_bytes,
     )
+
+
+def _limits(service: Service, spec: IngestionCreate) -> Limits:
+    """What the ingestion says, and the service's settings for the rest."""
+    settings = {name: getattr(service.settings, name) for name in Limits.model_fields}
+    return Limits.model_validate(settings | (spec.limits.wire() if spec.limits is not None else {}))

@@ -145,8 +145,9 @@ def load_next(work: Work) -> bool:
     limits = work.limits
     with work.database.read() as connection:
         waiting = ledger.waiting(connection, work.ingestion_id, limits.max_files_per_batch + len(work.left_to_others))
-    files = ledger.first_bytes(waiting, limits.max_bytes_per_batch)
-    files = [file for file in files if file.id not in work.left_to_others]
+    # What is left to others must not fill a batch: what waits behind it would never come.
+    waiting = [file for file in waiting if file.id not in work.left_to_others]
+    files = ledger.first_bytes(waiting[: limits.max_files_per_batch], limits.max_bytes_per_batch)
     if not files:
         return False
     work.check_progress([file.id for file in files])

@@ -16,7 +16,12 @@ _CHANGED_FILES = ("hold", "append")
 _WITH_RECORDS = ("csv", "json")
 
 
-def not_yet(body: IngestionCreate) -> list[Fault]:
+def faults_of(body: IngestionCreate) -> list[Fault]:
+    """Why an ingestion like this is not made, previewed or priced; nothing where it can be."""
+    return [*_not_yet(body), *_unusable(body)]
+
+
+def _not_yet(body: IngestionCreate) -> list[Fault]:
     """A fault for each value that the contract knows and a later version will carry out."""
     checked = (
         (("source", "type"), body.source.type, _SOURCES),
@@ -32,7 +37,7 @@ def not_yet(body: IngestionCreate) -> list[Fault]:
     ]
 
 
-def unusable(body: IngestionCreate) -> list[Fault]:
+def _unusable(body: IngestionCreate) -> list[Fault]:
     """A fault for each value that no run could do anything with."""
     faults = []
     if body.on_bad_record != "fail" and body.format.type not in _WITH_RECORDS:

@@ -13,7 +13,7 @@ from autoloader_sdk.models import CostBreakdown, IngestionCreate, Schedule
 from autoloader_server.db.clock import now
 from autoloader_server.db.tables import ingestions
 from autoloader_server.engine.survey import Survey, survey
-from autoloader_server.services.acceptance import not_yet
+from autoloader_server.services.acceptance import faults_of
 from autoloader_server.services.errors import Invalid
 from autoloader_server.services.pricing import GB, Pace, Price, pace_of, price_of
 from autoloader_server.services.sources import listed, place_of
@@ -36,7 +36,7 @@ def estimate_cost(service: Service, body: IngestionCreate) -> CostBreakdown:
 
     Raises Invalid where it could not be made, or its source cannot be listed.
     """
-    faults = not_yet(body)
+    faults = faults_of(body)
     if faults:
         raise Invalid(faults)
     same = _same(service, body)

@@ -20,7 +20,7 @@ from autoloader_server.engine.batch_record import UNFINISHED
 from autoloader_server.engine.errors import TableChanged
 from autoloader_server.security.redact import redact
 from autoloader_server.security.secrets import SecretsKeyError
-from autoloader_server.services.acceptance import not_yet, unusable, warnings_of
+from autoloader_server.services.acceptance import faults_of, warnings_of
 from autoloader_server.services.errors import Conflict, Fault, Invalid, NotDone, NotFound
 from autoloader_server.services.idempotency import KEPT
 from autoloader_server.services.paging import Page, cursor_of, key_of
@@ -47,7 +47,7 @@ def create(
 
     Raises Invalid where a value is one that a later version will know, or that no run could do anything with.
     """
-    faults = [*not_yet(body), *unusable(body)]
+    faults = faults_of(body)
     if faults:
         raise Invalid(faults)
     ingestion_id = _new_id(idempotency_key)

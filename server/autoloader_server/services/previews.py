@@ -10,7 +10,7 @@ from autoloader_server.engine.errors import RunStopped
 from autoloader_server.engine.preview import Preview, Sample, preview
 from autoloader_server.engine.survey import survey
 from autoloader_server.security.redact import redact
-from autoloader_server.services.acceptance import not_yet
+from autoloader_server.services.acceptance import faults_of
 from autoloader_server.services.errors import Invalid, NotDone
 from autoloader_server.services.sources import listed, place_of
 
@@ -30,7 +30,7 @@ def preview_of(service: Service, body: IngestionCreate) -> PreviewResult:
 
     Raises Invalid where the ingestion could not be made or its source cannot be listed, NotDone where Spark fails.
     """
-    faults = not_yet(body)
+    faults = faults_of(body)
     if faults:
         raise Invalid(faults)
     sample = Sample()
