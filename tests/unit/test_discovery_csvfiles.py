@@ -13,8 +13,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from autoloader_sdk.discovery.csvfiles import CsvHead, CsvOptions, csv_head, read_csv_head
+from autoloader_sdk.discovery.csvfiles import CsvHead, CsvOptions, csv_head
 from autoloader_sdk.discovery.heads import Head
+from autoloader_server.engine.errors import FileFailure
+from autoloader_server.engine.formats.base import Look
+from autoloader_server.engine.formats.csv_files import Csv
 
 RFC = CsvOptions()
 
@@ -132,40 +135,54 @@ def test_columns_with_the_same_name_are_reported() -> None:
     assert head_of(b"a,,A,b, \n").duplicates == ("a", "A")
 
 
+def looked(path: Path) -> Look | FileFailure:
+    (found,) = Csv({}).look([(str(path), path.stat().st_size if path.exists() else 0)], None)
+    return found
+
+
+def columns_of(path: Path) -> tuple[str, ...]:
+    found = looked(path)
+    assert isinstance(found, Look), found
+    return found.columns
+
+
+def problem_of(path: Path) -> str:
+    found = looked(path)
+    assert isinstance(found, FileFailure)
+    return found.message
+
+
 def test_a_character_cut_in_two_by_the_end_of_the_head_is_no_error(tmp_path: Path) -> None:
     path = tmp_path / "a.csv"
     path.write_bytes(b"a,bc\n" + "ä".encode() * 100_000)
-    assert read_csv_head(str(path), RFC).columns == ("a", "bc")
+    assert columns_of(path) == ("a", "bc")
 
 
 def test_a_header_longer_than_the_first_look_is_read_whole(tmp_path: Path) -> None:
     columns = tuple(f"column_{number:05}" for number in range(20_000))
     path = tmp_path / "wide.csv"
     path.write_text(",".join(columns) + "\n1")
-    assert read_csv_head(str(path), RFC).columns == columns
+    assert columns_of(path) == columns
     path.write_bytes(b'"' + b"x" * 2_000_000)
-    assert "longer than 1 MiB" in (read_csv_head(str(path), RFC).problem or "")
+    assert "longer than 1 MiB" in problem_of(path)
 
 
-@pytest.mark.parametrize(("name", "compress"), [("a.csv.gz", gzip.compress), ("A.CSV.BZ2", bz2.compress)])
+@pytest.mark.parametrize(("name", "compress"), [("a.csv.gz", gzip.compress), ("a.csv.bz2", bz2.compress)])
 def test_compressed_files_are_looked_into(name: str, compress: Callable[[bytes], bytes], tmp_path: Path) -> None:
     path = tmp_path / name
-    data = compress(b"a,b\n" + b"1,2\n" * 50_000)
-    path.write_bytes(data)
-    head = read_csv_head(str(path), RFC)
-    assert (head.columns, head.problem) == (("a", "b"), None)
+    path.write_bytes(compress(b"a,b\n" + b"1,2\n" * 50_000))
+    assert columns_of(path) == ("a", "b")
     path.write_bytes(compress(b"a,b\n1,2\n")[:-5])
-    assert "cut short" in (read_csv_head(str(path), RFC).problem or "")
+    assert "cut short" in problem_of(path)
     path.write_bytes(b"a,b\n1,2\n")
-    assert "damaged" in (read_csv_head(str(path), RFC).problem or "")
+    assert "damaged" in problem_of(path)
 
 
 def test_a_compression_that_can_not_be_read_is_named(tmp_path: Path) -> None:
     path = tmp_path / "a.csv.zst"
     path.write_bytes(b"\x28\xb5\x2f\xfd")
-    assert "zstd-compressed" in (read_csv_head(str(path), RFC).problem or "")
+    assert "zstd-compressed" in problem_of(path)
 
 
-def test_a_file_that_is_gone_is_the_callers_to_tell(tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError):
-        read_csv_head(str(tmp_path / "gone.csv"), RFC)
+def test_a_file_that_is_gone_says_so(tmp_path: Path) -> None:
+    assert problem_of(tmp_path / "gone.csv") == "it vanished after it was listed"

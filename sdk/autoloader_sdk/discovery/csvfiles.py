@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Final
 
-from autoloader_sdk.discovery.heads import Head, decode_head, read_head
+from autoloader_sdk.discovery.heads import Head, decode_head
 
 # A first record longer than this (20,000 columns fit) is taken for a quote that is never closed.
 MAX_RECORD_BYTES: Final = 1024 * 1024
@@ -78,24 +78,8 @@ class CsvHead:
         return tuple(dict.fromkeys(column for column in self.columns if count[column.casefold()] > 1))
 
 
-def read_csv_head(path: str, options: CsvOptions) -> CsvHead:
-    """Look at the first 64 KiB of a local file; at the first MiB where its first record is longer.
-
-    OSError as `open` raises it.
-    """
-    head = csv_head(read_head(path), options)
-    if head is None:
-        head = csv_head(read_head(path, MAX_RECORD_BYTES), options)
-    if head is None:
-        why = "its first record is longer than 1 MiB: a quote is not closed, or the delimiter is another"
-        return CsvHead(problem=why)
-    return head
-
-
 def csv_head(head: Head, options: CsvOptions) -> CsvHead | None:
     """The head of a CSV file from its first bytes; None if they end before the first record does."""
-    if head.problem:
-        return CsvHead(problem=head.problem)
     decoded = decode_head(head.data, options.encoding, whole=head.whole)
     about = CsvHead(encoding=decoded.encoding)
     if decoded.problem:

@@ -1,27 +1,12 @@
-"""The first bytes of a local file: decompressed, decoded, and refused where they are not text."""
+"""The first bytes of a file: decoded, and refused where they are not text."""
 
 from __future__ import annotations
 
-import bz2
 import codecs
-import gzip
-import zlib
 from dataclasses import dataclass
-from typing import IO, Final
+from typing import Final
 
 HEAD_BYTES: Final = 64 * 1024
-
-# Spark, too, goes by the end of the name and never by the content.
-_COMPRESSIONS: Final = {
-    "gz": "gzip",
-    "bz2": "bzip2",
-    "deflate": "deflate",
-    "lz4": "lz4",
-    "snappy": "snappy",
-    "xz": "xz",
-    "zip": "zip",
-    "zst": "zstd",
-}
 
 # What a file is that begins so, whatever its name says. None can begin a text; other binary files hold a NUL.
 _SIGNATURES: Final = {
@@ -45,11 +30,10 @@ _BYTE_ORDER_MARKS: Final = (
 
 @dataclass(frozen=True, slots=True)
 class Head:
-    """The first bytes of a file, decompressed. `whole`: there are no more. `problem`: why there are none."""
+    """The first bytes of a file, decompressed. `whole`: there are no more."""
 
     data: bytes
     whole: bool
-    problem: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,38 +43,6 @@ class Text:
     text: str = ""
     encoding: str = "UTF-8"
     problem: str | None = None
-
-
-def read_head(path: str, size: int = HEAD_BYTES) -> Head:
-    """The first `size` bytes of a file, after decompression by the end of its name.
-
-    OSError as `open` raises it: what a file that went away or is forbidden means is the caller's to say.
-    """
-    compression = _COMPRESSIONS.get(path.rpartition("/")[2].rpartition(".")[2].lower())
-    if compression not in (None, "gzip", "bzip2"):
-        why = f"it is {compression}-compressed; of compressed text only gzip (.gz) and bzip2 (.bz2) is read"
-        return Head(b"", whole=True, problem=why)
-    with open(path, "rb", buffering=0) as raw:
-        if compression is None:
-            data = raw.read(size)
-            return Head(data, whole=len(data) < size)
-        try:
-            data = _decompressed(raw, compression).read(size)
-        except EOFError:
-            why = f"its {compression} data ends in the middle: it was cut short"
-        except (gzip.BadGzipFile, zlib.error) as error:
-            why = f"its {compression} data is damaged: {error}"
-        except OSError as error:
-            if error.errno is not None:  # of the file, not of bz2
-                raise
-            why = f"its {compression} data is damaged: {error}"
-        else:
-            return Head(data, whole=len(data) < size)
-    return Head(b"", whole=True, problem=why)
-
-
-def _decompressed(raw: IO[bytes], compression: str) -> IO[bytes]:
-    return gzip.GzipFile(fileobj=raw) if compression == "gzip" else bz2.BZ2File(raw)  # type: ignore[return-value]
 
 
 def decode_head(data: bytes, declared: str | None, *, whole: bool) -> Text:
