@@ -72,7 +72,7 @@ def show(figures: Iterable[Figure]) -> None:
             figure.name,
             f"{figure.ours:.3g} {figure.unit}",
             f"{figure.peer:.3g} {figure.unit} ({figure.peer_name})",
-            f"{figure.ratio:.2f}" if figure.ratio >= 0.1 else f"1/{1 / figure.ratio:.0f}",
+            f"1/{1 / figure.ratio:.0f}" if 0 < figure.ratio < 0.1 else f"{figure.ratio:.2f}",
             figure.reach,
             "ok" if figure.ok else "FALLS SHORT",
         )
