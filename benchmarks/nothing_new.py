@@ -65,16 +65,22 @@ def _in_a_fresh_process(home: Path, source: Path, ingestion_id: str) -> dict[str
 
 def _alone(home: str, source: str, ingestion_id: str) -> dict[str, float]:
     """Runs and bare scans in turns, in this process; its peak memory, and whether it opened a Spark session."""
-    import resource
-
     from autoloader_sdk import Client
 
     with Client.local(home) as client:
         ingestion = client.ingestions.get(ingestion_id)
         took = in_turns({"run": lambda: load(client, ingestion), "scan": lambda: _scan(source)}, rounds=7)
         spark = client.health().spark
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1024 if sys.platform == "linux" else 1024**2)
-    return {**took, "megabytes": peak, "sessions": float(spark != "not_started")}
+    return {**took, "megabytes": _peak_megabytes(), "sessions": float(spark != "not_started")}
+
+
+def _peak_megabytes() -> float:
+    """Of this process alone: Linux's `ru_maxrss` begins with what the parent had when it started us by vfork."""
+    if sys.platform == "linux":
+        return int(Path("/proc/self/status").read_text().partition("VmHWM:")[2].split()[0]) / 1024
+    import resource
+
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024**2
 
 
 def _scan(source: str) -> None:
