@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Sequence
+from functools import reduce
 from typing import TYPE_CHECKING, TypeVar
 
 from autoloader_server.engine.changes import Change
@@ -61,18 +62,10 @@ def infer(spark: SparkSession, fmt: Format, looks: Sequence[Look]) -> tuple[Stru
     """
     from pyspark.sql.types import StructType
 
-    try:
-        with spark_errors():
-            return fmt.infer(spark, looks), []
-    except Exception as error:
-        if not about_files(error):
-            raise run_error(error, spark) from error
-        if len(looks) == 1:
-            return StructType([]), [explain(error, looks[0].path)]
-    half = len(looks) // 2
-    left, bad = infer(spark, fmt, looks[:half])
-    right, worse = infer(spark, fmt, looks[half:])
-    return merge(left, right), bad + worse
+    found: list[StructType | FileFailure] = by_halves(spark, looks, lambda some: [fmt.infer(spark, some)], fails_alone)
+    schemas = [one for one in found if not isinstance(one, FileFailure)]
+    failures = [one for one in found if isinstance(one, FileFailure)]
+    return reduce(merge, schemas) if schemas else StructType([]), failures
 
 
 def wider(spark: SparkSession, fmt: Format, looks: Sequence[Look], data: StructType) -> list[tuple[str, Change]]:
@@ -82,9 +75,7 @@ def wider(spark: SparkSession, fmt: Format, looks: Sequence[Look], data: StructT
 
 def misfits(spark: SparkSession, fmt: Format, looks: Sequence[Look], data: StructType) -> list[FileFailure]:
     """The files that cannot go into these columns, and those whose columns Spark cannot make out."""
-    return by_halves(
-        spark, looks, lambda some: fmt.misfits(spark, some, data), lambda error, look: [explain(error, look.path)]
-    )
+    return by_halves(spark, looks, lambda some: fmt.misfits(spark, some, data), fails_alone)
 
 
 def by_halves(
@@ -109,6 +100,11 @@ def by_halves(
             return list(alone(error, looks[0]))
     half = len(looks) // 2
     return by_halves(spark, looks[:half], read, alone) + by_halves(spark, looks[half:], read, alone)
+
+
+def fails_alone(error: Exception, look: Look) -> list[FileFailure]:
+    """For `by_halves`: a file that Spark cannot read fails, with the error in its own words."""
+    return [explain(error, look.path)]
 
 
 def _malformed(spark: SparkSession, fmt: Format, looks: Sequence[Look], data: StructType) -> list[FileFailure]:

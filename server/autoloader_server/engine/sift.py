@@ -14,10 +14,9 @@ from typing import TYPE_CHECKING
 
 from autoloader_sdk.models import MOST_BAD_RECORDS
 from autoloader_server.engine.changes import Change
-from autoloader_server.engine.culprits import by_halves, everything, misfit
+from autoloader_server.engine.culprits import by_halves, everything, fails_alone, misfit
 from autoloader_server.engine.errors import DATA_MALFORMED, SCHEMA_MISMATCH, FileFailure
 from autoloader_server.engine.evolve import wide_enough
-from autoloader_server.engine.explain import explain
 from autoloader_server.engine.formats.base import (
     CORRUPT_COLUMN,
     PATH_COLUMN,
@@ -88,7 +87,7 @@ def misfits_left(work: Work, looks: Sequence[Look], data: StructType) -> list[Fi
             frame.agg(F.count(F.col(CORRUPT_COLUMN)), F.max(everything(data))).collect()
         return []
 
-    return by_halves(work.spark, looks, read, _alone)
+    return by_halves(work.spark, looks, read, fails_alone)
 
 
 def told_apart(work: Work, looks: Sequence[Look]) -> list[Look]:
@@ -203,13 +202,13 @@ class _Sieve:
     def sift(self, looks: Sequence[Look], room: _Room) -> Iterator[Look | FileFailure]:
         """Those of the files, with all their bad records, that the batch has room for."""
         chosen: dict[str, _Counted] = {}
-        for one in by_halves(self.spark, looks, self._count, _alone):
+        for one in by_halves(self.spark, looks, self._count, fails_alone):
             if isinstance(one, FileFailure):
                 yield one
             elif room.take(one.bad, one.letters):
                 chosen[one.look.path] = one
         yield from by_halves(
-            self.spark, [one.look for one in chosen.values()], partial(self._find, counted=chosen), _alone
+            self.spark, [one.look for one in chosen.values()], partial(self._find, counted=chosen), fails_alone
         )
 
     def _count(self, looks: Sequence[Look]) -> Iterator[_Counted | FileFailure]:
@@ -297,10 +296,6 @@ class _Sieve:
     def _columns(self) -> StructType:
         assert self.data is not None
         return self.data
-
-
-def _alone(error: Exception, look: Look) -> list[FileFailure]:
-    return [explain(error, look.path)]
 
 
 def _first_line(text: str) -> str:
