@@ -7,9 +7,6 @@ from tests.chaos.conftest import MakeWorld
 from tests.chaos.scenes import WORLDS
 from tests.chaos.world import World
 
-from autoloader_server.engine.iceberg import Table
-from autoloader_server.engine.quarantine import quarantine_name
-
 # Between two of these something of a batch with bad records may be in one table and not in the other.
 _POINTS = ("stage_recorded", "judged", "quarantine_published", "published")
 MADE = WORLDS["quarantine_staged"]
@@ -60,7 +57,7 @@ def test_a_held_batch_keeps_what_it_sets_aside_until_it_is_released(make_world: 
     world.hold()
     with world.reader():
         world.finish()
-        aside = Table(world.table.spark, quarantine_name(world.table.name))
+        aside = world.quarantine
         assert aside.spark.table(aside.name.quoted).count() == 0
         world.release_held()
         world.kill_at("quarantine_published")
@@ -80,7 +77,7 @@ def test_spark_dies_while_records_are_set_aside(make_world: MakeWorld) -> None:
 def test_what_was_set_aside_long_ago_is_not_set_aside_again(make_world: MakeWorld) -> None:
     world = mixed(make_world, 6)
     world.kill_at("stage_recorded")
-    aside = Table(world.table.spark, quarantine_name(world.table.name))
+    aside = world.quarantine
     # Main moves on, so that a copy is published: the snapshot that was staged is kept by its branch.
     aside.append_nothing()
     world.kill_at("quarantine_published")

@@ -289,6 +289,10 @@ class World:
     def table(self) -> iceberg.Table:
         return iceberg.Table(self._lake.session(), self.table_name)
 
+    @property
+    def quarantine(self) -> iceberg.Table:
+        return iceberg.Table(self._lake.session(), quarantine_name(self.table_name))
+
     def _rows(self, verdict: Verdict) -> Counter[tuple[str, Content]]:
         rows = self._lake.session().table(self.table_name.quoted).collect()
         found: Counter[tuple[str, Content]] = Counter()
@@ -341,7 +345,7 @@ class World:
     def _wrong_quarantine(self, files: Sequence[Any], its_runs: Sequence[Any]) -> Iterator[str]:
         """Each bad record is in the quarantine table once, and counted."""
         expected = self.source.set_aside
-        table = iceberg.Table(self._lake.session(), quarantine_name(self.table_name))
+        table = self.quarantine
         state = table.state()
         rows = [] if state is None else self._lake.session().table(table.name.quoted).collect()
         found = Counter((row["path"], row["record"]) for row in rows)
