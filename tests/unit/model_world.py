@@ -13,11 +13,13 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import cached_property
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, ClassVar, Self, TypeVar
 
 import pytest
+from pydantic import ByteSize
 from pyspark.sql.types import StringType, StructField, StructType
 from sqlalchemy import ColumnElement, Connection, Float, delete, event, insert, literal, select, update
 from sqlalchemy.exc import OperationalError
@@ -33,6 +35,7 @@ from autoloader_server.engine.batch_record import UNFINISHED, BatchStatus
 from autoloader_server.engine.errors import DATA_MALFORMED, MISSING, FileFailure
 from autoloader_server.engine.formats.base import Look
 from autoloader_server.services.clear import clear_processed_files
+from autoloader_server.settings import Settings
 from autoloader_server.spark.errors import SparkUnavailable
 
 T = TypeVar("T")
@@ -325,9 +328,9 @@ class World:
 
     # What the engine takes for its Service.
 
-    @property
-    def settings(self) -> Any:
-        return SimpleNamespace(home=self.folder, max_attempts=5, check_beside_bytes=0 if self.beside else 10**9)
+    @cached_property
+    def settings(self) -> Settings:
+        return Settings(home=self.folder, check_beside_bytes=ByteSize(0 if self.beside else 10**9))
 
     @property
     def ledger_id(self) -> str:
