@@ -39,6 +39,8 @@ def _scenario(random: Random, *, new: bool) -> tuple[str, str]:
 def _round(world: World, victim: str, point: str) -> int:
     """Kill once, or as often as the point takes, and let a run finish; how often it was killed."""
     sleeper = None
+    if world.replaces and len(world.source.rows) > 1:
+        world.source.change(2)
     if not point:
         world.source.add(6)
         kills = int(kill_at_a_moment(world, victim))
@@ -80,7 +82,13 @@ def main(kills: int, seed: int, database: str) -> None:
                 name = f"world_{number}"
                 format_ = random.choice(["json", "csv"])
                 url = server.make_database() if server is not None else None
-                world = World(lake, home, Path(folder, name), name, format_=format_, seed=number, database_url=url)
+                world = World(
+                    *(lake, home, Path(folder, name), name),
+                    format_=format_,
+                    seed=number,
+                    database_url=url,
+                    on_changed=random.choice(["hold", "replace"]),
+                )
                 try:
                     with world.reader() as reader:
                         for turn in range(_ROUNDS):

@@ -18,7 +18,7 @@ from autoloader_server.spark.state import SparkFolder
 if TYPE_CHECKING:
     from pyspark.sql.connect.session import SparkSession
 
-_PAUSE_SECONDS = 0.1
+_PAUSE_SECONDS = 0.5
 
 
 class Reader:
@@ -55,13 +55,13 @@ class Reader:
         if self._fault is not None and error is None:
             raise self._fault
 
-    def partial(self, counts: Mapping[str, int]) -> list[str]:
-        """What should not have been seen: `counts` are each good file's rows. For after the reading."""
+    def partial(self, counts: Mapping[str, set[int]]) -> list[str]:
+        """What should not have been seen: `counts` are each good file's rows, in any version. For after the reading."""
         found = [
-            f"{path}: {seen} of {counts.get(path, 0)} rows were seen"
+            f"{path}: {seen} of {sorted(counts.get(path, ()))} rows were seen"
             for path, sizes in self._seen.items()
             for seen in sorted(sizes)
-            if seen != counts.get(path)
+            if seen not in counts.get(path, ())
         ]
         return found + [f"{path}: its rows were seen, and then no more" for path in sorted(self._vanished)]
 

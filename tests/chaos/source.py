@@ -28,6 +28,9 @@ class Source:
         # (path, text) of the records that are not to be in the table, but beside it.
         self.set_aside: Counter[tuple[str, str]] = Counter()
         self.dropped: set[str] = set()
+        # How many rows each file had, in all its versions.
+        self.sizes: dict[str, set[int]] = {}
+        self.changes = 0
         self.added_columns: set[str] = set()
         self.dropped_columns: set[str] = set()
         self.widened_columns: set[str] = set()
@@ -38,8 +41,21 @@ class Source:
     def add(self, files: int) -> None:
         """Good files of 1 to 40 rows, in all columns so far."""
         for _ in range(files):
-            rows = [self._row() for _ in range(self.random.randint(1, 40))]
+            rows = self._rows()
             self.rows[self._write(rows)] = rows
+
+    def change(self, files: int) -> list[str]:
+        """Other rows in so many of the good files that are there; which these are."""
+        chosen = self.random.sample(sorted(self.rows), files)
+        for path in chosen:
+            self.change_again(path)
+        return chosen
+
+    def change_again(self, path: str) -> None:
+        self.sizes.setdefault(path, set()).add(len(self.rows[path]))
+        self.rows[path] = self._rows()
+        self._put(self._text(self.rows[path]), Path(path))
+        self.changes += 1
 
     def add_column(self) -> None:
         """Files from now on have one column more."""
@@ -89,8 +105,12 @@ class Source:
         """(path, content of a row) → how often it must be in the table."""
         return Counter((path, content(row)) for path, rows in self.rows.items() for row in rows)
 
-    def counts(self) -> dict[str, int]:
-        return {path: len(rows) for path, rows in self.rows.items()}
+    def counts(self) -> dict[str, set[int]]:
+        """How many rows of a file may be seen: those of any of its versions."""
+        return {path: {len(rows)} | self.sizes.get(path, set()) for path, rows in self.rows.items()}
+
+    def _rows(self) -> list[Row]:
+        return [self._row() for _ in range(self.random.randint(1, 40))]
 
     def _row(self) -> Row:
         self._next_id += 1
@@ -108,8 +128,8 @@ class Source:
     def _write(self, rows: list[Row]) -> str:
         return self._put(self._text(rows))
 
-    def _put(self, text: str) -> str:
-        path = self._path()
+    def _put(self, text: str, path: Path | None = None) -> str:
+        path = path or self._path()
         draft = path.with_name(f".{path.name}")
         draft.write_text(text, encoding="utf-8")
         draft.rename(path)

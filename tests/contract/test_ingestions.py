@@ -168,7 +168,6 @@ def test_a_wrong_field_or_value_is_named_with_the_nearest_right_one_and_nothing_
     [
         ("source", {"type": "gcs", "path": "gs://bucket/a/"}, "source.type"),
         ("source", {"type": "azure_blob", "path": "abfss://c@a.dfs.core.windows.net/x"}, "source.type"),
-        ("source.on_changed_file", "replace", "source.on_changed_file"),
     ],
 )
 def test_a_value_that_a_later_version_will_know_is_refused_by_name(
@@ -178,6 +177,15 @@ def test_a_value_that_a_later_version_will_know_is_refused_by_name(
     assert fields_at_fault(answer) == [field]
     assert "later version" in answer.json()["detail"][0]["msg"]
     assert http.get(PATH).json() == []
+
+
+def test_what_replaces_rows_must_be_able_to_tell_them(http: httpx.Client, body: Body) -> None:
+    replacing = changed(body, "source.on_changed_file", "replace")
+    answer = http.post(PATH, json=replacing)
+    assert fields_at_fault(answer) == ["source.on_changed_file"]
+    assert "destination.lineage_columns" in answer.json()["detail"][0]["msg"]
+    made = http.post(PATH, json=changed(replacing, "destination.lineage_columns", ["_source_file"]))
+    assert made.status_code == 201
 
 
 @pytest.mark.parametrize(

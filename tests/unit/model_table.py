@@ -98,14 +98,22 @@ class Iceberg:
             at = self.commits.get(at.parent) if at.parent is not None else None
         return found
 
-    def append(self, added: Sequence[Row], branch: str | None = None, wap_id: str | None = None) -> None:
+    def append(
+        self,
+        added: Sequence[Row],
+        branch: str | None = None,
+        wap_id: str | None = None,
+        gone: Sequence[str] = (),
+    ) -> None:
+        """Rows, without those that come from the files `gone`."""
         if not self.exists:
             raise IcebergError("[TABLE_OR_VIEW_NOT_FOUND]")
         if branch is not None and branch not in self.branches:
             raise IcebergError(f"Cannot use branch (does not exist): {branch}")
         head = self.main if branch is None else self.branches[branch]
         before = self.commits[head].rows if head is not None else ()
-        new = Commit(self._next_id(), head, wap_id, tuple(added), before + tuple(added), branch=branch)
+        kept = tuple(row for row in before if row[0] not in gone)
+        new = Commit(self._next_id(), head, wap_id, tuple(added), kept + tuple(added), branch=branch)
         self.commits[new.id] = new
         if branch is None:
             self._move_main(new.id)
@@ -139,6 +147,16 @@ class Iceberg:
             self.commits[picked.id] = picked
         self._move_main(picked.id)
         return picked.id
+
+    def fast_forward(self, branch: str) -> bool:
+        """Move main to a branch's head, where main is one of the head's ancestors, or it itself."""
+        at = head = self.branches.get(branch)
+        while at is not None and at != self.main:
+            at = self.commits[at].parent if at in self.commits else None
+        if head is None or at != self.main:
+            return False
+        self._move_main(head)
+        return True
 
     def expire(self) -> None:
         """What `expire_snapshots` with `retain_last => 1` leaves: the heads of main and of the branches."""
@@ -221,6 +239,28 @@ class ModelTable:
 
         self._change("append", write)
 
+    def replace(self, frame: Sequence[str], branch: str, column: str, gone: Sequence[str]) -> None:
+        def write() -> None:
+            self._iceberg.append([row for path in frame for row in self._read(path)], branch, gone=gone)
+
+        self._change("replace", write)
+
+    def head(self, branch: str) -> Snapshot:
+        def look() -> Snapshot:
+            head = self._iceberg.branches[branch]
+            assert head is not None
+            return self._iceberg.commits[head].shown()
+
+        return self._look("head", look)
+
+    def branch_at(self, snapshot_id: int) -> str | None:
+        return self._look(
+            "branch_at", lambda: next((n for n, at in self._iceberg.branches.items() if at == snapshot_id), None)
+        )
+
+    def fast_forward(self, branch: str) -> bool:
+        return self._change("fast_forward", lambda: self._iceberg.fast_forward(branch))
+
     def append_nothing(self, branch: str | None = None, batch_id: str | None = None) -> None:
         self._change("append_nothing", lambda: self._iceberg.append((), branch, batch_id))
 
@@ -230,8 +270,11 @@ class ModelTable:
     def count_by(self, column: str, snapshot: Snapshot) -> dict[str, int]:
         return self._look("count_by", lambda: _count(self._iceberg.commits[snapshot.id].added))
 
-    def rows_of(self, column: str, values: Sequence[str]) -> dict[str, int]:
-        rows = self._look("rows_of", lambda: self._iceberg.rows)
+    def rows_of(self, column: str, values: Sequence[str], snapshot_id: int | None = None) -> dict[str, int]:
+        def look() -> tuple[Row, ...]:
+            return self._iceberg.rows if snapshot_id is None else self._iceberg.commits[snapshot_id].rows
+
+        rows = self._look("rows_of", look)
         return _count([row for row in rows if row[0] in values])
 
     def _look(self, point: str, effect: Callable[[], T]) -> T:

@@ -70,7 +70,7 @@ def test_an_ingestion_whose_files_another_one_has_loaded_remembers_the_table_tha
         work = claiming(database, tmp_path, name)
         with database.read() as connection:
             files = ledger.waiting(connection, name, 10)
-        batch, _ = claim_batch(work, READY, files, looks)
+        batch, _ = claim_batch(work, READY, files, looks, replaces=False)
         taken.append(batch is not None)
         if batch is not None:
             with database.write() as connection:

@@ -35,7 +35,7 @@ from tests.unit.model_world import (
     model_engine,
 )
 
-from autoloader_server.engine import batch_record, check, discover, load, run, settle
+from autoloader_server.engine import batch_record, check, discover, load, replacing, run, settle
 from autoloader_server.engine.batch_record import Batch
 from autoloader_server.engine.work import Work
 
@@ -52,6 +52,8 @@ points = st.sampled_from(
         "table.append",
         "table.append_nothing",
         "table.publish",
+        "table.replace",
+        "table.fast_forward",
         "table.drop_branch",
         "discovered",
         "prepared",
@@ -83,6 +85,7 @@ class Interleavings(RuleBasedStateMachine):
         beside=st.booleans(),
         foreign=st.booleans(),
         least=st.sampled_from([None, None, 2]),
+        replaces=st.booleans(),
         files=st.lists(st.tuples(names, kinds), min_size=1, max_size=3),
     )
     def make(
@@ -93,13 +96,14 @@ class Interleavings(RuleBasedStateMachine):
         foreign: bool,
         beside: bool,
         least: int | None,
+        replaces: bool,
         files: list[tuple[str, str]],
     ) -> None:
         cls = type(self)
         cls.worlds += 1
         folder = cls.folder / str(cls.worlds)
         folder.mkdir()
-        self.world = World(cls.database, folder, batch_size, lineage, foreign, beside, least)
+        self.world = World(cls.database, folder, batch_size, lineage or replaces, foreign, beside, least, replaces)
         Interleavings.current = self.world
         for name, kind in files:
             self.world.put(name, kind)
@@ -250,8 +254,10 @@ def make_world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, database_url: st
     source.mkdir()
     worlds: list[World] = []
 
-    def make(*, batch_size: int = 3, lineage: bool = False, least: int | None = None) -> World:
-        worlds.append(World(database, source, batch_size, lineage, foreign=False, least=least))
+    def make(*, batch_size: int = 3, lineage: bool = False, least: int | None = None, replaces: bool = False) -> World:
+        worlds.append(
+            World(database, source, batch_size, lineage or replaces, foreign=False, least=least, replaces=replaces)
+        )
         return worlds[-1]
 
     model_engine(monkeypatch, lambda: worlds[-1].owners)
@@ -550,6 +556,48 @@ def test_what_was_judged_once_is_not_judged_again_by_another_rule(make_world: Ma
     world.check_end(world.settle_everything())
 
 
+def _changed(make_world: MakeWorld) -> World:
+    """A file was loaded, and has changed since."""
+    world = make_world(replaces=True)
+    world.put("a", GOOD)
+    assert _run(world, "A") == "success: None"
+    world.put("a", GOOD)
+    return world
+
+
+def test_what_a_sleeper_staged_replaces_nothing_after_its_batch_was_burned(make_world: MakeWorld) -> None:
+    world = _changed(make_world)
+    world.start("A", local=False)
+    assert world.step_to("A", "table.fast_forward")
+    world.expire_leases()
+    world.put("a", GOOD)
+    assert _run(world, "B") == "success: None"
+    world.finish("A")
+    assert [text for _, text in world.iceberg.rows] == ["good 3"]
+    world.check_end(world.settle_everything())
+
+
+def test_what_was_published_while_its_batch_was_burned_is_seen(make_world: MakeWorld) -> None:
+    world = make_world(replaces=True)
+    world.put("a", GOOD)
+    first = world.folder / "a.csv"
+    text, moment = first.read_text(), first.stat().st_mtime
+    assert _run(world, "A") == "success: None"
+    world.put("a", GOOD)
+    world.start("A", local=True)
+    assert world.step_to("A", "table.fast_forward")
+    world.kill("A", sent=True)
+    # The file is again what it was first.
+    first.write_text(text)
+    os.utime(first, (moment, moment))
+    world.start("B", local=True)
+    assert world.step_to("B", "burn_staged")
+    world.deliver(0)
+    world.finish("B")
+    assert [text for _, text in world.iceberg.rows] == ["good 1"]
+    world.check_end(world.settle_everything())
+
+
 def test_what_was_loaded_between_the_steps_of_a_clear_is_missed_when_its_table_is_dropped(
     make_world: MakeWorld, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -593,8 +641,14 @@ def test_two_workers_in_any_order_load_every_record_once(machine: type[Interleav
 def _without_an_id(monkeypatch: pytest.MonkeyPatch) -> None:
     original = Iceberg.append
 
-    def append(self: Iceberg, added: Sequence[Row], branch: str | None = None, wap_id: str | None = None) -> None:
-        original(self, added, branch)
+    def append(
+        self: Iceberg,
+        added: Sequence[Row],
+        branch: str | None = None,
+        wap_id: str | None = None,
+        gone: Sequence[str] = (),
+    ) -> None:
+        original(self, added, branch, gone=gone)
 
     monkeypatch.setattr(Iceberg, "append", append)
 
@@ -663,9 +717,31 @@ def _judging_again(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(load, "judge", lambda work, batch, staged: judge(work, replace(batch, verdict=None), staged))
 
 
+def _publishing_replacements_by_cherry_pick(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(replacing, "publish", lambda work, snapshot: bool(work.table.publish(snapshot.id)))
+
+
+def _burning_without_a_second_look(monkeypatch: pytest.MonkeyPatch) -> None:
+    burn, landed = load._burn, replacing.landed
+
+    def blind(*args: Any) -> bool:
+        with monkeypatch.context() as patched:
+            patched.setattr(replacing, "landed", lambda *_: None)
+            done = burn(*args)
+        assert replacing.landed is landed
+        return done
+
+    monkeypatch.setattr(load, "_burn", blind)
+
+
 @pytest.mark.parametrize(
     ("break_it", "scenario"),
     [
+        (
+            _publishing_replacements_by_cherry_pick,
+            test_what_a_sleeper_staged_replaces_nothing_after_its_batch_was_burned,
+        ),
+        (_burning_without_a_second_look, test_what_was_published_while_its_batch_was_burned_is_seen),
         (
             _without_the_empty_commit,
             test_a_publish_that_was_sent_long_ago_is_refused_though_the_mark_of_the_burning_was_expired,

@@ -152,6 +152,13 @@ batches = Table(
         comment="PASSED, RELEASING, RELEASED: may be published; DROPPED: its files are skipped once it is burned",
     ),
     Column("attempt", Integer, nullable=False, server_default="0"),
+    Column(
+        "replaces",
+        Boolean,
+        nullable=False,
+        server_default=text("false"),
+        comment="its rows take the place of those of earlier versions of its files",
+    ),
     Column("files", BigInteger, nullable=False),
     Column("bytes", BigInteger, nullable=False),
     Column("table_name", Text, nullable=False, comment="quoted, as Spark takes it"),

@@ -17,6 +17,7 @@ from autoloader_server.db.clock import now
 from autoloader_server.db.engine import Database
 from autoloader_server.db.locks import lock_ingestion
 from autoloader_server.db.tables import batches, ingestions, processed_files, runs
+from autoloader_server.engine import ledger
 from autoloader_server.engine.errors import GenerationChanged
 from autoloader_server.engine.lease import Lease
 from autoloader_server.engine.ledger import FileVersion
@@ -65,6 +66,7 @@ class Batch:
     verdict: str | None
     bad_records: int | None
     quarantine_snapshot_id: int | None
+    replaces: bool
 
 
 _BATCH_COLUMNS = (
@@ -79,6 +81,7 @@ _BATCH_COLUMNS = (
     batches.c.verdict,
     batches.c.bad_records,
     batches.c.quarantine_snapshot_id,
+    batches.c.replaces,
 )
 
 
@@ -160,7 +163,7 @@ def record(
     moment = now()
     records = landed.records if landed else 0
     totals = connection.execute(
-        select(batches.c.files, batches.c.bytes, batches.c.bad_records, batches.c.table_uuid).where(
+        select(batches.c.files, batches.c.bytes, batches.c.bad_records, batches.c.table_uuid, batches.c.replaces).where(
             batches.c.id == batch_id
         )
     ).one()
@@ -176,6 +179,8 @@ def record(
         ended_at=moment,
         lease_token=None,
     )
+    if totals.replaces:
+        ledger.replaced(connection, ingestion_id, batch_id)
     done: dict[str, Any] = {
         "status": FileStatus.SUCCESS,
         "run_id": run_id,

@@ -18,9 +18,11 @@ from autoloader_server.engine.work import Ready, Work
 
 
 def claim_batch(
-    work: Work, ready: Ready, files: Sequence[FileVersion], looks: Sequence[Look]
+    work: Work, ready: Ready, files: Sequence[FileVersion], looks: Sequence[Look], *, replaces: bool
 ) -> tuple[Batch | None, list[FileVersion]]:
     """A batch of the files that were looked into and still wait; None where another worker took them all.
+
+    `replaces`: of all of them other rows may be in the table, in whose place theirs are put.
 
     Raises GenerationChanged where the ingestion was cleared or deleted since the run began, LeaseLost where the run
     was ended.
@@ -53,6 +55,7 @@ def claim_batch(
             table_name=work.table_name.quoted,
             table_uuid=ready.table_id,
             base_snapshot_id=ready.snapshot_id,
+            replaces=replaces,
         )
     return batch, taken
 

@@ -8,6 +8,7 @@ from autoloader_server.db.engine import ROWS_PER_TRANSACTION
 from autoloader_server.db.locks import lock_ingestion
 from autoloader_server.db.tables import batches, processed_files
 from autoloader_server.engine.batch_record import BatchStatus
+from autoloader_server.engine.iceberg import Snapshot
 from autoloader_server.engine.read import SOURCE_FILE
 from autoloader_server.engine.work import Work
 from autoloader_server.spark.sessions import spark_errors
@@ -22,7 +23,7 @@ def count_files(work: Work) -> None:
         return
     with work.database.read() as connection:
         left = connection.execute(
-            select(batches.c.id, batches.c.published_snapshot_id).where(
+            select(batches.c.id, batches.c.published_snapshot_id, batches.c.replaces).where(
                 batches.c.ingestion_id == work.ingestion_id,
                 batches.c.status == BatchStatus.LANDED,
                 batches.c.counted.is_(False),
@@ -32,13 +33,23 @@ def count_files(work: Work) -> None:
         return
     with spark_errors():
         snapshots = work.table.snapshots()
-    for batch_id, snapshot_id in left:
+    for batch_id, snapshot_id, replaces in left:
         snapshot = snapshots.get(snapshot_id)
         if snapshot is not None:
             with spark_errors():
-                fill_in(work, batch_id, work.table.count_by(SOURCE_FILE, snapshot))
+                fill_in(work, batch_id, _counts(work, batch_id, snapshot, replaces=replaces))
         with work.database.write() as connection:
             connection.execute(update(batches).where(batches.c.id == batch_id).values(counted=True))
+
+
+def _counts(work: Work, batch_id: str, snapshot: Snapshot, *, replaces: bool) -> dict[str, int]:
+    if not replaces:
+        return work.table.count_by(SOURCE_FILE, snapshot)
+    # Such a snapshot also adds rows again that were in a data file with replaced ones.
+    with work.database.read() as connection:
+        its_paths = select(processed_files.c.path).where(processed_files.c.batch_id == batch_id)
+        paths = list(connection.execute(its_paths).scalars())
+    return work.table.rows_of(SOURCE_FILE, paths, snapshot.id)
 
 
 def fill_in(work: Work, batch_id: str, counts: dict[str, int]) -> None:

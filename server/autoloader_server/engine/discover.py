@@ -156,7 +156,7 @@ class Rules:
     root: str
     modified_after_ns: int | None
     existing_until_ns: int | None
-    append_changed: bool
+    hold_changed: bool
 
     @classmethod
     def of(cls, spec: IngestionCreate, root: str, created_at: datetime) -> Rules:
@@ -164,7 +164,7 @@ class Rules:
         return cls(
             root=root,
             modified_after_ns=int(after.timestamp() * _NANO) if after else None,
-            append_changed=spec.source.on_changed_file == "append",
+            hold_changed=spec.source.on_changed_file == "hold",
             existing_until_ns=None if spec.source.include_existing else int(created_at.timestamp() * _NANO),
         )
 
@@ -232,7 +232,7 @@ def _judge(entry: Entry, loaded: Sequence[str], rules: Rules) -> tuple[FileStatu
         return FileStatus.FAILED, entry.problem
     if identity(entry) in loaded:
         return FileStatus.SKIPPED, ledger.LOADED_BEFORE
-    if loaded and not rules.append_changed:
+    if loaded and rules.hold_changed:
         return (
             FileStatus.HELD,
             f"changed after it was loaded ({loaded[0]} → {identity(entry)}): held back, so that no row is there twice",

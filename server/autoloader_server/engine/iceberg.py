@@ -29,6 +29,10 @@ TABLE_PROPERTY = "autoloader.table-id"
 BRANCH_PREFIX = "al_"
 # Names a snapshot by the branch that it was staged on: one query finds it. A cherry-pick does not copy it.
 _BRANCH_KEY = "autoloader.branch"
+# Of an IN with more values Iceberg looks at no column statistics (InclusiveMetricsEvaluator.IN_PREDICATE_LIMIT).
+_MOST_PRUNED = 200
+# Marks the rows of a MERGE that only name what goes.
+_GONE = "__autoloader_gone"
 
 
 def new_identity(ledger_id: str) -> dict[str, str]:
@@ -167,12 +171,27 @@ class Table:
             raise LookupError(f"branch {branch} of {self.name} holds {len(found)} snapshots of ours, not one")
         return next(iter(found.values()))
 
+    def head(self, branch: str) -> Snapshot:
+        """A branch's newest snapshot. Raises LookupError where there is no such branch."""
+        found = self._snapshots(f"WHERE snapshot_id IN ({self._refs(f'name = {literal(branch)}', 'snapshot_id')})")
+        if not found:
+            raise LookupError(f"the table {self.name} has no branch {branch}")
+        return next(iter(found.values()))
+
+    def branch_at(self, snapshot_id: int) -> str | None:
+        """A branch of ours whose newest snapshot this is."""
+        return next(iter(self._branches(f"AND snapshot_id = {snapshot_id}")), None)
+
     def branches(self) -> list[str]:
         """The branches that loads have made in this table, whoever's they are."""
-        rows = self.spark.sql(
-            f"SELECT name FROM {self.name.quoted}.refs WHERE type = 'BRANCH' AND name LIKE 'al\\\\_%'"
-        ).collect()
-        return [row["name"] for row in rows]
+        return self._branches("")
+
+    def _branches(self, condition: str) -> list[str]:
+        ours = self._refs(f"type = 'BRANCH' AND name LIKE 'al\\\\_%' {condition}", "name")
+        return [row["name"] for row in self.spark.sql(ours).collect()]
+
+    def _refs(self, condition: str, column: str) -> str:
+        return f"SELECT {column} FROM {self.name.quoted}.refs WHERE {condition}"
 
     def create_branch(self, branch: str) -> None:
         self.spark.sql(f"ALTER TABLE {self.name.quoted} CREATE BRANCH {identifier(branch)}")
@@ -191,6 +210,35 @@ class Table:
         Raises SparkUnavailable where it was another session that did so: it has read with other settings than ours.
         """
         self._writer(frame, branch, batch_id).append()
+        check_session(self.spark)
+
+    def replace(self, frame: DataFrame, branch: str, column: str, gone: Sequence[str]) -> None:
+        """On a branch, put `frame` in the place of the rows whose `column` is one of `gone`, in one snapshot.
+
+        The same once more changes nothing. SQL can give the snapshot no batch id, and its summary also counts rows that
+        were only written to another data file. Raises SparkUnavailable as `append` does.
+        """
+        from pyspark.sql.connect import functions as F
+
+        key = identifier(column)
+        names = [identifier(field.name) for field in frame.schema.fields]
+        # A row that names what goes matches the old rows; the new ones match nothing. So only data files with old rows
+        # are written anew (with NOT MATCHED BY SOURCE it would be all of the table's).
+        marks = self.spark.createDataFrame([(value, True) for value in gone], f"{key} string, {_GONE} boolean")
+        rows = frame.withColumn(_GONE, F.lit(False)).unionByName(marks, allowMissingColumns=True)
+        pruned = f" AND t.{key} IN ({', '.join(map(literal, gone))})" if len(gone) <= _MOST_PRUNED else ""
+        view = f"{branch}_rows"
+        rows.createOrReplaceTempView(view)
+        try:
+            self.spark.sql(
+                f"MERGE INTO {self.name.quoted}.{identifier('branch_' + branch)} AS t USING {identifier(view)} AS s "
+                f"ON t.{key} = s.{key} AND s.{_GONE}{pruned} "
+                "WHEN MATCHED THEN DELETE "
+                f"WHEN NOT MATCHED AND NOT s.{_GONE} THEN INSERT ({', '.join(names)}) "
+                f"VALUES ({', '.join(f's.{name}' for name in names)})"
+            ).collect()
+        finally:
+            self.spark.catalog.dropTempView(view)
         check_session(self.spark)
 
     def append_nothing(self, branch: str | None = None, batch_id: str | None = None) -> None:
@@ -222,6 +270,19 @@ class Table:
             raise
         return int(row["current_snapshot_id"])
 
+    def fast_forward(self, branch: str) -> bool:
+        """Bring main to a branch's newest snapshot, if that stands on main's; False where main has moved on."""
+        try:
+            self.spark.sql(
+                f"CALL {identifier(self.name.catalog)}.system.fast_forward("
+                f"{literal(self.name.in_catalog)}, 'main', {literal(branch)})"
+            ).collect()
+        except Exception as error:
+            if "fast-forward" not in str(error):
+                raise
+            return False
+        return True
+
     def delete_where(self, column: str, value: str) -> None:
         """Delete the rows with this value."""
         self.spark.sql(f"DELETE FROM {self.name.quoted} WHERE {identifier(column)} = {literal(value)}")
@@ -234,11 +295,15 @@ class Table:
         rows = reader.load(self.name.quoted).groupBy(identifier(column)).count().collect()
         return {row[0]: row[1] for row in rows}
 
-    def rows_of(self, column: str, values: Sequence[str]) -> dict[str, int]:
-        """Rows on main whose `column` is one of `values`, by value."""
+    def rows_of(self, column: str, values: Sequence[str], snapshot_id: int | None = None) -> dict[str, int]:
+        """Rows on main, or in a snapshot, whose `column` is one of `values`, by value."""
         from pyspark.sql.connect import functions as F
 
-        frame = self.spark.table(self.name.quoted).where(F.col(identifier(column)).isin(list(values)))
+        # Not `option("versionAsOf")`: a 3.5 server would read main without a word.
+        at = f" VERSION AS OF {snapshot_id}" if snapshot_id is not None else ""
+        frame = self.spark.sql(f"SELECT * FROM {self.name.quoted}{at}").where(
+            F.col(identifier(column)).isin(list(values))
+        )
         return {row[0]: row[1] for row in frame.groupBy(identifier(column)).count().collect()}
 
     def drop(self) -> None:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, func, insert, or_, select, update
+from sqlalchemy import Connection, and_, func, insert, or_, select, update
 
 from autoloader_sdk.discovery.entries import Entry, identity
 from autoloader_sdk.models import FileStatus
@@ -26,6 +26,8 @@ _BACKOFF = timedelta(minutes=1)
 _MAX_BACKOFF = timedelta(hours=1)
 # Why a version is skipped whose rows are in the table.
 LOADED_BEFORE = "it is again what was loaded before: its rows are there"
+# Why a version that was loaded is not in the table any more.
+REPLACED = "its rows were replaced by those of a newer version"
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,6 +201,47 @@ def loaded_versions(connection: Connection, ingestion_id: str, path: str) -> Seq
         .order_by(files.ordinal.desc())
     )
     return found.scalars().all()
+
+
+def with_rows(connection: Connection, ingestion_id: str, files: Sequence[FileVersion]) -> set[int]:
+    """Those of these file versions of whose path other rows may be in the table that is loaded into now; their ids."""
+    newer = processed_files.c
+    older = processed_files.alias()
+    found: set[int] = set()
+    for part in parts(files):
+        rows = connection.execute(
+            select(newer.id)
+            .join(older, and_(older.c.ingestion_id == newer.ingestion_id, older.c.path == newer.path))
+            .join(ingestions, ingestions.c.id == newer.ingestion_id)
+            .outerjoin(batches, batches.c.id == older.c.batch_id)
+            .where(newer.ingestion_id == ingestion_id, newer.id.in_([file.id for file in part]))
+            # Also one whose rows are gone: where it was loaded once, it does no harm to look for rows.
+            .where(older.c.id != newer.id, older.c.loaded_at.is_not(None))
+            .where(or_(older.c.batch_id.is_(None), batches.c.table_uuid == ingestions.c.table_uuid))
+        )
+        found.update(rows.scalars())
+    return found
+
+
+def replaced(connection: Connection, ingestion_id: str, batch_id: str) -> None:
+    """Of the paths of a batch no version but its own has rows in the table from now on."""
+    files = processed_files.c
+    its_paths = select(files.path).where(files.batch_id == batch_id)
+    same_table = select(batches.c.table_uuid).where(batches.c.id == batch_id).scalar_subquery()
+    elsewhere = select(batches.c.id).where(
+        batches.c.ingestion_id == ingestion_id,
+        or_(batches.c.id == batch_id, batches.c.table_uuid != same_table),
+    )
+    connection.execute(
+        update(processed_files)
+        .where(
+            files.ingestion_id == ingestion_id,
+            files.path.in_(its_paths),
+            files.status == FileStatus.SUCCESS,
+            or_(files.batch_id.is_(None), files.batch_id.not_in(elsewhere)),
+        )
+        .values(status=FileStatus.SKIPPED, reason=REPLACED)
+    )
 
 
 def listed(entry: Entry) -> dict[str, Any]:

@@ -14,12 +14,13 @@ from sqlalchemy import select
 from autoloader_sdk.discovery.entries import Entry, identity
 from autoloader_server.db.locks import lock_ingestion
 from autoloader_server.db.tables import batches
-from autoloader_server.engine import batch_record, killpoints, ledger
+from autoloader_server.engine import batch_record, killpoints, ledger, replacing
 from autoloader_server.engine.batch_record import Batch, BatchStatus, Landed
 from autoloader_server.engine.check import Check
 from autoloader_server.engine.culprits import culprits
 from autoloader_server.engine.errors import (
     UNKNOWN,
+    WRITE_FAILURE,
     BatchRefused,
     FileFailure,
     GenerationChanged,
@@ -40,6 +41,9 @@ from autoloader_server.engine.work import Work
 from autoloader_server.spark.errors import SparkUnavailable
 from autoloader_server.spark.sessions import spark_errors
 
+# What is to be replaced is staged again after anybody else's commit; a run does not try for ever.
+_MOST_STAGINGS = 5
+
 
 def load(
     work: Work,
@@ -55,14 +59,25 @@ def load(
     whoever settles it.
     """
     try:
-        staged = _find_staged(work, batch)
-        if staged is None:
-            staged = _stage(work, batch, files, look(), check)
-        _audit(work, files)
-        work.reach("audited")
-        if judge(work, batch, staged):
+        for _ in range(_MOST_STAGINGS):
+            staged = _find_staged(work, batch, files)
+            if staged is None:
+                staged = _stage(work, batch, files, look(), check)
+            _audit(work, files)
+            work.reach("audited")
+            if not judge(work, batch, staged):
+                return
             work.reach("judged")
-            _publish(work, batch, staged)
+            if _publish(work, batch, staged):
+                return
+            with work.database.read() as connection:
+                batch = batch_record.get(connection, batch.id)
+            check = None
+        raise RunStopped(
+            f"somebody else committed to {work.table_name} each of the {_MOST_STAGINGS} times that rows were to be "
+            "replaced in it: nothing was changed; the next run tries again",
+            WRITE_FAILURE,
+        )
     except BatchRefused as refused:
         if burn(work, batch, "; ".join(f.message for f in refused.failures[:3]) or "its files are cut anew"):
             settle_refused(work, refused)
@@ -74,7 +89,7 @@ def load(
         raise
 
 
-def _find_staged(work: Work, batch: Batch) -> Snapshot | None:
+def _find_staged(work: Work, batch: Batch, files: Sequence[FileVersion]) -> Snapshot | None:
     """What a dead worker had staged and written down, so that it need not be read again."""
     if batch.staged_snapshot_id is None:
         return None
@@ -83,6 +98,8 @@ def _find_staged(work: Work, batch: Batch) -> Snapshot | None:
         aside = batch.quarantine_snapshot_id
         if aside is not None and not work.quarantine.holds(aside, batch.id):
             return None
+        if batch.replaces:
+            return replacing.publishable(work, found, files) if found is not None else None
     if found is None or found.wap_id != batch.id:
         return None
     # Of nothing but bad records there is nothing staged but these.
@@ -116,7 +133,10 @@ def _stage(work: Work, batch: Batch, files: Sequence[FileVersion], looks: list[L
         try:
             with spark_errors():
                 frame = frame_of(work.spark, work.format, looks, columns, work.lineage)
-                work.table.append(frame, branch, batch.id)
+                if batch.replaces:
+                    replacing.stage(work, branch, frame, files)
+                else:
+                    work.table.append(frame, branch, batch.id)
         except SparkUnavailable:
             raise
         except Exception as error:
@@ -127,7 +147,7 @@ def _stage(work: Work, batch: Batch, files: Sequence[FileVersion], looks: list[L
             _blame(work, files, looks, error)
         work.reach("staged")
         with spark_errors():
-            staged = work.table.staged(branch)
+            staged = replacing.staged(work, branch, files) if batch.replaces else work.table.staged(branch)
         if check is not None:
             check.verdict()
     # Only now: whoever settles this batch publishes what is written down here.
@@ -176,15 +196,18 @@ def _changed(work: Work, files: Sequence[FileVersion]) -> tuple[list[FileFailure
     return gone, stale
 
 
-def _publish(work: Work, batch: Batch, staged: Snapshot) -> None:
+def _publish(work: Work, batch: Batch, staged: Snapshot) -> bool:
+    """Put what is staged on main, and record it; False where it must be staged again, on what main is by now."""
     work.step("publishing")
     with spark_errors():
         check_table(work, batch.table_id, work.table.state())
         _publish_bad(work, batch)
+        if batch.replaces:
+            return _publish_replacing(work, batch, staged)
         if staged.data_files == 0:
             # No rows: nothing to publish, and publishing it would look like a burned id.
             record(work, batch, None)
-            return
+            return True
         work.reach("publishing")
         try:
             published = work.table.publish(staged.id)
@@ -194,12 +217,23 @@ def _publish(work: Work, batch: Batch, staged: Snapshot) -> None:
                 raise BatchRefused([]) from None
             work.reach("published")
             record(work, batch, landed_as(found))
-            return
+            return True
         if published != staged.id:
             # Main had moved on: the procedure tells what is current now, which may be somebody else's.
             published = _seen(work, batch).id
     work.reach("published")
     record(work, batch, Landed(published, staged.records, staged.bytes))
+    return True
+
+
+def _publish_replacing(work: Work, batch: Batch, staged: Snapshot) -> bool:
+    work.reach("publishing")
+    # Where main has moved on, it may have gone by this very snapshot, brought there by another worker.
+    if not replacing.publish(work, staged) and replacing.landed(work, batch.id, staged.id) is None:
+        return False
+    work.reach("published")
+    record(work, batch, landed_as(staged))
+    return True
 
 
 def _publish_bad(work: Work, batch: Batch) -> None:
@@ -246,6 +280,8 @@ def burn(work: Work, batch: Batch, reason: str) -> bool:
 def _burn(work: Work, batch: Batch, attempt: int, reach: Callable[[str], None]) -> bool:
     """From the ledger's BURNING to its BURNED; False where the batch had landed."""
     reach("burning")
+    with work.database.read() as connection:
+        now = batch_record.get(connection, batch.id)
     with spark_errors():
         state = work.table.state()
         # With another table there, or none, nothing can be published any more: its snapshots are unknown there.
@@ -262,10 +298,12 @@ def _burn(work: Work, batch: Batch, attempt: int, reach: Callable[[str], None]) 
                 if found.data_files > 0:
                     record(work, batch, landed_as(found))
                     return False
+            # From here on main cannot be moved to what was staged; had it been before, it shows by now.
+            if batch.replaces and (there := replacing.landed(work, batch.id, now.staged_snapshot_id)) is not None:
+                record(work, batch, landed_as(there))
+                return False
     reach("burned")
-    with work.database.read() as connection:
-        bad = batch_record.get(connection, batch.id).bad_records is not None
-    if bad and work.sets_aside:
+    if now.bad_records is not None and work.sets_aside:
         with spark_errors():
             work.quarantine.burn(branch_name(batch.id, attempt), batch.id)
         reach("quarantine_burned")

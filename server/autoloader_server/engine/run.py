@@ -122,8 +122,11 @@ def find_files(work: Work) -> Found:
         held = runs.c.files_held + found.held  # a batch that was settled may have been held
         run_record.progress(connection, work.run_id, "discovering", files_held=held, **counted)
     if found.changed:
-        changed = outcome.files(found.changed)
-        work.note(f"on_changed_file is append: {changed} changed after being loaded; the rows that are there stay")
+        rule = work.spec.source.on_changed_file
+        replaced = "its rows are" if found.changed == 1 else "their rows are"
+        now = "what it holds now" if found.changed == 1 else "what they hold now"
+        what = f"{replaced} replaced by {now}" if work.replaces_changed else "the rows that are there stay"
+        work.note(f"on_changed_file is {rule}: {outcome.files(found.changed)} changed after being loaded; {what}")
     return found
 
 
@@ -145,8 +148,13 @@ def load_next(work: Work) -> bool:
     limits = work.limits
     with work.database.read() as connection:
         waiting = ledger.waiting(connection, work.ingestion_id, limits.max_files_per_batch + len(work.left_to_others))
+        changed = ledger.with_rows(connection, work.ingestion_id, waiting) if work.replaces_changed else set()
     # What is left to others must not fill a batch: what waits behind it would never come.
     waiting = [file for file in waiting if file.id not in work.left_to_others]
+    # A batch replaces the rows of all of its files, or of none.
+    fresh = [file for file in waiting if file.id not in changed]
+    replaces = not fresh
+    waiting = fresh or waiting
     files = ledger.first_bytes(waiting[: limits.max_files_per_batch], limits.max_bytes_per_batch)
     if not files:
         return False
@@ -183,7 +191,7 @@ def load_next(work: Work) -> bool:
         if work.sets_aside and any(look.bad for look in looks):
             with spark_errors():
                 work.quarantine.prepare()
-    batch, taken = claim_batch(work, ready, files, looks)
+    batch, taken = claim_batch(work, ready, files, looks, replaces=replaces)
     if batch is None:
         return True
     work.reach("claimed")

@@ -10,7 +10,7 @@ from sqlalchemy import Connection, case, select, update
 from autoloader_sdk.models import FileStatus
 from autoloader_server.db.locks import lock_ingestion
 from autoloader_server.db.tables import batches, ingestions, processed_files
-from autoloader_server.engine import batch_record, ledger
+from autoloader_server.engine import batch_record, ledger, replacing
 from autoloader_server.engine.batch_record import ENDED, UNFINISHED, Batch, BatchStatus, Landed, Verdict
 from autoloader_server.engine.counts import fill_in
 from autoloader_server.engine.errors import BatchRefused, GenerationChanged, NeedsRepair
@@ -122,9 +122,12 @@ def _settle(work: Work, batch: Batch) -> None:
         state = work.table.state()
         ours = state is not None and state.table_id == batch.table_id
         line = work.table.ancestors() if ours else []
+        replaced = replacing.landed(work, batch.id, batch.staged_snapshot_id) if ours and batch.replaces else None
     landed = next((snapshot for snapshot in line if snapshot.wap_id == batch.id), None)
     work.reach("settle_found")
-    if landed is not None and landed.data_files > 0:
+    if replaced is not None:
+        record(work, batch, landed_as(replaced))
+    elif landed is not None and landed.data_files > 0:
         record(work, batch, landed_as(landed))
     elif landed is not None:
         burn(work, batch, "its id was burned before")
@@ -139,6 +142,8 @@ def _settle(work: Work, batch: Batch) -> None:
         check_table(work, batch.table_id, state)
     elif batch.verdict == Verdict.RELEASING:
         _go_on(work, _claim_again(work, batch))
+    elif batch.replaces and not any(snapshot.id == batch.base_snapshot_id for snapshot in line):
+        _replace_once_more(work, batch)
     elif not any(snapshot.id == batch.base_snapshot_id for snapshot in line):
         _decide_by_lineage(work, batch)
     elif batch.status == BatchStatus.BURNING:
@@ -188,6 +193,18 @@ def _look(work: Work, files: Sequence[FileVersion]) -> list[Look]:
     if looks.failures or any(look.unfamiliar for look in looks.good):
         raise BatchRefused(looks.failures)
     return looks.good
+
+
+def _replace_once_more(work: Work, batch: Batch) -> None:
+    """The snapshots since the claim were expired: whether old rows or new ones are there does not matter.
+
+    The files wait, to replace either; until then no version of theirs counts as the one that is in the table.
+    """
+    why = "its snapshots were expired; what it replaces is replaced once more"
+    with work.database.write() as connection:
+        work.lease.hold_batch(connection, batch.id, UNFINISHED, reason=why)
+        ledger.replaced(connection, work.ingestion_id, batch.id)
+    burn(work, batch, why)
 
 
 def _decide_by_lineage(work: Work, batch: Batch) -> None:

@@ -138,6 +138,11 @@ class Work:
         return self.spec.effective_on_schema_change in ("append_new_columns", "sync_all_columns")
 
     @property
+    def replaces_changed(self) -> bool:
+        """Whether the rows of a file that changed after it was loaded are replaced."""
+        return self.spec.source.on_changed_file == "replace"
+
+    @property
     def lineage(self) -> list[str]:
         """The columns of the table that are ours."""
         return own_columns(self.spec)

@@ -6,12 +6,12 @@ from typing import Any
 
 from autoloader_sdk.discovery.patterns import compile_pattern
 from autoloader_sdk.models import IngestionCreate
+from autoloader_server.engine.read import SOURCE_FILE
 from autoloader_server.services.errors import Fault
 from autoloader_server.settings import LOCAL_CLUSTER, Settings
 from autoloader_server.spark.errors import first_line
 
 _SOURCES = ("local", "s3")
-_CHANGED_FILES = ("hold", "append")
 # Formats whose records are told apart (`Sifting` in engine/formats/base.py).
 _WITH_RECORDS = ("csv", "json")
 
@@ -23,10 +23,7 @@ def faults_of(body: IngestionCreate) -> list[Fault]:
 
 def _not_yet(body: IngestionCreate) -> list[Fault]:
     """A fault for each value that the contract knows and a later version will carry out."""
-    checked = (
-        (("source", "type"), body.source.type, _SOURCES),
-        (("source", "on_changed_file"), body.source.on_changed_file, _CHANGED_FILES),
-    )
+    checked = ((("source", "type"), body.source.type, _SOURCES),)
     return [
         Fault(
             ("body", *loc),
@@ -45,6 +42,9 @@ def _unusable(body: IngestionCreate) -> list[Fault]:
             f"of {body.format.type} a single record cannot be told from the others: only of {', '.join(_WITH_RECORDS)}"
         )
         faults.append(Fault(("body", "on_bad_record"), why))
+    if body.source.on_changed_file == "replace" and SOURCE_FILE not in (body.destination.lineage_columns or []):
+        why = f"the rows of a file are told by the column {SOURCE_FILE}: add it to destination.lineage_columns"
+        faults.append(Fault(("body", "source", "on_changed_file"), why))
     try:
         if body.source.file_pattern is not None:
             compile_pattern(body.source.file_pattern)

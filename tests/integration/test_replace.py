@@ -1,0 +1,205 @@
+"""`on_changed_file: replace`: of a file that changed, the rows of its newest version are there, and of no other."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import select
+from tests.integration.conftest import Ingest
+from tests.integration.ingesting import Content, Ingestion
+from tests.parts import sparks
+
+from autoloader_sdk.models import IngestionUpdate
+from autoloader_server.db.tables import processed_files
+from autoloader_server.engine import ledger, replacing
+from autoloader_server.engine.work import Work
+from autoloader_server.services import batches, ingestions
+
+pytestmark = pytest.mark.sparks(*sparks.ALL)
+
+A = "a,b\n1,x\n2,y\n"
+B = "a,b\n3,z\n"
+
+
+@pytest.fixture
+def replaced(ingest: Ingest, tmp_path: Path) -> Any:
+    """Makes an ingestion that replaces, with files that are loaded already."""
+
+    def make(files: Mapping[str, Content], format_: str = "csv", **rules: Any) -> Ingestion:
+        folder = tmp_path / "changing"
+        folder.mkdir()
+        source = {"type": "local", "path": str(folder), "on_changed_file": "replace"}
+        loaded = ingest(format_, files, folder=folder, source=source, **rules)
+        assert loaded.load().status == "success"
+        return loaded
+
+    return make
+
+
+def commits(loaded: Ingestion) -> int:
+    """How many snapshots main has."""
+    return len(loaded.sql("SELECT snapshot_id FROM {table}.history"))
+
+
+def versions(loaded: Ingestion, name: str) -> list[tuple[str, str | None]]:
+    """Status and reason of each version of a file, the oldest first."""
+    columns = processed_files.c
+    with loaded.service.database.read() as connection:
+        found = connection.execute(
+            select(columns.status, columns.reason)
+            .where(columns.ingestion_id == loaded.id, columns.path == f"{loaded.folder}/{name}")
+            .order_by(columns.ordinal)
+        )
+        return [tuple(row) for row in found]
+
+
+def test_the_rows_of_a_changed_file_are_replaced_in_one_snapshot(replaced: Any) -> None:
+    loaded = replaced({"a.csv": A, "b.csv": B})
+    before = commits(loaded)
+    ran = loaded.load({"a.csv": "a,b\n7,new\n8,newer\n9,newest\n", "c.csv": "a,b\n4,w\n"})
+    assert (ran.status, ran.files, ran.records) == ("success", 2, 4)
+    assert ran.notes == [
+        "on_changed_file is replace: 1 file changed after being loaded; its rows are replaced by what it holds now"
+    ]
+    assert loaded.rows() == [(3, "z"), (4, "w"), (7, "new"), (8, "newer"), (9, "newest")]
+    # One for the file that is new, one for the one that changed.
+    assert commits(loaded) == before + 2
+    assert versions(loaded, "a.csv") == [("SKIPPED", ledger.REPLACED), ("SUCCESS", None)]
+    assert {name: file.records for name, file in loaded.files().items()} == {"a.csv": 3, "b.csv": 1, "c.csv": 1}
+    assert loaded.load().message == "nothing new"
+
+
+def test_a_file_that_is_again_what_it_was_is_replaced_again(replaced: Any) -> None:
+    loaded = replaced({"a.csv": A})
+    assert loaded.load({"a.csv": B}).records == 1
+    assert loaded.load({"a.csv": A}).records == 2
+    assert loaded.rows() == [(1, "x"), (2, "y")]
+    assert [status for status, _ in versions(loaded, "a.csv")] == ["SKIPPED", "SKIPPED", "SUCCESS"]
+
+
+def test_rows_stay_until_a_version_can_be_loaded(replaced: Any) -> None:
+    loaded = replaced({"a.csv": A})
+    ran = loaded.load({"a.csv": "a,b\n1\n"})
+    assert (ran.status, set(ran.failed())) == ("failed", {"a.csv"})
+    assert loaded.rows() == [(1, "x"), (2, "y")]
+    assert loaded.load({"a.csv": B}).status == "success"
+    assert loaded.rows() == [(3, "z")]
+
+
+def test_a_file_without_rows_any_more_leaves_none(replaced: Any) -> None:
+    loaded = replaced({"a.csv": A, "b.csv": B})
+    ran = loaded.load({"a.csv": "a,b\n"})
+    assert (ran.status, ran.files, ran.records) == ("success", 1, 0)
+    assert loaded.rows() == [(3, "z")]
+    assert loaded.load({"a.csv": A}).records == 2
+    assert loaded.rows() == [(1, "x"), (2, "y"), (3, "z")]
+
+
+def test_a_changed_file_may_bring_a_column_and_have_any_name(replaced: Any) -> None:
+    name = "it's `a` [1] %20 ü\\.csv"
+    loaded = replaced({name: A, "b.csv": B})
+    assert loaded.load({name: "a,b,a b.c\n1,x,new\n"}).status == "success"
+    assert loaded.rows("a", "b", "a b.c") == [(1, "x", "new"), (3, "z", None)]
+
+
+def test_more_files_than_a_condition_is_pruned_by(replaced: Any) -> None:
+    loaded = replaced({f"{at}.csv": A for at in range(250)} | {"stays.csv": B})
+    ran = loaded.load({f"{at}.csv": f"a,b\n{at},new\n" for at in range(250)})
+    assert (ran.files, ran.records) == (250, 250)
+    assert loaded.values("a") == sorted([*range(250), 3], key=lambda a: repr((a,)))
+    assert set(loaded.counts().values()) == {1}
+
+
+def test_partitions_that_a_file_moves_between(replaced: Any) -> None:
+    loaded = replaced({"a.csv": A, "b.csv": A}, destination={"partitioning": {"enabled": True, "columns": ["b"]}})
+    loaded.load({"a.csv": "a,b\n1,y\n5,w\n"})
+    assert loaded.rows() == [(1, "x"), (1, "y"), (2, "y"), (5, "w")]
+    assert loaded.counts() == {"a.csv": 2, "b.csv": 2}
+
+
+def test_nested_values_are_replaced_as_they_are_appended(replaced: Any) -> None:
+    loaded = replaced({"a.json": '{"s": {"x": 1, "l": [{"y": "a"}]}}\n'}, "json")
+    loaded.load(
+        {"a.json": '{"s": {"x": 2, "l": [{"y": "b"}, {"y": null}]}}\n{"s": null}\n', "b.json": '{"s": {"x": 3}}\n'}
+    )
+    assert [row[0] and row[0].asDict(recursive=True) for row in loaded.rows()] == [
+        None,
+        {"x": 3, "l": None},
+        {"x": 2, "l": [{"y": "b"}, {"y": None}]},
+    ]
+
+
+def test_where_somebody_else_commits_meanwhile_it_is_staged_again(
+    replaced: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loaded = replaced({"a.csv": A})
+    publish, times = replacing.publish, []
+
+    def late(work: Work, snapshot: Any) -> bool:
+        if not times:
+            loaded.sql("INSERT INTO {table} VALUES (9, 'theirs', NULL)")
+        times.append(snapshot.id)
+        return publish(work, snapshot)
+
+    monkeypatch.setattr(replacing, "publish", late)
+    assert loaded.load({"a.csv": B}).status == "success"
+    assert len(set(times)) == 2
+    assert loaded.rows() == [(3, "z"), (9, "theirs")]
+
+
+def test_a_run_does_not_try_for_ever_and_the_next_one_goes_on(replaced: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    loaded = replaced({"a.csv": A})
+    with monkeypatch.context() as patched:
+        publish = replacing.publish
+
+        def always_late(work: Work, snapshot: Any) -> bool:
+            loaded.sql("INSERT INTO {table} VALUES (9, 'theirs', NULL)")
+            return publish(work, snapshot)
+
+        patched.setattr(replacing, "publish", always_late)
+        ran = loaded.load({"a.csv": B})
+    assert (ran.status, [error.category for error in ran.errors]) == ("failed", ["write_failure"])
+    assert "nothing was changed; the next run tries again" in ran.errors[0].message
+    assert loaded.load().status == "success"
+    assert loaded.rows() == [(3, "z"), *[(9, "theirs")] * 5]
+
+
+def test_a_held_replacement_is_staged_again_when_it_is_released(replaced: Any) -> None:
+    loaded = replaced({"a.csv": A}, quality={"row_count_threshold": 2, "on_low_row_count": "hold"})
+    ran = loaded.load({"a.csv": B, "b.csv": "a,b\n4,w\n5,w\n"})
+    assert (ran.status, ran.files) == ("success", 1)
+    assert loaded.rows() == [(1, "x"), (2, "y"), (4, "w"), (5, "w")]
+    (held,) = batches.find(loaded.service, loaded.id, status=["HELD"]).items
+    assert held.records == 1
+    loaded.wait(batches.decide(loaded.service, loaded.id, held.id, "release").run_id)
+    assert loaded.rows() == [(3, "z"), (4, "w"), (5, "w")]
+    assert versions(loaded, "a.csv") == [("SKIPPED", ledger.REPLACED), ("SUCCESS", None)]
+
+
+def test_a_held_replacement_that_is_dropped_leaves_the_rows_of_before(replaced: Any) -> None:
+    loaded = replaced({"a.csv": A}, quality={"row_count_threshold": 2, "on_low_row_count": "hold"})
+    loaded.load({"a.csv": B})
+    (held,) = batches.find(loaded.service, loaded.id, status=["HELD"]).items
+    loaded.wait(batches.decide(loaded.service, loaded.id, held.id, "drop").run_id)
+    assert loaded.rows() == [(1, "x"), (2, "y")]
+    ingestions.change(loaded.service, loaded.id, IngestionUpdate.model_validate({"quality": {}}))
+    assert loaded.load({"a.csv": A + "3,z\n"}).records == 3
+    assert loaded.values("a") == [1, 2, 3]
+
+
+@pytest.mark.parametrize("rule", ["rescue", "quarantine"])
+def test_bad_records_of_a_changed_file(rule: str, replaced: Any) -> None:
+    loaded = replaced({"a.csv": A}, on_bad_record=rule)
+    ran = loaded.load({"a.csv": "a,b\n7,new\n8\n"})
+    assert ran.status == "success"
+    bad = [(8, None)] if rule == "rescue" else []
+    assert loaded.rows("a", "b") == sorted([(7, "new"), *bad], key=repr)
+    assert loaded.load({"a.csv": B}).status == "success"
+    assert loaded.rows("a", "b") == [(3, "z")]
+    if rule == "quarantine":
+        # What was set aside stays on record, with its batch.
+        table = loaded.table.removesuffix("`") + "__quarantine`"
+        assert loaded.sql(f"SELECT record FROM {table}") == [("8",)]
