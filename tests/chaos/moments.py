@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import signal
-import subprocess
 from contextlib import suppress
 
 import psutil
@@ -12,8 +11,8 @@ from tests.chaos.world import START_SECONDS, World
 
 from autoloader_server.spark.state import SparkFolder
 
-# From before the run is asked for until after its end: imports take half of it.
-_RUN_SECONDS = (0.8, 5.0)
+# From before the run is asked for until after its end.
+_RUN_SECONDS = (0.1, 4.0)
 
 
 def kill_at_a_moment(world: World, victim: str) -> bool:
@@ -23,12 +22,12 @@ def kill_at_a_moment(world: World, victim: str) -> bool:
     if victim == "spark":
         # A server that is not there yet is waited for.
         until(lambda: (server := folder.server()) is not None and server.answers(), "Spark", START_SECONDS)
-    with suppress(subprocess.TimeoutExpired):
-        worker.process.wait(world.source.random.uniform(*_RUN_SECONDS))
+    worker.process.join(world.source.random.uniform(*_RUN_SECONDS))
+    if worker.ended:
         return False
     if victim == "worker":
         worker.end()
-        return worker.process.returncode == -signal.SIGKILL
+        return worker.process.exitcode == -signal.SIGKILL
     server = folder.server()
     if server is None:
         raise AssertionError(f"there is no Spark server to kill:\n{worker.said()}")

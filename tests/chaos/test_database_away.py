@@ -33,7 +33,7 @@ def test_a_run_waits_while_the_database_is_away_and_then_goes_on(
         worker.wake()
         # Its lease is tried each second, so this was not the first try of the run itself.
         until(lambda: worker.said().count("could not be renewed yet") >= 3, "the worker sees that it is away", SOON)
-        assert worker.process.poll() is None, worker.said()
+        assert not worker.ended, worker.said()
         server.start()
         assert worker.wait() in (0, 3), worker.said()
         assert worker.run()["status"] == ("partial" if world.source.bad else "success")

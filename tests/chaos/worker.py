@@ -1,21 +1,21 @@
 """A worker as a process of its own: asks for one run of an ingestion, or for something else, and carries it out.
 
-`python -m tests.chaos.worker HOME DATABASE_URL INGESTION_ID LEASE_SECONDS [full|new_only|release|drop]`;
 `AUTOLOADER_KILL_AT` says where it is to be killed. Its exit code tells how its run ended (`EXIT_CODES`), its last line
-on stdout is the run as JSON.
+on stdout is the run as JSON. It is forked off a process that has imported everything and done nothing: the imports are
+a third of a worker's life.
 """
 
 from __future__ import annotations
 
 import json
 import logging
+import multiprocessing
 import os
 import signal
-import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import psutil
 from tests.chaos.waiting import until
@@ -28,10 +28,14 @@ from autoloader_server.services.batches import Decision
 from autoloader_server.services.refresh import Mode, refresh
 from autoloader_server.settings import Settings
 
+if TYPE_CHECKING:
+    from multiprocessing.context import ForkServerProcess
+
 # A refresh of one of two modes, or the word about the newest batch that is held.
 Ask = Mode | Decision
 EXIT_CODES = {"success": 0, "partial": 3, "failed": 4, "cancelled": 5}
-_ROOT = Path(__file__).parents[2]
+_FORKS = multiprocessing.get_context("forkserver")
+_FORKS.set_forkserver_preload([__name__, "autoloader_server.engine.run", "pandas", "pyspark.sql.connect.session"])
 # A run may wait for another worker's lease, and for a Spark server that starts.
 _RUN_SECONDS = 150.0
 # Short, so that a lease ends while a test waits.
@@ -81,7 +85,7 @@ def carry_out(service: Service, ingestion_id: str, ask: Ask | None = None) -> di
 class Worker:
     """A worker process, as its test sees it."""
 
-    process: subprocess.Popen[str]
+    process: ForkServerProcess
     output: Path
 
     @classmethod
@@ -100,51 +104,52 @@ class Worker:
         environment = {name: value for name, value in os.environ.items() if name != "AUTOLOADER_KILL_AT"}
         if kill_at is not None:
             environment["AUTOLOADER_KILL_AT"] = kill_at
-        with output.open("w", encoding="utf-8") as file:
-            process = subprocess.Popen(
-                [
-                    *(sys.executable, "-m", "tests.chaos.worker"),
-                    *(str(home), database_url, ingestion_id, str(lease_seconds)),
-                    *([] if ask is None else [ask]),
-                ],
-                cwd=_ROOT,
-                env=environment,
-                stdout=file,
-                stderr=subprocess.STDOUT,
-                text=True,
-            )
+        process = _FORKS.Process(
+            target=main, args=(environment, output, home, database_url, ingestion_id, lease_seconds, ask), daemon=True
+        )
+        process.start()
         return cls(process, output)
 
     def wait(self, seconds: float = _RUN_SECONDS) -> int:
         """Its exit code, negative for a signal."""
-        try:
-            return self.process.wait(seconds)
-        except subprocess.TimeoutExpired:
+        self.process.join(seconds)
+        code = self.process.exitcode
+        if code is None:
             self.end()
-            raise AssertionError(f"the worker did not end in {seconds:.0f} s:\n{self.said()}") from None
+            raise AssertionError(f"the worker did not end in {seconds:.0f} s:\n{self.said()}")
+        return code
+
+    @property
+    def ended(self) -> bool:
+        return self.process.exitcode is not None
+
+    @property
+    def pid(self) -> int:
+        assert self.process.pid is not None
+        return self.process.pid
 
     def wait_until_stopped(self, seconds: float = _RUN_SECONDS) -> None:
         """Wait for the SIGSTOP that its kill point sends."""
-        process = psutil.Process(self.process.pid)
+        process = psutil.Process(self.pid)
 
         def stopped() -> bool:
-            assert self.process.poll() is None, f"the worker ended before its point:\n{self.said()}"
+            assert not self.ended, f"the worker ended before its point:\n{self.said()}"
             return bool(process.status() == psutil.STATUS_STOPPED)
 
         until(stopped, "the worker stops at its point", seconds)
 
     def stop(self) -> None:
-        self.process.send_signal(signal.SIGSTOP)
+        os.kill(self.pid, signal.SIGSTOP)
         self.wait_until_stopped()
 
     def wake(self) -> None:
-        self.process.send_signal(signal.SIGCONT)
+        os.kill(self.pid, signal.SIGCONT)
 
     def end(self) -> None:
         """Kill it, stopped or not; nothing where it has ended."""
-        if self.process.poll() is None:
+        if not self.ended:
             self.process.kill()
-            self.process.wait()
+            self.process.join()
 
     def said(self) -> str:
         return self.output.read_text(encoding="utf-8")
@@ -155,16 +160,26 @@ class Worker:
         return found
 
 
-def main(home: str, database_url: str, ingestion_id: str, lease_seconds: str, ask: Ask | None = None) -> int:
+def main(
+    environment: dict[str, str],
+    output: Path,
+    home: Path,
+    database_url: str,
+    ingestion_id: str,
+    lease_seconds: int,
+    ask: Ask | None,
+) -> None:
+    """What the process does; its environment is that of whoever started it."""
+    os.environ.clear()
+    os.environ.update(environment)
+    with output.open("w", encoding="utf-8") as file:
+        for stream in (sys.stdout, sys.stderr):
+            os.dup2(file.fileno(), stream.fileno())
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    service = Service.open(settings(Path(home), database_url, int(lease_seconds)))
+    service = Service.open(settings(home, database_url, lease_seconds))
     try:
         run = carry_out(service, ingestion_id, ask)
     finally:
         service.close()
     sys.stdout.write(f"{json.dumps(run)}\n")
-    return EXIT_CODES[run["status"]]
-
-
-if __name__ == "__main__":
-    sys.exit(main(*sys.argv[1:]))  # type: ignore[arg-type] - one of four words
+    sys.exit(EXIT_CODES[run["status"]])

@@ -216,7 +216,7 @@ class World:
         folder = SparkFolder(self.home)
 
         def serving() -> list[Server]:
-            assert worker.process.poll() is None, f"the worker ended before {point}:\n{worker.said()}"
+            assert not worker.ended, f"the worker ended before {point}:\n{worker.said()}"
             server = folder.server()
             return [server] if server is not None and server.answers() else []
 
