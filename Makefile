@@ -17,6 +17,7 @@ unexport PYTHONHOME PYTHONPATH VIRTUAL_ENV CONDA_PREFIX
 KILLS ?= 20
 SEED ?= 1
 DATABASE ?= sqlite
+SOURCE ?= local
 ONLY ?=
 PROCESSES ?= 2
 
@@ -96,8 +97,8 @@ lint: setup
 bench: setup ## Measure the figures of the README, each against a peer (ONLY=ingest for one)
 	@$(BIN)/python -m benchmarks $(ONLY)
 
-chaos: setup ## Kill loads at every step and at random, and count the rows (KILLS=50 SEED=7 DATABASE=postgresql)
-	@$(BIN)/python -m tests.chaos --kills $(KILLS) --seed $(SEED) --database $(DATABASE)
+chaos: setup ## Kill loads at every step and at random, and count the rows (KILLS=50 SEED=7 DATABASE=postgresql SOURCE=s3)
+	@$(BIN)/python -m tests.chaos --kills $(KILLS) --seed $(SEED) --database $(DATABASE) --source $(SOURCE)
 
 lock: $(VENV)/.installed ## Renew requirements.lock
 	@$(BIN)/uv pip compile pyproject.toml --quiet --upgrade --universal --python-version 3.11 --all-extras --group dev \

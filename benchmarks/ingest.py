@@ -6,17 +6,13 @@ publishing, recording; of a first load inferring the schema and making the table
 
 from __future__ import annotations
 
-import time
 from itertools import count
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 from benchmarks.data import write_json
 from benchmarks.figures import Figure, at_most, in_turns, times_quicker
+from benchmarks.floor import Floor
 from benchmarks.place import Place, arrive, load, place
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 _ONE_BY_ONE = 100
 _OPEN_COST = "spark.sql.files.openCostInBytes"
@@ -30,7 +26,7 @@ def measure() -> list[Figure]:
 
 def _two_thousand(here: Place) -> list[Figure]:
     paths = write_json(here.folder / "2000x50k", 2_000, 50_000)
-    ours, floor = _Ours(here, paths), _Floor(here, paths)
+    ours, floor = _Ours(here, paths), Floor(here, paths)
     took = in_turns(
         {
             "run": ours.next_load,
@@ -56,7 +52,7 @@ def _two_thousand(here: Place) -> list[Figure]:
 
 def _eight_thousand(here: Place) -> list[Figure]:
     paths = write_json(here.folder / "8000x10k", 8_000, 10_000)
-    ours, floor = _Ours(here, paths), _Floor(here, paths)
+    ours, floor = _Ours(here, paths), Floor(here, paths)
     took = in_turns({"run": ours.next_load, "floor": floor.append}, rounds=5, warmups=1)
     return [at_most("8,000 x 10 KB JSON", took["run"], took["floor"], "read + append, our settings", 1.2)]
 
@@ -81,57 +77,3 @@ class _Ours:
         load(self._here.client, ingestion)
         arrive(self._paths, source / "more")
         return load(self._here.client, ingestion)
-
-
-class _Floor:
-    """Spark by itself, over the same files in the same session, into a table that is there."""
-
-    def __init__(self, here: Place, paths: list[str]) -> None:
-        self._here = here
-        self._paths = paths
-        self._spark = here.spark
-        self._spark.sql("CREATE NAMESPACE IF NOT EXISTS lake.bench")
-        self._schema = self._spark.read.json(paths[:20]).schema
-
-    def append(self) -> float:
-        table = self._table()
-        start = time.perf_counter()
-        self._read(self._paths).writeTo(table).append()
-        return time.perf_counter() - start
-
-    def one_by_one(self, files: int) -> float:
-        table = self._table()
-        start = time.perf_counter()
-        for path in self._paths[:files]:
-            self._read([path]).writeTo(table).append()
-        return time.perf_counter() - start
-
-    def stream(self) -> float:
-        table = self._table()
-        start = time.perf_counter()
-        query = (
-            self._spark.readStream.schema(self._schema)
-            .option("maxFilesPerTrigger", 1_000_000)
-            .json(str(Path(self._paths[0]).parent))
-            .writeStream.option("checkpointLocation", str(self._here.folder / "checkpoints" / table))
-            .trigger(availableNow=True)
-            .toTable(table)
-        )
-        query.awaitTermination()
-        return time.perf_counter() - start
-
-    def with_conf(self, name: str, value: str, part: Callable[[], float]) -> float:
-        before = self._spark.conf.get(name)
-        self._spark.conf.set(name, value)
-        try:
-            return part()
-        finally:
-            self._spark.conf.set(name, before)
-
-    def _read(self, paths: list[str]) -> Any:
-        return self._spark.read.schema(self._schema).json(paths)
-
-    def _table(self) -> str:
-        name = self._here.table()
-        self._spark.createDataFrame([], self._schema).writeTo(name).using("iceberg").create()
-        return name

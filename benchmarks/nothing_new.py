@@ -10,7 +10,7 @@ from pathlib import Path
 
 from benchmarks.data import write_json
 from benchmarks.figures import Figure, at_most, below, in_turns, say, times_quicker
-from benchmarks.place import Place, load, place
+from benchmarks.place import Place, load, peak_megabytes, place
 
 FILES = 100_000
 
@@ -71,16 +71,7 @@ def _alone(home: str, source: str, ingestion_id: str) -> dict[str, float]:
         ingestion = client.ingestions.get(ingestion_id)
         took = in_turns({"run": lambda: load(client, ingestion), "scan": lambda: _scan(source)}, rounds=7)
         spark = client.health().spark
-    return {**took, "megabytes": _peak_megabytes(), "sessions": float(spark != "not_started")}
-
-
-def _peak_megabytes() -> float:
-    """Of this process alone: Linux's `ru_maxrss` begins with what the parent had when it started us by vfork."""
-    if sys.platform == "linux":
-        return int(Path("/proc/self/status").read_text().partition("VmHWM:")[2].split()[0]) / 1024
-    import resource
-
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024**2
+    return {**took, "megabytes": peak_megabytes(), "sessions": float(spark != "not_started")}
 
 
 def _scan(source: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 import tempfile
 import time
 from collections.abc import Iterator
@@ -38,21 +39,21 @@ class Place:
         """A name that no table has yet."""
         return f"lake.bench.t{next(self.numbers)}"
 
-    def ingestion(self, source: Path, **more: Any) -> Any:
-        """A new ingestion of JSON files into a table of its own."""
+    def ingestion(self, source: Any, format_: str = "json", **more: Any) -> Any:
+        """A new ingestion of files into a table of its own."""
         name = self.table()
-        return self.client.ingestions.create(name=name, source=source, format="json", destination=name, **more)
+        return self.client.ingestions.create(name=name, source=source, format=format_, destination=name, **more)
 
 
-def load(client: Client, ingestion: Any) -> float:
-    """One run to its end, which must be a good one; the seconds from asking for it until it was recorded.
+def load(client: Client, ingestion: Any, ends: str = "success") -> float:
+    """One run to its end, which must be as good as that; the seconds from asking for it until it was recorded.
 
     Asked for seldom, and timed by what the run records: being asked 50 times a second would slow it down.
     """
     asked = time.time()
     run = ingestion.run()
     run.wait(poll=_POLL_SECONDS)
-    if run.status != "success":
+    if run.status != ends:
         raise RuntimeError(str(run))
     took = float(run.ended_at.timestamp() - asked)
     # Counting rows per file and dropping branches come after the end: neither the next run nor a peer waits for them.
@@ -66,6 +67,15 @@ def arrive(paths: list[str], folder: Path) -> None:
     folder.mkdir()
     for path in paths:
         os.link(path, folder / os.path.basename(path))
+
+
+def peak_megabytes() -> float:
+    """Of this process alone: Linux's `ru_maxrss` begins with what the parent had when it started us by vfork."""
+    if sys.platform == "linux":
+        return int(Path("/proc/self/status").read_text().partition("VmHWM:")[2].split()[0]) / 1024
+    import resource
+
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024**2
 
 
 @contextmanager

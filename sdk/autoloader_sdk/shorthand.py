@@ -69,8 +69,13 @@ def differences(body: Mapping[str, Any], there: IngestionData) -> list[str]:
 
 
 def source(given: Short | os.PathLike[str]) -> dict[str, Any]:
-    """A folder (made absolute), or `s3://…`, `gs://…`; a pattern at its end becomes the file pattern."""
+    """A folder (made absolute), or `s3://…`, `gs://…`; a pattern at its end becomes the file pattern.
+
+    Of a body without `type` the path tells it, and may have a pattern too.
+    """
     body = _whole(given)
+    if body is not None and "type" not in body and isinstance(body.get("path"), (str, os.PathLike)):
+        return source(body.pop("path")) | body
     if body is None:
         path, pattern = _split_pattern(os.fspath(given))  # type: ignore[arg-type]
         kind = source_type(path)

@@ -18,6 +18,7 @@ from tests.chaos.scenes import HOLDING, UNFINISHED, WORLDS, set_scene
 from tests.chaos.world import Verdict, World, open_lake
 from tests.homes import spark_home
 from tests.parts import postgres
+from tests.parts.object_stores import running_seaweed
 
 from autoloader_server.engine.killpoints import POINTS
 
@@ -66,13 +67,15 @@ def _round(world: World, victim: str, point: str) -> int:
 @click.option("--kills", default=20, show_default=True, type=click.IntRange(min=1), help="How many, at least.")
 @click.option("--seed", default=1, show_default=True, help="Another seed is another order of moments.")
 @click.option("--database", default="sqlite", show_default=True, type=click.Choice(["sqlite", "postgresql"]))
-def main(kills: int, seed: int, database: str) -> None:
+@click.option("--source", default="local", show_default=True, type=click.Choice(["local", "s3"]))
+def main(kills: int, seed: int, database: str, source: str) -> None:
     """Kill loads, and count the rows. Exit code 1 where anything is wrong with them or with the ledger."""
     random = Random(seed)
     total, done, reads = Verdict(), 0, 0
     with ExitStack() as parts:
         folder = parts.enter_context(tempfile.TemporaryDirectory(prefix="autoloader-chaos-"))
         server = parts.enter_context(postgres.running()) if database == "postgresql" else None
+        store = parts.enter_context(running_seaweed(Path(folder, "seaweed"))) if source == "s3" else None
         home = parts.enter_context(spark_home(Path(folder, "home")))
         lake = open_lake(home)
         try:
@@ -88,6 +91,7 @@ def main(kills: int, seed: int, database: str) -> None:
                     seed=number,
                     database_url=url,
                     on_changed=random.choice(["hold", "replace"]),
+                    bucket=store.bucket() if store is not None else None,
                 )
                 try:
                     with world.reader() as reader:

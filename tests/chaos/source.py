@@ -11,17 +11,21 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
+from tests.parts.object_stores import Bucket
+
 Row = dict[str, Any]
 Content = frozenset[tuple[str, Any]]
 _NAMES = ("plain", "with, comma", 'with "quotes"', "ü ñ 漢", "+ %20 #", "0012")
 
 
 class Source:
-    """A folder of JSON or CSV files, and what a table must hold once they are loaded."""
+    """A folder of JSON or CSV files, or a bucket of them, and what a table must hold once they are loaded."""
 
-    def __init__(self, folder: Path, format_: str, seed: int) -> None:
-        folder.mkdir(parents=True)
-        self.folder = folder
+    def __init__(self, folder: Path, format_: str, seed: int, bucket: Bucket | None = None) -> None:
+        if bucket is None:
+            folder.mkdir(parents=True)
+        self._bucket = bucket
+        self.path = str(folder) if bucket is None else bucket.path(f"{folder.name}/")
         self.format = format_
         self.rows: dict[str, list[Row]] = {}
         self.bad: set[str] = set()
@@ -54,7 +58,7 @@ class Source:
     def change_again(self, path: str) -> None:
         self.sizes.setdefault(path, set()).add(len(self.rows[path]))
         self.rows[path] = self._rows()
-        self._put(self._text(self.rows[path]), Path(path))
+        self._put(self._text(self.rows[path]), path)
         self.changes += 1
 
     def add_column(self) -> None:
@@ -121,19 +125,23 @@ class Source:
         }
         return row | {name: f"{name} of {self._next_id}" for name in self._columns}
 
-    def _path(self) -> Path:
+    def _path(self) -> str:
         """Names in no order, so that a batch is no range of them."""
-        return self.folder / f"{self.random.getrandbits(32):08x} part.{self.format}"
+        return f"{self.path.rstrip('/')}/{self.random.getrandbits(32):08x} part.{self.format}"
 
     def _write(self, rows: list[Row]) -> str:
         return self._put(self._text(rows))
 
-    def _put(self, text: str, path: Path | None = None) -> str:
+    def _put(self, text: str, path: str | None = None) -> str:
         path = path or self._path()
-        draft = path.with_name(f".{path.name}")
+        if self._bucket is not None:
+            self._bucket.put(path.removeprefix(self._bucket.path()), text)
+            return path
+        file = Path(path)
+        draft = file.with_name(f".{file.name}")
         draft.write_text(text, encoding="utf-8")
-        draft.rename(path)
-        return str(path)
+        draft.rename(file)
+        return path
 
     def _text(self, rows: list[Row]) -> str:
         if self.format == "json":

@@ -5,7 +5,6 @@ from __future__ import annotations
 import pytest
 from tests.chaos.conftest import MakeWorld
 from tests.chaos.world import World
-from tests.parts import sparks
 
 # The model of the table (tests/unit/test_interleavings.py) knows all the others too.
 POINTS = ("branch_created", "staged", "stage_recorded", "publishing", "published", "recorded")
@@ -23,17 +22,6 @@ def changed(make_world: MakeWorld, seed: int, database: str = "sqlite") -> tuple
 @pytest.mark.parametrize("point", POINTS)
 def test_after_a_kill_the_next_run_leaves_every_file_in_its_newest_version(point: str, make_world: MakeWorld) -> None:
     world, _ = changed(make_world, POINTS.index(point), "postgresql" if point == "published" else "sqlite")
-    with world.reader():
-        world.kill_at(point)
-        world.source.add(1)
-        world.finish()
-    world.check()
-
-
-@pytest.mark.sparks(sparks.OLD)
-@pytest.mark.parametrize("point", ["staged", "published"])
-def test_the_same_on_spark_3_5(point: str, make_world: MakeWorld) -> None:
-    world, _ = changed(make_world, 1)
     with world.reader():
         world.kill_at(point)
         world.source.add(1)

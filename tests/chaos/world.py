@@ -15,6 +15,7 @@ from tests.chaos.reader import Reader
 from tests.chaos.source import Content, Source, content
 from tests.chaos.waiting import until
 from tests.chaos.worker import Ask, Worker, carry_out, settings
+from tests.parts.object_stores import Bucket
 
 from autoloader_sdk.models import FileStatus, IngestionCreate, IngestionUpdate, SchemaVersion
 from autoloader_server.db.locks import lock_ingestion
@@ -98,9 +99,11 @@ class World:
         narrow: bool = False,
         sets_aside: bool = False,
         on_changed: str = "hold",
+        bucket: Bucket | None = None,
     ) -> None:
         self.home = home
-        self.source = Source(folder / "source", format_, seed)
+        folder.mkdir(parents=True, exist_ok=True)
+        self.source = Source(folder / "source", format_, seed, bucket)
         self.partial: list[str] = []
         # On Spark 3.5 a session that asked before a namespace was there never sees it: it is opened when it is needed.
         self._lake = lake if remote is None else SparkSessions(home, remote)
@@ -113,7 +116,12 @@ class World:
         spec = IngestionCreate.model_validate(
             {
                 "name": name,
-                "source": {"type": "local", "path": str(self.source.folder), "on_changed_file": on_changed},
+                "source": {
+                    "type": "local" if bucket is None else "s3",
+                    "path": self.source.path,
+                    "credentials": bucket.credentials if bucket is not None else None,
+                    "on_changed_file": on_changed,
+                },
                 "format": {"type": format_} | ({"schema": _NARROW} if narrow else {}),
                 "destination": {
                     "catalog": "lake",

@@ -5,11 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from click.testing import CliRunner, Result
 from sqlalchemy import select
 from tests.integration.conftest import Ingest
 from tests.integration.ingesting import Ingestion, Ran
 from tests.parts import sparks
 
+from autoloader_sdk.cli.group import autoloader
 from autoloader_sdk.models import BatchData, IngestionUpdate, RefreshRequest
 from autoloader_server.db.tables import batches
 from autoloader_server.services import batches as batch_service
@@ -54,6 +56,23 @@ def waiting(ingest: Ingest) -> Ingestion:
     ran = made.load({"few.csv": FEW})
     assert (ran.status, ran.files, ran.records) == ("success", 0, 0)
     return made
+
+
+def test_the_command_lists_and_releases_what_is_held(waiting: Ingestion) -> None:
+    settings = waiting.service.settings
+    assert settings.database_url is not None
+    environment = {"AUTOLOADER_DATABASE_URL": settings.database_url.get_secret_value()}
+
+    def command(*arguments: str) -> Result:
+        return CliRunner().invoke(autoloader, ["--home", str(settings.home), "batches", *arguments], env=environment)
+
+    listed = command("list", waiting.id, "--status", "held").output
+    (batch,) = held(waiting)
+    assert listed.splitlines()[1].split(maxsplit=4) == [batch.id, "HELD", "1", "1", REASON]
+    released = command("release", waiting.id, batch.id)
+    assert (released.exit_code, "1 file" in released.output) == (0, True), released.output
+    assert waiting.values("a") == [1, 2, 3]
+    assert "holds no batch" in command("drop", waiting.id, batch.id).output
 
 
 def test_too_few_rows_are_loaded_and_the_run_says_so(ingest: Ingest) -> None:

@@ -20,6 +20,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -100,8 +101,15 @@ class Seaweed(ObjectStore):
 
 @pytest.fixture(scope="session")
 def seaweed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Seaweed]:
-    """SeaweedFS on free ports of 127.0.0.1."""
-    folder = tmp_path_factory.mktemp("seaweed")
+    """The one SeaweedFS of all tests."""
+    with running_seaweed(tmp_path_factory.mktemp("seaweed")) as store:
+        yield store
+
+
+@contextmanager
+def running_seaweed(folder: Path) -> Iterator[Seaweed]:
+    """SeaweedFS on free ports of 127.0.0.1; its data in `folder`."""
+    folder.mkdir(exist_ok=True)
     names = [f"bucket-{number}" for number in range(IDENTITIES)]
     identities = [_identity("root", "rootkey", "rootsecret", ["Admin"])]
     for name in names:

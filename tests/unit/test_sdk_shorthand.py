@@ -99,3 +99,16 @@ def test_what_is_no_table_name_is_refused(name: str) -> None:
 def test_a_schedule_for_short(given: Any, body: dict[str, Any]) -> None:
     assert shorthand.schedule(given) == body
     models.Schedule.model_validate(body)
+
+
+def test_a_source_whose_rules_are_given_needs_no_type(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    given = {"path": "data/*.csv", "on_changed_file": "replace"}
+    assert shorthand.source(given) == {
+        "type": "local",
+        "path": str(tmp_path / "data"),
+        "file_pattern": "*.csv",
+        "on_changed_file": "replace",
+    }
+    assert given["path"] == "data/*.csv"
+    assert shorthand.source({"path": "s3://b/x/"})["type"] == "s3"

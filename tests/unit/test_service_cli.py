@@ -127,6 +127,20 @@ def test_an_ingestion_is_paused_resumed_and_deleted(autoloader: Command, tmp_pat
     assert shown() == []
 
 
+def test_what_is_held_is_listed_and_only_that_can_be_released(autoloader: Command) -> None:
+    make = ("ingestions", "create", "orders", "--source", "*.csv", "--format", "csv", "--to", "b.orders")
+    assert autoloader(*make, "--on-changed-file", "replace").returncode == 0
+    made = json.loads(autoloader("ingestions", "list", "--json").stdout)
+    assert (made["source"]["on_changed_file"], made["source"]["file_pattern"]) == ("replace", "*.csv")
+    assert autoloader("batches", "list", "orders", "--status", "held").stdout.split() == [
+        *("id", "status", "files", "rows", "reason")
+    ]
+    for word in ("release", "drop"):
+        refused = autoloader("batches", word, "orders", "b1")
+        assert refused.returncode == 1
+        assert "orders holds no batch b1; held: none" in refused.stderr
+
+
 def test_a_service_that_is_not_there_is_one_sentence(autoloader: Command) -> None:
     done = autoloader("--url", f"http://127.0.0.1:{free_port()}", "ingestions", "list")
     assert done.returncode == 1

@@ -1,4 +1,4 @@
-"""Commands around loading: ingestions, run, runs, files."""
+"""Commands around loading: ingestions, run, runs, files, batches."""
 
 from __future__ import annotations
 
@@ -8,12 +8,16 @@ from typing import TYPE_CHECKING, get_args
 import click
 
 from autoloader_sdk.cli.group import Context
-from autoloader_sdk.models import OnBadRecord, OnSchemaChange
+from autoloader_sdk.models import OnBadRecord, OnChangedFile, OnSchemaChange
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from pydantic import BaseModel
+
+    from autoloader_sdk.batches import Batch
+    from autoloader_sdk.client import Client
+    from autoloader_sdk.runs import Run
 
 # What `run` ends with, beside 0 and click's 2 for a wrong call.
 FAILED = 1
@@ -83,6 +87,13 @@ def list_ingestions(context: Context, status: str | None, *, as_json: bool) -> N
     show_default=True,
     help="What to do with a record that cannot be loaded (csv, json).",
 )
+@click.option(
+    "--on-changed-file",
+    type=click.Choice(get_args(OnChangedFile)),
+    default="hold",
+    show_default=True,
+    help="What to do with a file that changes after it was loaded.",
+)
 @click.option("--schedule", help="hourly, daily, weekly, or a cron expression in UTC; kept, nothing fires it yet.")
 @click.pass_obj
 def create(
@@ -95,6 +106,7 @@ def create(
     destination: str,
     on_schema_change: OnSchemaChange,
     on_bad_record: OnBadRecord,
+    on_changed_file: OnChangedFile,
     schedule: str | None,
 ) -> None:
     """Make one."""
@@ -102,7 +114,7 @@ def create(
     with context.client() as client:
         made = client.ingestions.create(
             name=name,
-            source=source,
+            source={"path": source, "on_changed_file": on_changed_file},
             format=form,
             destination=destination,
             schedule=schedule,
@@ -171,12 +183,80 @@ def run_one(context: Context, ingestion: str, *, no_wait: bool, timeout: float |
         if no_wait:
             click.echo(run.id)
             return
-        run.wait(timeout, check=False, progress=sys.stderr.isatty())
+        _end_with(run, timeout)
+
+
+def _end_with(run: Run, timeout: float | None = None) -> None:
+    """Wait for a run, show it, and let the command end as it did."""
+    run.wait(timeout, check=False, progress=sys.stderr.isatty())
     click.echo(str(run))
     if not run.ok:
         from autoloader_sdk.models import RunStatus
 
         sys.exit(PARTIAL if run.status == RunStatus.PARTIAL else FAILED)
+
+
+@click.group()
+def batches() -> None:
+    """What one write loads; some wait for a word, since a quality rule holds them."""
+
+
+@batches.command("list")
+@click.argument("ingestion")
+@click.option("--status", help="Only these: held, landed, burned, open or burning.")
+@_as_json
+@click.pass_obj
+def list_batches(context: Context, ingestion: str, status: str | None, *, as_json: bool) -> None:
+    """List an ingestion's batches, newest first."""
+    with context.client() as client:
+        found = [each.data for each in client.ingestions.get(ingestion).batches(status=status)]
+    if as_json:
+        _print_json(found)
+        return
+    _print_table(
+        ("id", "status", "files", "rows", "reason"),
+        (
+            (
+                each.id,
+                each.status,
+                "" if each.files is None else str(each.files),
+                "" if each.records is None else str(each.records),
+                each.reason or "",
+            )
+            for each in found
+        ),
+    )
+
+
+@batches.command()
+@click.argument("ingestion")
+@click.argument("batch")
+@click.option("--force", is_flag=True, help="Also when the ingestion is paused.")
+@click.pass_obj
+def release(context: Context, ingestion: str, batch: str, *, force: bool) -> None:
+    """Load a held batch all the same, by a run that loads what else is new; exit codes as of `run`."""
+    with context.client() as client:
+        _end_with(_held(client, ingestion, batch).release(force=force))
+
+
+@batches.command()
+@click.argument("ingestion")
+@click.argument("batch")
+@click.option("--force", is_flag=True, help="Also when the ingestion is paused.")
+@click.pass_obj
+def drop(context: Context, ingestion: str, batch: str, *, force: bool) -> None:
+    """Do not load a held batch: its files are skipped until they change. Otherwise as `release`."""
+    with context.client() as client:
+        _end_with(_held(client, ingestion, batch).drop(force=force))
+
+
+def _held(client: Client, ingestion: str, batch: str) -> Batch:
+    held = list(client.ingestions.get(ingestion).batches(status="held"))
+    for each in held:
+        if each.id == batch:
+            return each
+    names = ", ".join(each.id for each in held) or "none"
+    raise click.ClickException(f"{ingestion} holds no batch {batch}; held: {names}")
 
 
 @click.command()
@@ -246,4 +326,4 @@ def _print_table(header: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> No
 
 
 # `autoloader run …` is what people type; it also stands with its noun.
-COMMANDS = (ingestions, run_one, runs, files, clear)
+COMMANDS = (ingestions, run_one, runs, files, batches, clear)
