@@ -18,7 +18,7 @@ from autoloader_server.engine import ledger, replacing
 from autoloader_server.engine.work import Work
 from autoloader_server.services import batches, ingestions
 
-pytestmark = pytest.mark.sparks(*sparks.ALL)
+pytestmark = pytest.mark.sparks(sparks.LOCAL, sparks.OLD)
 
 A = "a,b\n1,x\n2,y\n"
 B = "a,b\n3,z\n"
