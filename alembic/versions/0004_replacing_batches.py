@@ -34,6 +34,12 @@ def downgrade() -> None:
         "(SELECT id FROM batches WHERE replaces AND status IN ('OPEN', 'BURNING', 'HELD'))"
     )
     op.execute(
+        "UPDATE processed_files SET status = 'HELD', reason = 'changed after it was loaded' "
+        "WHERE current AND status IN ('DISCOVERED', 'FAILED') AND EXISTS "
+        "(SELECT 1 FROM processed_files older WHERE older.ingestion_id = processed_files.ingestion_id "
+        "AND older.path = processed_files.path AND older.loaded_at IS NOT NULL)"
+    )
+    op.execute(
         "UPDATE batches SET status = 'BURNED', branches_dropped = false "
         "WHERE replaces AND status IN ('OPEN', 'BURNING', 'HELD')"
     )

@@ -62,7 +62,7 @@ def test_the_rows_of_a_changed_file_are_replaced_in_one_snapshot(replaced: Any) 
     ran = loaded.load({"a.csv": "a,b\n7,new\n8,newer\n9,newest\n", "c.csv": "a,b\n4,w\n"})
     assert (ran.status, ran.files, ran.records) == ("success", 2, 4)
     assert ran.notes == [
-        "on_changed_file is replace: 1 file changed after being loaded; its rows are replaced by what it holds now"
+        "on_changed_file is replace: 1 file changed after being loaded; its rows are replaced where it can be loaded"
     ]
     assert loaded.rows() == [(3, "z"), (4, "w"), (7, "new"), (8, "newer"), (9, "newest")]
     # One for the file that is new, one for the one that changed.
@@ -99,7 +99,7 @@ def test_a_file_without_rows_any_more_leaves_none(replaced: Any) -> None:
 
 
 def test_a_changed_file_may_bring_a_column_and_have_any_name(replaced: Any) -> None:
-    name = "it's `a` [1] %20 ü\\.csv"
+    name = "it's `a` [1] %20 ü\\ ${spark.app.name}.csv"
     loaded = replaced({name: A, "b.csv": B})
     assert loaded.load({name: "a,b,a b.c\n1,x,new\n"}).status == "success"
     assert loaded.rows("a", "b", "a b.c") == [(1, "x", "new"), (3, "z", None)]
@@ -138,11 +138,11 @@ def test_where_somebody_else_commits_meanwhile_it_is_staged_again(
     loaded = replaced({"a.csv": A})
     publish, times = replacing.publish, []
 
-    def late(work: Work, snapshot: Any) -> bool:
+    def late(work: Work, batch_id: str, snapshot: Any) -> bool:
         if not times:
             loaded.sql("INSERT INTO {table} VALUES (9, 'theirs', NULL)")
         times.append(snapshot.id)
-        return publish(work, snapshot)
+        return publish(work, batch_id, snapshot)
 
     monkeypatch.setattr(replacing, "publish", late)
     assert loaded.load({"a.csv": B}).status == "success"
@@ -150,21 +150,54 @@ def test_where_somebody_else_commits_meanwhile_it_is_staged_again(
     assert loaded.rows() == [(3, "z"), (9, "theirs")]
 
 
+def test_what_somebody_has_rolled_back_is_not_brought_back(replaced: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    loaded = replaced({"a.csv": A})
+    loaded.sql("INSERT INTO {table} VALUES (9, 'theirs', NULL)")
+    publish, times = replacing.publish, []
+
+    def late(work: Work, batch_id: str, snapshot: Any) -> bool:
+        if not times:
+            history = loaded.sql("SELECT snapshot_id FROM {table}.history ORDER BY made_current_at")
+            name = f"{loaded.spec.destination.database}.{loaded.spec.destination.table}"
+            loaded.sql(f"CALL lake.system.rollback_to_snapshot('{name}', {history[-2][0]})")
+        times.append(snapshot.id)
+        return publish(work, batch_id, snapshot)
+
+    monkeypatch.setattr(replacing, "publish", late)
+    assert loaded.load({"a.csv": B}).status == "success"
+    assert loaded.rows() == [(3, "z")]
+
+
+def test_a_large_file_is_replaced_in_no_more_than_its_share(replaced: Any) -> None:
+    rows = 200_000
+    loaded = replaced({"a.csv": "a,b\n" + "".join(f"{at},x\n" for at in range(rows)), "b.csv": B})
+    # Each new row held against each old one would take hours.
+    ran = loaded.load({"a.csv": "a,b\n" + "".join(f"{at},y\n" for at in range(rows))})
+    assert (ran.status, ran.records) == ("success", rows)
+    assert loaded.sql("SELECT b, count(*), sum(a) FROM {table} GROUP BY b ORDER BY b") == [
+        ("y", rows, rows * (rows - 1) // 2),
+        ("z", 1, 3),
+    ]
+
+
 def test_a_run_does_not_try_for_ever_and_the_next_one_goes_on(replaced: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     loaded = replaced({"a.csv": A})
     with monkeypatch.context() as patched:
         publish = replacing.publish
 
-        def always_late(work: Work, snapshot: Any) -> bool:
+        def always_late(work: Work, batch_id: str, snapshot: Any) -> bool:
             loaded.sql("INSERT INTO {table} VALUES (9, 'theirs', NULL)")
-            return publish(work, snapshot)
+            return publish(work, batch_id, snapshot)
 
         patched.setattr(replacing, "publish", always_late)
-        ran = loaded.load({"a.csv": B})
-    assert (ran.status, [error.category for error in ran.errors]) == ("failed", ["write_failure"])
-    assert "nothing was changed; the next run tries again" in ran.errors[0].message
+        for name, files in (("a.csv", 0), ("c.csv", 1)):
+            # What is new is loaded first, also by the run after one that gave up.
+            ran = loaded.load({name: B})
+            assert (ran.status, ran.files) == ("failed", files)
+            assert [error.category for error in ran.errors] == ["write_failure"]
+            assert "these rows are as they were; the next run tries again" in ran.errors[0].message
     assert loaded.load().status == "success"
-    assert loaded.rows() == [(3, "z"), *[(9, "theirs")] * 5]
+    assert loaded.rows() == [*[(3, "z")] * 2, *[(9, "theirs")] * 10]
 
 
 def test_a_held_replacement_is_staged_again_when_it_is_released(replaced: Any) -> None:

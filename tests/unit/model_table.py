@@ -253,10 +253,12 @@ class ModelTable:
 
         return self._look("head", look)
 
-    def branch_at(self, snapshot_id: int) -> str | None:
-        return self._look(
-            "branch_at", lambda: next((n for n, at in self._iceberg.branches.items() if at == snapshot_id), None)
-        )
+    def branch_at(self, snapshot_id: int, batch_id: str) -> str | None:
+        def look() -> str | None:
+            found = (name for name, at in self._iceberg.branches.items() if at == snapshot_id and batch_id in name)
+            return next(found, None)
+
+        return self._look("branch_at", look)
 
     def fast_forward(self, branch: str) -> bool:
         return self._change("fast_forward", lambda: self._iceberg.fast_forward(branch))

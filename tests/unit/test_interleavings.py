@@ -718,7 +718,7 @@ def _judging_again(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def _publishing_replacements_by_cherry_pick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(replacing, "publish", lambda work, snapshot: bool(work.table.publish(snapshot.id)))
+    monkeypatch.setattr(replacing, "publish", lambda work, _, snapshot: bool(work.table.publish(snapshot.id)))
 
 
 def _burning_without_a_second_look(monkeypatch: pytest.MonkeyPatch) -> None:

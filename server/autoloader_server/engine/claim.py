@@ -5,7 +5,7 @@ from __future__ import annotations
 import uuid
 from collections.abc import Sequence
 
-from sqlalchemy import Connection, select, update
+from sqlalchemy import Connection, or_, select, update
 
 from autoloader_sdk.models import FileStatus
 from autoloader_server.db.locks import only_one
@@ -84,7 +84,11 @@ def _elsewhere(connection: Connection, work: Work, table_id: str, files: Sequenc
             .where(
                 columns.ingestion_id.in_(sharing),
                 columns.path.in_(part),
-                columns.status.in_((FileStatus.SUCCESS, FileStatus.PROCESSING, FileStatus.HELD)),
+                or_(
+                    columns.status.in_((FileStatus.SUCCESS, FileStatus.PROCESSING, FileStatus.HELD)),
+                    # Its rows may still be there, until the newer version is loaded.
+                    columns.reason == ledger.REPLACED,
+                ),
                 batches.c.table_uuid == table_id,
             )
         )

@@ -31,7 +31,7 @@ BRANCH_PREFIX = "al_"
 _BRANCH_KEY = "autoloader.branch"
 # Of an IN with more values Iceberg looks at no column statistics (InclusiveMetricsEvaluator.IN_PREDICATE_LIMIT).
 _MOST_PRUNED = 200
-# Marks the rows of a MERGE that only name what goes.
+# In the rows of a MERGE: which old rows go, if they name any.
 _GONE = "__autoloader_gone"
 
 
@@ -178,9 +178,11 @@ class Table:
             raise LookupError(f"the table {self.name} has no branch {branch}")
         return next(iter(found.values()))
 
-    def branch_at(self, snapshot_id: int) -> str | None:
-        """A branch of ours whose newest snapshot this is."""
-        return next(iter(self._branches(f"AND snapshot_id = {snapshot_id}")), None)
+    def branch_at(self, snapshot_id: int, batch_id: str) -> str | None:
+        """The branch of a batch whose newest snapshot this is."""
+        prefix = f"{BRANCH_PREFIX}{batch_id}_"
+        found = self._branches(f"AND snapshot_id = {snapshot_id}")
+        return next((name for name in found if name.startswith(prefix)), None)
 
     def branches(self) -> list[str]:
         """The branches that loads have made in this table, whoever's they are."""
@@ -222,19 +224,22 @@ class Table:
 
         key = identifier(column)
         names = [identifier(field.name) for field in frame.schema.fields]
-        # A row that names what goes matches the old rows; the new ones match nothing. So only data files with old rows
-        # are written anew (with NOT MATCHED BY SOURCE it would be all of the table's).
-        marks = self.spark.createDataFrame([(value, True) for value in gone], f"{key} string, {_GONE} boolean")
-        rows = frame.withColumn(_GONE, F.lit(False)).unionByName(marks, allowMissingColumns=True)
+        # Rows that name what goes match the old ones. New rows match nothing, by keys that tell them apart: under the
+        # same key Spark would hold each of them against each old row. (A MERGE takes no random keys.) Only data files
+        # with old rows are written anew; with NOT MATCHED BY SOURCE it would be all of the table's.
+        marks = self.spark.createDataFrame([(value, value) for value in gone], f"{key} string, {_GONE} string")
+        plain = [name for name, field in zip(names, frame.schema.fields, strict=True) if _is_plain(field.dataType)]
+        never = F.concat(F.lit("\0"), F.xxhash64(*plain).cast("string"))
+        rows = frame.withColumn(_GONE, never).unionByName(marks, allowMissingColumns=True)
         pruned = f" AND t.{key} IN ({', '.join(map(literal, gone))})" if len(gone) <= _MOST_PRUNED else ""
         view = f"{branch}_rows"
         rows.createOrReplaceTempView(view)
         try:
             self.spark.sql(
                 f"MERGE INTO {self.name.quoted}.{identifier('branch_' + branch)} AS t USING {identifier(view)} AS s "
-                f"ON t.{key} = s.{key} AND s.{_GONE}{pruned} "
+                f"ON t.{key} = s.{_GONE}{pruned} "
                 "WHEN MATCHED THEN DELETE "
-                f"WHEN NOT MATCHED AND NOT s.{_GONE} THEN INSERT ({', '.join(names)}) "
+                f"WHEN NOT MATCHED AND s.{_GONE} < ' ' THEN INSERT ({', '.join(names)}) "
                 f"VALUES ({', '.join(f's.{name}' for name in names)})"
             ).collect()
         finally:
@@ -271,14 +276,17 @@ class Table:
         return int(row["current_snapshot_id"])
 
     def fast_forward(self, branch: str) -> bool:
-        """Bring main to a branch's newest snapshot, if that stands on main's; False where main has moved on."""
+        """Bring main to a branch's newest snapshot, if that stands on main's; False where main has moved on.
+
+        False as well where somebody else changed the table in this very moment.
+        """
         try:
             self.spark.sql(
                 f"CALL {identifier(self.name.catalog)}.system.fast_forward("
                 f"{literal(self.name.in_catalog)}, 'main', {literal(branch)})"
             ).collect()
         except Exception as error:
-            if "fast-forward" not in str(error):
+            if not any(sign in str(error) for sign in ("Cannot fast-forward", "CommitFailedException")):
                 raise
             return False
         return True
@@ -336,6 +344,13 @@ def _snapshot(row: Any) -> Snapshot:
 def path_sql(path: Sequence[str]) -> str:
     """A column, or a field inside of one, in SQL."""
     return ".".join(map(identifier, path))
+
+
+def _is_plain(kind: Any) -> bool:
+    """Whether values have a hash in every version of Spark: those of maps have none."""
+    from pyspark.sql.types import AtomicType
+
+    return isinstance(kind, AtomicType)
 
 
 def _column(field: StructField) -> str:

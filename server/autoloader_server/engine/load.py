@@ -73,11 +73,13 @@ def load(
             with work.database.read() as connection:
                 batch = batch_record.get(connection, batch.id)
             check = None
-        raise RunStopped(
-            f"somebody else committed to {work.table_name} each of the {_MOST_STAGINGS} times that rows were to be "
-            "replaced in it: nothing was changed; the next run tries again",
-            WRITE_FAILURE,
-        )
+        # Its files wait: were the batch left to be settled, nothing new would be loaded before it.
+        if burn(work, batch, "somebody else's commits kept it from replacing rows"):
+            raise RunStopped(
+                f"somebody else committed to {work.table_name} each of the {_MOST_STAGINGS} times that rows were to be "
+                "replaced in it: these rows are as they were; the next run tries again",
+                WRITE_FAILURE,
+            )
     except BatchRefused as refused:
         if burn(work, batch, "; ".join(f.message for f in refused.failures[:3]) or "its files are cut anew"):
             settle_refused(work, refused)
@@ -99,7 +101,7 @@ def _find_staged(work: Work, batch: Batch, files: Sequence[FileVersion]) -> Snap
         if aside is not None and not work.quarantine.holds(aside, batch.id):
             return None
         if batch.replaces:
-            return replacing.publishable(work, found, files) if found is not None else None
+            return replacing.publishable(work, batch.id, found, files) if found is not None else None
     if found is None or found.wap_id != batch.id:
         return None
     # Of nothing but bad records there is nothing staged but these.
@@ -146,6 +148,9 @@ def _stage(work: Work, batch: Batch, files: Sequence[FileVersion], looks: list[L
                 check.verdict()
             _blame(work, files, looks, error)
         work.reach("staged")
+        if batch.replaces and check is not None:
+            # What it refuses is interrupted, and counting rows must not be.
+            check.verdict()
         with spark_errors():
             staged = replacing.staged(work, branch, files) if batch.replaces else work.table.staged(branch)
         if check is not None:
@@ -201,6 +206,8 @@ def _publish(work: Work, batch: Batch, staged: Snapshot) -> bool:
     work.step("publishing")
     with spark_errors():
         check_table(work, batch.table_id, work.table.state())
+        if batch.replaces and not replacing.stands_on_main(work, staged):
+            return False
         _publish_bad(work, batch)
         if batch.replaces:
             return _publish_replacing(work, batch, staged)
@@ -229,7 +236,7 @@ def _publish(work: Work, batch: Batch, staged: Snapshot) -> bool:
 def _publish_replacing(work: Work, batch: Batch, staged: Snapshot) -> bool:
     work.reach("publishing")
     # Where main has moved on, it may have gone by this very snapshot, brought there by another worker.
-    if not replacing.publish(work, staged) and replacing.landed(work, batch.id, staged.id) is None:
+    if not replacing.publish(work, batch.id, staged) and replacing.landed(work, batch.id, staged.id) is None:
         return False
     work.reach("published")
     record(work, batch, landed_as(staged))

@@ -31,18 +31,26 @@ def staged(work: Work, branch: str, files: Sequence[FileVersion]) -> Snapshot:
     return _of_these(work, work.table.head(branch), files)
 
 
-def publishable(work: Work, snapshot: Snapshot, files: Sequence[FileVersion]) -> Snapshot | None:
+def publishable(work: Work, batch_id: str, snapshot: Snapshot, files: Sequence[FileVersion]) -> Snapshot | None:
     """A staged snapshot, if main is still what it stands on and its branch is there."""
-    state = work.table.state()
-    if state is None or state.snapshot_id not in (snapshot.id, snapshot.parent_id):
+    if not stands_on_main(work, snapshot) or work.table.branch_at(snapshot.id, batch_id) is None:
         return None
-    return _of_these(work, snapshot, files) if work.table.branch_at(snapshot.id) is not None else None
+    return _of_these(work, snapshot, files)
 
 
-def publish(work: Work, snapshot: Snapshot) -> bool:
+def stands_on_main(work: Work, snapshot: Snapshot) -> bool:
+    """Whether main is still what a staged snapshot stands on, or has come to it.
+
+    Iceberg would also move main forward over what somebody has rolled back.
+    """
+    state = work.table.state()
+    return state is not None and state.snapshot_id in (snapshot.id, snapshot.parent_id)
+
+
+def publish(work: Work, batch_id: str, snapshot: Snapshot) -> bool:
     """Bring main to the staged snapshot; False where somebody else's commit came between."""
-    branch = work.table.branch_at(snapshot.id)
-    return branch is not None and work.table.fast_forward(branch)
+    branch = work.table.branch_at(snapshot.id, batch_id)
+    return branch is not None and stands_on_main(work, snapshot) and work.table.fast_forward(branch)
 
 
 def landed(work: Work, batch_id: str, snapshot_id: int | None) -> Snapshot | None:

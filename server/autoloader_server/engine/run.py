@@ -123,9 +123,9 @@ def find_files(work: Work) -> Found:
         run_record.progress(connection, work.run_id, "discovering", files_held=held, **counted)
     if found.changed:
         rule = work.spec.source.on_changed_file
-        replaced = "its rows are" if found.changed == 1 else "their rows are"
-        now = "what it holds now" if found.changed == 1 else "what they hold now"
-        what = f"{replaced} replaced by {now}" if work.replaces_changed else "the rows that are there stay"
+        what = (
+            "its rows are replaced where it can be loaded" if work.replaces_changed else "the rows that are there stay"
+        )
         work.note(f"on_changed_file is {rule}: {outcome.files(found.changed)} changed after being loaded; {what}")
     return found
 

@@ -15,7 +15,7 @@ from autoloader_server.engine.batch_record import ENDED, UNFINISHED, Batch, Batc
 from autoloader_server.engine.counts import fill_in
 from autoloader_server.engine.errors import BatchRefused, GenerationChanged, NeedsRepair
 from autoloader_server.engine.formats.base import Look, Looks
-from autoloader_server.engine.iceberg import BRANCH_PREFIX
+from autoloader_server.engine.iceberg import BRANCH_PREFIX, Snapshot
 from autoloader_server.engine.killpoints import reach
 from autoloader_server.engine.lease import owner_is_dead
 from autoloader_server.engine.ledger import FileVersion
@@ -132,6 +132,8 @@ def _settle(work: Work, batch: Batch) -> None:
     elif landed is not None:
         burn(work, batch, "its id was burned before")
     elif batch.generation != work.generation:
+        if batch.replaces and not _reaches(line, batch):
+            _no_version_counts(work, batch, "the ingestion was cleared meanwhile")
         burn(work, batch, "the ingestion was cleared meanwhile")
         work.note("a batch from before the ingestion was cleared was taken back")
     elif batch.verdict == Verdict.DROPPED:
@@ -142,9 +144,11 @@ def _settle(work: Work, batch: Batch) -> None:
         check_table(work, batch.table_id, state)
     elif batch.verdict == Verdict.RELEASING:
         _go_on(work, _claim_again(work, batch))
-    elif batch.replaces and not any(snapshot.id == batch.base_snapshot_id for snapshot in line):
-        _replace_once_more(work, batch)
-    elif not any(snapshot.id == batch.base_snapshot_id for snapshot in line):
+    elif batch.replaces and not _reaches(line, batch):
+        why = "its snapshots were expired; what it replaces is replaced once more"
+        _no_version_counts(work, batch, why)
+        burn(work, batch, why)
+    elif not _reaches(line, batch):
         _decide_by_lineage(work, batch)
     elif batch.status == BatchStatus.BURNING:
         burn(work, batch, "its burning was not finished")
@@ -195,16 +199,19 @@ def _look(work: Work, files: Sequence[FileVersion]) -> list[Look]:
     return looks.good
 
 
-def _replace_once_more(work: Work, batch: Batch) -> None:
-    """The snapshots since the claim were expired: whether old rows or new ones are there does not matter.
+def _reaches(line: Sequence[Snapshot], batch: Batch) -> bool:
+    """Whether main's history goes back to the batch's claim: then it tells whether that landed."""
+    return any(snapshot.id == batch.base_snapshot_id for snapshot in line)
 
-    The files wait, to replace either; until then no version of theirs counts as the one that is in the table.
+
+def _no_version_counts(work: Work, batch: Batch, why: str) -> None:
+    """Whether the old rows of a batch's files are in the table or the new ones cannot be told, and does not matter.
+
+    The next version replaces either; until then none counts as the one that is there.
     """
-    why = "its snapshots were expired; what it replaces is replaced once more"
     with work.database.write() as connection:
         work.lease.hold_batch(connection, batch.id, UNFINISHED, reason=why)
         ledger.replaced(connection, work.ingestion_id, batch.id)
-    burn(work, batch, why)
 
 
 def _decide_by_lineage(work: Work, batch: Batch) -> None:

@@ -13,8 +13,8 @@ def identifier(name: str) -> str:
 
 
 def literal(text: str) -> str:
-    """A string as Spark SQL takes it."""
-    return "'" + text.replace("\\", "\\\\").replace("'", "\\'") + "'"
+    """A string as Spark SQL takes it, which would put the value of a setting in the place of `${its.name}`."""
+    return "'" + text.replace("\\", "\\\\").replace("'", "\\'").replace("$", "\\u0024") + "'"
 
 
 @dataclass(frozen=True, slots=True)
