@@ -83,7 +83,7 @@ def test_a_file_that_is_again_what_it_was_is_replaced_again(replaced: Any) -> No
 def test_rows_stay_until_a_version_can_be_loaded(replaced: Any) -> None:
     loaded = replaced({"a.csv": A})
     ran = loaded.load({"a.csv": "a,b\n1\n"})
-    assert (ran.status, set(ran.failed())) == ("failed", {"a.csv"})
+    assert (ran.status, set(ran.failed())) == ("failed", {"a.csv"}), ran.errors
     assert loaded.rows() == [(1, "x"), (2, "y")]
     assert loaded.load({"a.csv": B}).status == "success"
     assert loaded.rows() == [(3, "z")]
@@ -168,6 +168,7 @@ def test_what_somebody_has_rolled_back_is_not_brought_back(replaced: Any, monkey
     assert loaded.rows() == [(3, "z")]
 
 
+@pytest.mark.sparks(sparks.LOCAL)
 def test_a_large_file_is_replaced_in_no_more_than_its_share(replaced: Any) -> None:
     rows = 200_000
     loaded = replaced({"a.csv": "a,b\n" + "".join(f"{at},x\n" for at in range(rows)), "b.csv": B})

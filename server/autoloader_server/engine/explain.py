@@ -35,7 +35,9 @@ _ABOUT_FILES = re.compile(
     r"UNABLE_TO_INFER_SCHEMA|IncompatibleSchemaException|recursive reference in Avro|SchemaParseException|"
     r"AvroTypeException|DECIMAL_PRECISION_EXCEEDS_MAX_PRECISION|"
     # Spark 3.5 has no names for these.
-    r"Encountered error while reading file|Parquet column cannot be converted|Illegal Parquet type|Input Pattern"
+    r"Encountered error while reading file|Parquet column cannot be converted|Illegal Parquet type|Input Pattern|"
+    # Nor does it tell more of what failed in one side of a join.
+    r"Exception thrown in awaitResult"
 )
 # RFC 2396, as java.net.URI has it; what is no ASCII it leaves as it is.
 _LEGAL_IN_A_URL = "/-_.!~'()*,;:$&+=@"
