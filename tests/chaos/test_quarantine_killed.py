@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from tests.chaos.conftest import MakeWorld
 from tests.chaos.scenes import WORLDS
-from tests.chaos.world import World
+from tests.chaos.world import World, expire_history
 
 # Between two of these something of a batch with bad records may be in one table and not in the other.
 _POINTS = ("stage_recorded", "judged", "quarantine_published", "published")
@@ -82,9 +82,6 @@ def test_what_was_set_aside_long_ago_is_not_set_aside_again(make_world: MakeWorl
     aside.append_nothing()
     world.kill_at("quarantine_published")
     aside.append_nothing()
-    name = aside.name
-    expire = "older_than => current_timestamp(), retain_last => 1"
-    aside.spark.sql(f"CALL {name.catalog}.system.expire_snapshots(table => '{name.in_catalog}', {expire})")
-    assert len(aside.ancestors()) == 1
+    expire_history(aside)
     world.finish()
     world.check()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 from tests.chaos.conftest import MakeWorld
-from tests.chaos.world import World
+from tests.chaos.world import World, expire_history
 
 # The model of the table (tests/unit/test_interleavings.py) knows all the others too.
 POINTS = ("branch_created", "staged", "stage_recorded", "publishing", "published", "recorded")
@@ -87,10 +87,7 @@ def test_the_history_is_expired_before_the_next_run(make_world: MakeWorld) -> No
     # The branch keeps the snapshot that was published; nothing leads back to it from what comes after.
     for _ in range(2):
         table.append_nothing()
-    name = table.name
-    expire = "older_than => current_timestamp(), retain_last => 1"
-    table.spark.sql(f"CALL {name.catalog}.system.expire_snapshots(table => '{name.in_catalog}', {expire})")
-    assert len(table.ancestors()) == 1
+    expire_history(table)
     world.source.change_again(files[1])
     world.finish()
     # The batches of before are in no history any more: the rows are what can be looked at.

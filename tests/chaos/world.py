@@ -49,6 +49,14 @@ _NARROW = {
 }
 
 
+def expire_history(table: iceberg.Table) -> None:
+    """Let nothing lead back from a table's newest snapshot to what was there."""
+    name = table.name
+    expire = "older_than => current_timestamp(), retain_last => 1"
+    table.spark.sql(f"CALL {name.catalog}.system.expire_snapshots(table => '{name.in_catalog}', {expire})")
+    assert len(table.ancestors()) == 1
+
+
 @dataclass
 class Verdict:
     """What is wrong after everything: all of it 0 and empty where nothing is."""

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, and_, func, insert, or_, select, update
+from sqlalchemy import ColumnElement, Connection, and_, func, insert, or_, select, update
 
 from autoloader_sdk.discovery.entries import Entry, identity
 from autoloader_sdk.models import FileStatus
@@ -196,8 +196,7 @@ def loaded_versions(connection: Connection, ingestion_id: str, path: str) -> Seq
         .join(ingestions, ingestions.c.id == files.ingestion_id)
         .outerjoin(batches, batches.c.id == files.batch_id)
         .where(files.ingestion_id == ingestion_id, files.path == path, files.status == FileStatus.SUCCESS)
-        # What was loaded into a table that a refresh has dropped is in no table any more.
-        .where(or_(files.batch_id.is_(None), batches.c.table_uuid == ingestions.c.table_uuid))
+        .where(_in_todays_table(files.batch_id))
         .order_by(files.ordinal.desc())
     )
     return found.scalars().all()
@@ -217,10 +216,15 @@ def with_rows(connection: Connection, ingestion_id: str, files: Sequence[FileVer
             .where(newer.ingestion_id == ingestion_id, newer.id.in_([file.id for file in part]))
             # Also one whose rows are gone: where it was loaded once, it does no harm to look for rows.
             .where(older.c.id != newer.id, older.c.loaded_at.is_not(None))
-            .where(or_(older.c.batch_id.is_(None), batches.c.table_uuid == ingestions.c.table_uuid))
+            .where(_in_todays_table(older.c.batch_id))
         )
         found.update(rows.scalars())
     return found
+
+
+def _in_todays_table(batch_id: ColumnElement[str]) -> ColumnElement[bool]:
+    """Of a version that is joined with its batch: what a refresh has dropped the table of is in no table any more."""
+    return or_(batch_id.is_(None), batches.c.table_uuid == ingestions.c.table_uuid)
 
 
 def replaced(connection: Connection, ingestion_id: str, batch_id: str) -> None:

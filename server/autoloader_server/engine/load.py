@@ -205,8 +205,9 @@ def _publish(work: Work, batch: Batch, staged: Snapshot) -> bool:
     """Put what is staged on main, and record it; False where it must be staged again, on what main is by now."""
     work.step("publishing")
     with spark_errors():
-        check_table(work, batch.table_id, work.table.state())
-        if batch.replaces and not replacing.stands_on_main(work, staged):
+        state = work.table.state()
+        check_table(work, batch.table_id, state)
+        if batch.replaces and not replacing.stands_on(state, staged):
             return False
         _publish_bad(work, batch)
         if batch.replaces:
@@ -236,7 +237,8 @@ def _publish(work: Work, batch: Batch, staged: Snapshot) -> bool:
 def _publish_replacing(work: Work, batch: Batch, staged: Snapshot) -> bool:
     work.reach("publishing")
     # Where main has moved on, it may have gone by this very snapshot, brought there by another worker.
-    if not replacing.publish(work, batch.id, staged) and replacing.landed(work, batch.id, staged.id) is None:
+    moved = replacing.publish(work, batch.id, staged)
+    if not moved and replacing.landed(work, batch.id, staged.id, work.table.ancestors()) is None:
         return False
     work.reach("published")
     record(work, batch, landed_as(staged))
@@ -306,9 +308,11 @@ def _burn(work: Work, batch: Batch, attempt: int, reach: Callable[[str], None]) 
                     record(work, batch, landed_as(found))
                     return False
             # From here on main cannot be moved to what was staged; had it been before, it shows by now.
-            if batch.replaces and (there := replacing.landed(work, batch.id, now.staged_snapshot_id)) is not None:
-                record(work, batch, landed_as(there))
-                return False
+            if batch.replaces:
+                there = replacing.landed(work, batch.id, now.staged_snapshot_id, work.table.ancestors())
+                if there is not None:
+                    record(work, batch, landed_as(there))
+                    return False
     reach("burned")
     if now.bad_records is not None and work.sets_aside:
         with spark_errors():

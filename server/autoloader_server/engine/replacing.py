@@ -12,7 +12,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from autoloader_server.engine import ledger
-from autoloader_server.engine.iceberg import Snapshot
+from autoloader_server.engine.iceberg import Snapshot, TableState
 from autoloader_server.engine.ledger import FileVersion
 from autoloader_server.engine.read import SOURCE_FILE
 from autoloader_server.engine.work import Work
@@ -33,29 +33,28 @@ def staged(work: Work, branch: str, files: Sequence[FileVersion]) -> Snapshot:
 
 def publishable(work: Work, batch_id: str, snapshot: Snapshot, files: Sequence[FileVersion]) -> Snapshot | None:
     """A staged snapshot, if main is still what it stands on and its branch is there."""
-    if not stands_on_main(work, snapshot) or work.table.branch_at(snapshot.id, batch_id) is None:
+    if not stands_on(work.table.state(), snapshot) or work.table.branch_at(snapshot.id, batch_id) is None:
         return None
     return _of_these(work, snapshot, files)
 
 
-def stands_on_main(work: Work, snapshot: Snapshot) -> bool:
-    """Whether main is still what a staged snapshot stands on, or has come to it.
+def stands_on(state: TableState | None, snapshot: Snapshot) -> bool:
+    """Whether main, in this state of the table, is still what a staged snapshot stands on, or has come to it.
 
     Iceberg would also move main forward over what somebody has rolled back.
     """
-    state = work.table.state()
     return state is not None and state.snapshot_id in (snapshot.id, snapshot.parent_id)
 
 
 def publish(work: Work, batch_id: str, snapshot: Snapshot) -> bool:
     """Bring main to the staged snapshot; False where somebody else's commit came between."""
     branch = work.table.branch_at(snapshot.id, batch_id)
-    return branch is not None and stands_on_main(work, snapshot) and work.table.fast_forward(branch)
+    return branch is not None and stands_on(work.table.state(), snapshot) and work.table.fast_forward(branch)
 
 
-def landed(work: Work, batch_id: str, snapshot_id: int | None) -> Snapshot | None:
-    """A batch's staged snapshot, if it is in main's history."""
-    found = next((each for each in work.table.ancestors() if each.id == snapshot_id), None)
+def landed(work: Work, batch_id: str, snapshot_id: int | None, line: Sequence[Snapshot]) -> Snapshot | None:
+    """A batch's staged snapshot, if it is in `line`, main's history."""
+    found = next((each for each in line if each.id == snapshot_id), None)
     if found is None:
         return None
     with work.database.read() as connection:

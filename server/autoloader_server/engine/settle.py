@@ -122,7 +122,7 @@ def _settle(work: Work, batch: Batch) -> None:
         state = work.table.state()
         ours = state is not None and state.table_id == batch.table_id
         line = work.table.ancestors() if ours else []
-        replaced = replacing.landed(work, batch.id, batch.staged_snapshot_id) if ours and batch.replaces else None
+        replaced = replacing.landed(work, batch.id, batch.staged_snapshot_id, line) if batch.replaces else None
     landed = next((snapshot for snapshot in line if snapshot.wap_id == batch.id), None)
     work.reach("settle_found")
     if replaced is not None:
@@ -132,9 +132,10 @@ def _settle(work: Work, batch: Batch) -> None:
     elif landed is not None:
         burn(work, batch, "its id was burned before")
     elif batch.generation != work.generation:
+        why = "the ingestion was cleared meanwhile"
         if batch.replaces and not _reaches(line, batch):
-            _no_version_counts(work, batch, "the ingestion was cleared meanwhile")
-        burn(work, batch, "the ingestion was cleared meanwhile")
+            _no_version_counts(work, batch, why)
+        burn(work, batch, why)
         work.note("a batch from before the ingestion was cleared was taken back")
     elif batch.verdict == Verdict.DROPPED:
         # Nobody has ever tried to publish it: neither a table that is away nor its history has anything to tell.
