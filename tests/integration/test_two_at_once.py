@@ -206,8 +206,8 @@ def test_a_path_is_claimed_for_a_table_by_one_ingestion(services: list[Service])
     looks = [Look(PATH, 1, group=0)]
     (batch, taken), (none, nothing) = meet(
         services[0].database,
-        lambda: claim_batch(works[0], Ready("table", 1), files[:1], looks),
-        lambda: claim_batch(works[1], Ready("table", 1), files[1:], looks),
+        lambda: claim_batch(works[0], Ready("table", 1), files[:1], looks, replaces=False),
+        lambda: claim_batch(works[1], Ready("table", 1), files[1:], looks, replaces=False),
     )
     assert batch is not None
     assert taken == files[:1]
@@ -220,7 +220,7 @@ def few_rows(service: Service) -> tuple[Work, Batch]:
     quality = {"row_count_threshold": 5, "on_low_row_count": "hold"}
     made = ingestion_service.create(service, IngestionCreate.model_validate({**spec().wire(), "quality": quality})).id
     file, work = add_file(service, made), working(service, made)
-    batch, _ = claim_batch(work, Ready("table", 1), [file], [Look(PATH, 1, group=0)])
+    batch, _ = claim_batch(work, Ready("table", 1), [file], [Look(PATH, 1, group=0)], replaces=False)
     assert batch is not None
     return work, batch
 
@@ -381,7 +381,7 @@ def test_a_deleted_ingestion_gets_one_run_that_takes_back_what_it_left(services:
     one, two = services
     work = working(one, ingestion)
     file = add_file(one, ingestion)
-    claim_batch(work, Ready("table", 1), [file], [Look(PATH, 1, group=0)])
+    claim_batch(work, Ready("table", 1), [file], [Look(PATH, 1, group=0)], replaces=False)
     with one.database.write() as connection:
         connection.execute(update(ingestions).values(deleted_at=datetime.now(UTC)))
         connection.execute(update(runs).values(status="failed", lease_token=None))
@@ -398,7 +398,9 @@ def test_renewing_and_working_never_wait_for_each_other(services: list[Service],
     """What they write are the same rows: the run's and its batch's."""
     one, _ = services
     work = working(one, ingestion)
-    batch, _ = claim_batch(work, Ready("table", 1), [add_file(one, ingestion)], [Look(PATH, 1, group=0)])
+    batch, _ = claim_batch(
+        work, Ready("table", 1), [add_file(one, ingestion)], [Look(PATH, 1, group=0)], replaces=False
+    )
     assert batch is not None
     rounds = 150
 
