@@ -56,7 +56,7 @@ class Floor:
 
     def with_conf(self, name: str, value: str, part: Callable[[], float]) -> float:
         """One of these under another setting of Spark."""
-        before = self._spark.conf.get(name)
+        before = str(self._spark.conf.get(name))
         self._spark.conf.set(name, value)
         try:
             return part()

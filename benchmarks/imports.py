@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from functools import partial
 
 from benchmarks.figures import Figure, at_most, in_turns
 
@@ -11,7 +12,7 @@ _TIMED = "import time; start = time.perf_counter(); import {}; print(time.perf_c
 
 
 def measure() -> list[Figure]:
-    took = in_turns({name: lambda name=name: _seconds(name) for name in ("autoloader_sdk", "httpx")}, rounds=11)
+    took = in_turns({name: partial(_seconds, name) for name in ("autoloader_sdk", "httpx")}, rounds=11)
     return [at_most("import autoloader_sdk", took["autoloader_sdk"], took["httpx"], "import httpx", 0.2)]
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 import tempfile
 import time
 from collections.abc import Iterator
@@ -71,8 +70,9 @@ def arrive(paths: list[str], folder: Path) -> None:
 
 def peak_megabytes() -> float:
     """Of this process alone: Linux's `ru_maxrss` begins with what the parent had when it started us by vfork."""
-    if sys.platform == "linux":
-        return int(Path("/proc/self/status").read_text().partition("VmHWM:")[2].split()[0]) / 1024
+    status = Path("/proc/self/status")
+    if status.exists():
+        return int(status.read_text().partition("VmHWM:")[2].split()[0]) / 1024
     import resource
 
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024**2

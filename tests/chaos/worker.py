@@ -63,7 +63,7 @@ def carry_out(service: Service, ingestion_id: str, ask: Ask | None = None) -> di
         held = batches.find(service, ingestion_id, status=["HELD"]).items[0]
         run_id = batches.decide(service, ingestion_id, held.id, ask).run_id
     else:
-        answer = refresh(service, ingestion_id, RefreshRequest(confirm=True), ask)
+        answer = refresh(service, ingestion_id, RefreshRequest(confirm=True), ask)  # type: ignore[arg-type]  # `in` narrows no Literal
         assert answer.status == "accepted", answer
         run_id = answer.run_id
     assert run_id is not None

@@ -88,9 +88,12 @@ class Ingestion:
         return self.wait(self.request())
 
     def request(self) -> str:
-        return run_service.request(self.service, self.id).run_id
+        run_id = run_service.request(self.service, self.id).run_id
+        assert run_id is not None
+        return run_id
 
-    def wait(self, run_id: str) -> Ran:
+    def wait(self, run_id: str | None) -> Ran:
+        assert run_id is not None
         deadline = time.monotonic() + RUN_SECONDS
         while (row := self._row(run_id)).status in ("queued", "running"):
             assert time.monotonic() < deadline, f"the run is still at {row.step!r}"

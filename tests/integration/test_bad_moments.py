@@ -80,7 +80,7 @@ def test_files_that_vanish_or_change_while_they_are_loaded(ingest: Ingest, point
     (last,) = run_service.find(loaded.service, loaded.id).items
     assert last.status == "partial"
     assert [(error.file, error.error_type) for error in last.errors or []] == [(str(gone), "missing")]
-    assert "vanished" in (last.errors or [])[0].message
+    assert "vanished" in str((last.errors or [])[0].message)
     assert loaded.counts() == {"stays": 2, "changes": 3}
     assert sorted(loaded.values("a")) == [1, 2, 6, 7, 8]
 

@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable
 
 import pytest
+from pydantic import ByteSize
 from sqlalchemy import select
 from tests.integration.conftest import Ingest
 from tests.integration.ingesting import Ingestion
@@ -29,7 +30,7 @@ def orders(at: int, rows: int = 50) -> str:
 @pytest.fixture
 def json_table(ingest: Ingest, service: Service) -> Ingestion:
     """A table that is there, and an ingestion that looks beside the staging, however small the batch."""
-    service.settings.check_beside_bytes = 0
+    service.settings.check_beside_bytes = ByteSize(0)
     given = ingest("json", {"first.json": orders(0)})
     assert given.load().status == "success"
     return given
@@ -95,7 +96,7 @@ def test_a_file_in_another_layout_than_the_sample_is_read_right(json_table: Inge
 
 
 def test_lines_within_quotes_beyond_the_sample_are_read_right(ingest: Ingest, service: Service) -> None:
-    service.settings.check_beside_bytes = 0
+    service.settings.check_beside_bytes = ByteSize(0)
     given = ingest("csv", {"first.csv": "id,text\n0,a\n"})
     assert given.load().status == "success"
     arrive(given, 'text,id\n"one\ntwo",20\n', ".csv", lambda at: f"id,text\n{at},b\n")
@@ -106,7 +107,7 @@ def test_lines_within_quotes_beyond_the_sample_are_read_right(ingest: Ingest, se
 
 
 def test_headers_of_their_own_are_read_without_a_round_in_vain(ingest: Ingest, service: Service) -> None:
-    service.settings.check_beside_bytes = 0
+    service.settings.check_beside_bytes = ByteSize(0)
     given = ingest("csv", {"first.csv": "id,text\n0,a\n"})
     assert given.load().status == "success"
     arrive(given, "text,id\nb,20\n", ".csv", lambda at: f"id,text\n{at},b\n")
@@ -116,7 +117,7 @@ def test_headers_of_their_own_are_read_without_a_round_in_vain(ingest: Ingest, s
 
 
 def test_columns_that_are_ignored_are_told_of_also_beyond_the_sample(ingest: Ingest, service: Service) -> None:
-    service.settings.check_beside_bytes = 0
+    service.settings.check_beside_bytes = ByteSize(0)
     given = ingest("json", {"first.json": orders(0)}, on_schema_change="ignore")
     assert given.load().status == "success"
     arrive(given, orders(20, 49) + line(id=20_049, note="lost"))

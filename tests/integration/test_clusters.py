@@ -178,7 +178,7 @@ def test_statements_and_frames_of_ours_work_on_an_older_server(remote: str) -> N
     try:
         assert session.sql("SELECT :a AS a, 'x' AS b", args={"a": 3}).collect() == [(3, "x")]
         assert session.sql("SELECT ? AS a", args=["x"]).collect() == [("x",)]
-        made = session.createDataFrame([(1, "x"), (2, None)], "a int, b string")
+        made: Any = session.createDataFrame([(1, "x"), (2, None)], "a int, b string")
         assert made.collect() == [(1, "x"), (2, None)]
         assert made.toPandas().shape == (2, 2)
         assert repr(made) == "DataFrame[a: int, b: string]"

@@ -356,7 +356,9 @@ def test_after_a_kill_the_work_is_finished_with_every_row_once(
         with get_client(sync_client=True) as client:
             client.set_flow_run_state(run["flow_run_id"], AwaitingRetry(), force=True)
             flow_run = client.read_flow_run(run["flow_run_id"])
-        state = run_again(run_ingestion_flow, flow_run=flow_run, parameters=flow_run.parameters, return_type="state")
+        state: Any = run_again(
+            run_ingestion_flow, flow_run=flow_run, parameters=flow_run.parameters, return_type="state"
+        )
         assert state.type.value == "COMPLETED"
         assert (only_run(orders)["id"], only_run(orders)["status"]) == (run["id"], "success")
     assert orders.rows() == ROWS

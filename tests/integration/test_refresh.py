@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any, Literal
 
 import pytest
@@ -12,7 +13,8 @@ from tests.integration.ingesting import Ingestion, Ran
 
 from autoloader_sdk.models import RefreshOperation, RefreshRequest
 from autoloader_server.db.tables import ingestions, processed_files
-from autoloader_server.engine import load
+from autoloader_server.engine import killpoints
+from autoloader_server.engine.work import Work
 from autoloader_server.services import refresh as refreshing
 from autoloader_server.services.refresh import refresh
 
@@ -165,8 +167,8 @@ def test_a_run_that_is_going_is_ended_and_leaves_no_row_twice(
     loaded = ingest("csv", {"a.csv": GOOD})
     loaded.load()
     answers: list[RefreshOperation] = []
-    reach = load.Work.reach
-    reached = load.killpoints.reach
+    reach = Work.reach
+    reached = killpoints.reach
 
     def asked(name: str) -> None:
         if name == point and not answers:
@@ -174,8 +176,16 @@ def test_a_run_that_is_going_is_ended_and_leaves_no_row_twice(
             with ThreadPoolExecutor(1) as pool:
                 answers.append(pool.submit(ask, loaded, mode).result())
 
-    monkeypatch.setattr(load.Work, "reach", lambda work, name: (asked(name), reach(work, name))[1])
-    monkeypatch.setattr(load.killpoints, "reach", lambda name, home: (asked(name), reached(name, home))[1])
+    def of_the_run(work: Work, name: str) -> None:
+        asked(name)
+        reach(work, name)
+
+    def of_all(name: str, home: Path) -> None:
+        asked(name)
+        reached(name, home)
+
+    monkeypatch.setattr(Work, "reach", of_the_run)
+    monkeypatch.setattr(killpoints, "reach", of_all)
     ran = loaded.load({"b.csv": MORE})
     (answer,) = answers
     assert answer.status == "accepted", answer

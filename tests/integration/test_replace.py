@@ -136,7 +136,7 @@ def test_where_somebody_else_commits_meanwhile_it_is_staged_again(
     replaced: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     loaded = replaced({"a.csv": A})
-    publish, times = replacing.publish, []
+    publish, times = replacing.publish, list[int]()
 
     def late(work: Work, batch_id: str, snapshot: Any) -> bool:
         if not times:
@@ -153,7 +153,7 @@ def test_where_somebody_else_commits_meanwhile_it_is_staged_again(
 def test_what_somebody_has_rolled_back_is_not_brought_back(replaced: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     loaded = replaced({"a.csv": A})
     loaded.sql("INSERT INTO {table} VALUES (9, 'theirs', NULL)")
-    publish, times = replacing.publish, []
+    publish, times = replacing.publish, list[int]()
 
     def late(work: Work, batch_id: str, snapshot: Any) -> bool:
         if not times:

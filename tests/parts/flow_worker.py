@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import json
 import sys
+from typing import Any
 
 from autoloader_flows.ingestion import run_ingestion_flow
 
 
 def main(ingestion_id: str) -> None:
-    state = run_ingestion_flow(ingestion_id=ingestion_id, return_state=True)
+    # By its signature it could be awaited; the flow is no coroutine.
+    state: Any = run_ingestion_flow(ingestion_id=ingestion_id, return_state=True)
     sys.stdout.write(f"{json.dumps({'type': state.type.value, 'name': state.name, 'message': state.message})}\n")
 
 

@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from filelock import FileLock
 
@@ -125,7 +126,7 @@ def start(home: Path, iceberg: str = "1.4.3", *, port: int = 0, extensions: bool
 
 
 @contextmanager
-def running(home: Path, iceberg: str = "1.4.3", **options: bool) -> Iterator[Spark35]:
+def running(home: Path, iceberg: str = "1.4.3", **options: Any) -> Iterator[Spark35]:
     server = start(home, iceberg, **options)
     try:
         yield server

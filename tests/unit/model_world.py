@@ -76,13 +76,13 @@ class ModelDatabase(Database):
 
     @contextmanager
     def write(self) -> Iterator[Connection]:
-        cut = self.cut is not None and hasattr(_here, "worker") and self.cut.now()
+        cut = self.cut if self.cut is not None and hasattr(_here, "worker") and self.cut.now() else None
         with _transaction("write"):
             with super().write() as connection:
                 yield connection
-                if cut and not self.cut.committed:
+                if cut and not cut.committed:
                     raise Cut.ERROR
-            if cut and self.cut.committed:
+            if cut and cut.committed:
                 raise Cut.ERROR
 
     @contextmanager

@@ -96,7 +96,7 @@ def rows(database: Database, name: str | None = None) -> list[tuple[int, str, st
     if name is not None:
         query = query.where(files.path == f"{ROOT}/{name}")
     with database.read() as connection:
-        return [tuple(row) for row in connection.execute(query)]  # type: ignore[misc]
+        return [tuple(row) for row in connection.execute(query)]
 
 
 def reason(database: Database, name: str) -> str | None:
@@ -383,7 +383,7 @@ def _as_rows(model: dict[str, list[list[str]]]) -> list[tuple[int, str, str, boo
 
 def test_failed_files_wait_again_when_their_time_has_come(database: Database) -> None:
     past, future = datetime(2020, 1, 1, tzinfo=UTC), datetime(2100, 1, 1, tzinfo=UTC)
-    failed = {"retryable": True, "attempts": 1, "next_attempt_at": past}
+    failed: dict[str, Any] = {"retryable": True, "attempts": 1, "next_attempt_at": past}
     add(database, entry("due.csv"), FileStatus.FAILED, **failed)
     add(database, entry("later.csv"), FileStatus.FAILED, **{**failed, "next_attempt_at": future})
     add(database, entry("bad.csv"), FileStatus.FAILED, **{**failed, "retryable": False})

@@ -16,3 +16,7 @@ class Health(AnswerModel):
 
     status: str = ""
     database: str | None = None
+    #: `running` or `not_started`.
+    spark: str | None = None
+    #: Runs that this process is at.
+    active_runs: int | None = None
