@@ -20,6 +20,7 @@ from autoloader_server.engine.errors import CONNECTIVITY, UNKNOWN, WRITE_FAILURE
 from autoloader_server.engine.explain import about_files, named_paths, run_error
 from autoloader_server.engine.formats.base import Look
 from autoloader_server.engine.formats.text import (
+    EvenQuotes,
     QuoteCheck,
     StrictDecoder,
     Unreadable,
@@ -59,6 +60,13 @@ def test_what_rfc_4180_allows_is_not_stray_however_it_is_cut(rows: list[list[str
         assert not check.stray
         assert check.broken_lines == any("\n" in field or "\r" in field for row in rows for field in row)
         assert check.ends == ({"CRLF" if end == "\r\n" else "LF"} if rows else set())
+
+
+@given(text=st.text(st.sampled_from('a,"\n\r'), max_size=20), size=st.integers(1, 9))
+def test_lines_with_even_quotes_are_those_that_end_outside_of_them(text: str, size: int) -> None:
+    data, even = text.encode(), EvenQuotes('"')
+    found = [even.even(data[start : start + size]) for start in range(0, len(data), size)]
+    assert all([*found, even.even(b"", final=True)]) == (not checked(data, size).broken_lines)
 
 
 @given(text=st.text(st.sampled_from('a,"\n'), max_size=12), size=st.integers(1, 9))

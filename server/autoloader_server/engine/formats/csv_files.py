@@ -6,7 +6,7 @@ import csv
 import io
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import chain, islice
@@ -32,6 +32,7 @@ from autoloader_server.engine.formats.base import (
 )
 from autoloader_server.engine.formats.text import (
     CommentLines,
+    EvenQuotes,
     QuoteCheck,
     StrictDecoder,
     Unreadable,
@@ -280,27 +281,20 @@ class Csv:
         data = next(stream, b"")
         after = next(stream, None)
         head = self._head(data, whole=after is None)
+        duplicates = head.duplicates if self._header else ()
         columns = self._columns(data, head)
-        decoder = StrictDecoder(head.encoding, declared=self._head_options.encoding is not None, start=data[:4])
         options = self._head_options
-        quotes = QuoteCheck(options.quote, options.escape, options.delimiter, self._comment)
+        decoder = partial(StrictDecoder, head.encoding, declared=options.encoding is not None, start=data[:4])
         wide = is_wide(head.encoding)
-        rest = chain([data] if after is None else [data, after], stream)
-        if after is None and len(data) <= HEAD_BYTES and not wide:
-            quotes.check(data.removeprefix(_MARK), final=True)
-        else:
-            first = True
-            for piece in rest:
-                if wide:
-                    text = decoder.decode(piece).encode()
-                else:
-                    decoder.check(piece)
-                    text = piece
-                quotes.check(text.removeprefix(_MARK) if first else text)
-                first = False
-            decoder.decode(b"", final=True)
-            quotes.check(b"", final=True)
-        multiline = quotes.broken_lines or wide or len(columns) == 1 or bool(self._comment) or self._own_lines
+        multiline = wide or len(columns) == 1 or bool(self._comment) or self._own_lines
+        content: Iterable[bytes] = [data] if after is None else chain([data, after], stream)
+        if not multiline and options.escape in ("", options.quote):
+            if _has_even_lines(content, decoder(), options.quote):
+                return _Group(self._names(columns), head.encoding, multiline=False), duplicates
+            content = [data] if after is None else pieces(path, opener=opener)
+        quotes = QuoteCheck(options.quote, options.escape, options.delimiter, self._comment)
+        _follow(content, decoder(), quotes, wide=wide)
+        multiline = multiline or quotes.broken_lines
         if quotes.broken_lines and quotes.stray:
             raise Unreadable("a quote in it is never closed, or stands within a field without being doubled")
         if multiline and len(quotes.ends) > 1:
@@ -309,7 +303,6 @@ class Csv:
             )
         if multiline and _BLANKS_FIRST.match(self._begin(data)):
             raise Unreadable("its first line holds nothing but blanks: take it away")
-        duplicates = head.duplicates if self._header else ()
         return _Group(self._names(columns), head.encoding, multiline), duplicates
 
     def _begin(self, data: bytes) -> bytes:
@@ -384,3 +377,28 @@ class Csv:
             "encoding": java_name(group.encoding),
             "multiLine": str(group.multiline).lower(),
         }
+
+
+def _has_even_lines(content: Iterable[bytes], decoder: StrictDecoder, quote: str) -> bool:
+    """Whether no line of a file ends within quotes. Reads on until one does; raises Unreadable as the decoder does."""
+    quotes = EvenQuotes(quote)
+    for piece in content:
+        decoder.check(piece)
+        if not quotes.even(piece):
+            return False
+    decoder.decode(b"", final=True)
+    return quotes.even(b"", final=True)
+
+
+def _follow(content: Iterable[bytes], decoder: StrictDecoder, quotes: QuoteCheck, *, wide: bool) -> None:
+    mark = _MARK
+    for piece in content:
+        if wide:
+            text = decoder.decode(piece).encode()
+        else:
+            decoder.check(piece)
+            text = piece
+        quotes.check(text.removeprefix(mark))
+        mark = b""
+    decoder.decode(b"", final=True)
+    quotes.check(b"", final=True)

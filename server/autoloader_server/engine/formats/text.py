@@ -203,6 +203,28 @@ class CommentLines:
         return False
 
 
+class EvenQuotes:
+    """Whether the quotes in each line of a CSV file are even in number: then no line ends within them.
+
+    Of such a file, and most are, nothing else about its quotes matters; QuoteCheck takes two to three times as long.
+    """
+
+    def __init__(self, quote: str) -> None:
+        self._quote = quote.encode() or b"\0"  # an empty one turns quoting off
+        self._others = bytes(set(range(256)) - set(self._quote + b"\r\n"))
+        self._held = b""
+
+    def even(self, piece: bytes, *, final: bool = False) -> bool:
+        """Whether they are in the lines that end in this piece."""
+        marks = self._held
+        if self._quote in piece or marks:
+            # Quotes and line ends alone are left: a tenth of most files.
+            marks += piece.translate(None, self._others)
+        whole = len(marks) if final else max(marks.rfind(b"\n"), marks.rfind(b"\r")) + 1
+        self._held = marks[whole:]
+        return self._quote not in marks[:whole].replace(self._quote * 2, b"")
+
+
 class QuoteCheck:
     """Follows the quotes of a CSV file as RFC 4180 has them, piece by piece.
 
