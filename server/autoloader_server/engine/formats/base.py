@@ -35,13 +35,14 @@ class Strange:
 
     unknown   a field that the columns lack (one that is only null, {} or [] is none)
     case      the same, but for the case of its name
+    twice     a field that is there more than once in one object: only its last value would be read
     digits    an integer of more than 64 bits for a double, or a number beyond the largest double
     fraction  more digits after the point than the decimal has
     wider     a number that the column cannot hold; one of type `needs` could. `value` is one such number
     """
 
     path: tuple[str, ...]
-    kind: Literal["unknown", "case", "digits", "fraction", "wider"]
+    kind: Literal["unknown", "case", "twice", "digits", "fraction", "wider"]
     needs: DataType | None = None
     value: str = field(default="", compare=False)
 

@@ -78,6 +78,7 @@ _GLANCE_BYTES = 16 * 1024
 _MARK = b"\xef\xbb\xbf"
 _WHY = {
     "case": "{0} differs from a column only in case",
+    "twice": "{0} is there more than once in one object",
     "digits": "{0} has a number that its column, a double, cannot hold without losing digits: {1}",
     "fraction": "{0} has more digits after the point than its column: {1}",
     "wider": "{0} has a number that its column, {2}, cannot hold: {1}",

@@ -7,7 +7,9 @@ made from the schema; what those refuse is walked through value by value, which 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+import re
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from decimal import Decimal
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -37,6 +39,10 @@ _LARGEST = 308
 # What a message shows of a number.
 _SHOWN_BITS = 300
 _SHOWN_LETTERS = 60
+# The end of a key, and of one before a blank; also within a text.
+_KEY = b'":'
+_SPACED_KEY = re.compile(rb'"[ \t\r\n]*:')
+_ENCODER = msgspec.json.Encoder()
 # More unknown fields than this are not learned: they are data in the place of names.
 _MOST_LEARNED = 200
 
@@ -72,13 +78,10 @@ class Scanner:
         try:
             if not self._nameable:
                 return False
-            if whole:
-                self._records.decode(data)
-                return True
-            found = self._record.decode_lines(data)
+            found = self._records.decode(data) if whole else self._record.decode_lines(data)
         except UNREAD:
             return False
-        return one_a_line(data, len(found))
+        return (whole or one_a_line(data, len(found))) and _has_no_key_twice(data, found)
 
     def strange(self, data: bytes, *, whole: bool) -> tuple[Strange, ...]:
         """What in strict JSON does not fit; of the types only what Spark would not refuse by itself."""
@@ -96,12 +99,13 @@ class Scanner:
         if not self._valued:
             return None
         try:
+            known = self._known_records.decode(data) if whole else self._known_record.decode_lines(data)
+            if not _has_no_key_twice(data, known):
+                return None
             if whole:
-                self._known_records.decode(data)
                 objects = _OBJECTS.decode(data)
                 records = objects if isinstance(objects, list) else [objects]
             else:
-                self._known_record.decode_lines(data)
                 records = _OBJECT.decode_lines(data)
         except UNREAD:
             return None
@@ -140,7 +144,13 @@ class Scanner:
             if not text.strip():
                 continue
             try:
-                value = json.loads(text, parse_float=_decimal, parse_int=_integer, parse_constant=float)
+                value = json.loads(
+                    text,
+                    parse_float=_decimal,
+                    parse_int=_integer,
+                    parse_constant=float,
+                    object_pairs_hook=_Fields,
+                )
             except (ValueError, RecursionError):
                 self.sound = False
                 continue
@@ -152,7 +162,8 @@ class Scanner:
         from pyspark.sql import types as T
 
         match kind, value:
-            case T.StructType(), dict():
+            case T.StructType(), _Fields():
+                yield from (Strange((*path, name), "twice") for name in value.twice)
                 known = {field.name: field.dataType for field in kind.fields}
                 folded = {name.casefold() for name in known}
                 for name, inner in value.items():
@@ -169,7 +180,8 @@ class Scanner:
             case T.ArrayType(), list():
                 for inner in value:
                     yield from self._strange(inner, kind.elementType, (*path, "element"))
-            case T.MapType(), dict():
+            case T.MapType(), _Fields():
+                yield from (Strange((*path, name), "twice") for name in value.twice)
                 for inner in value.values():
                     yield from self._strange(inner, kind.valueType, (*path, "value"))
             case _, None:
@@ -186,6 +198,26 @@ class Scanner:
                     yield Strange(path, what, needs, _shown(value))
             case _ if not _passes(kind):
                 self.sound = False
+
+
+class _Fields(dict[str, Any]):
+    """An object of JSON, with the keys that it has more than once."""
+
+    def __init__(self, pairs: Sequence[tuple[str, Any]]) -> None:
+        super().__init__(pairs)
+        self.twice: tuple[str, ...] = ()
+        if len(self) < len(pairs):
+            self.twice = tuple(name for name, times in Counter(name for name, _ in pairs).items() if times > 1)
+
+
+def _has_no_key_twice(data: bytes, found: Any) -> bool:
+    """Whether strict JSON has as many keys as what was decoded from it, which keeps one of each in an object.
+
+    Written again, a text that is none of a key has what looks like one as often as before.
+    """
+    again = _ENCODER.encode(found)
+    keys = data.count(_KEY)
+    return keys == again.count(_KEY) and (b'" ' not in data or len(_SPACED_KEY.findall(data)) == keys)
 
 
 def _is_number(kind: Any) -> bool:
@@ -304,13 +336,13 @@ def _record(schema: StructType, path: Path, more: Mapping[Path, Any]) -> Any:
     """A struct's type, with further fields at their paths."""
     given = {field.name: _field(field.dataType, (*path, field.name), more) for field in schema.fields}
     extra = {
-        at[-1]: (kind if kind is _EMPTY else msgspec.Raw, msgspec.Raw(b"null") if kind is msgspec.Raw else None)
+        at[-1]: (msgspec.Raw, msgspec.Raw(b"null")) if kind is msgspec.Raw else (_EMPTY | msgspec.UnsetType, _UNKNOWN)
         for at, kind in more.items()
         if at[:-1] == path and at[-1] not in given
     }
     fields = [(f"f{at}", *typed) for at, typed in enumerate([*given.values(), *extra.values()])]
     names = {f"f{at}": name for at, name in enumerate([*given, *extra])}
-    return msgspec.defstruct("Record", fields, rename=names, forbid_unknown_fields=True, gc=False)
+    return msgspec.defstruct("Record", fields, rename=names, forbid_unknown_fields=True, omit_defaults=True, gc=False)
 
 
 def _field(kind: Any, path: Path, more: Mapping[Path, Any]) -> tuple[Any, Any]:
