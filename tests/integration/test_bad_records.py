@@ -35,6 +35,7 @@ BAD_LINES: list[tuple[bytes, str]] = [
     (b'{"id": 3, "x": 3.5, "s": "\\ud800"}', "half a character"),
     (b'{"id": 3, "x": 123456789012345678901234567890, "s": "c"}', "without losing digits"),
     (b'{"ID": 3, "x": 3.5, "s": "c"}', "differs from a column only in case"),
+    (b'{"id": 3, "x": 3.5, "s": "c", "id": 4}', "'id' is there more than once"),
     (b'{"id": 123456789012345678901234567890, "s": "c"}', "'id' is no bigint"),
     (b"no JSON at all", "is no strict JSON"),
     (b"3", "is no object"),

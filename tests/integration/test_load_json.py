@@ -114,6 +114,8 @@ def test_what_spark_would_read_in_part_or_garble_fails_with_a_sentence(ingest: I
         ),
         "case.json": (lines({"A": 1}), "its field 'A' differs from a column only in case"),
         "case_within.json": (lines({"s": {"X": 1}}), "its field 's.X' differs from a column only in case"),
+        "twice.json": ('{"a": 1, "a": 2}\n', "its field 'a' is there more than once in one object"),
+        "twice_within.json": ('[{"s": {"x": 1, "x": 2}}]', "its field 's.x' is there more than once in one object"),
         "case_lenient.json": ("{'B': 'y'}\n", "its field 'B' differs from a column only in case"),
         "digits.json": (
             '{"d": 12345678901234567890}\n',

@@ -156,6 +156,11 @@ SCHEMA = T.StructType(
         ('{"A": 1}', [("A", "case")]),
         ('{"s": {"x": 1, "z": 1, "X": 2}}', [("s.z", "unknown"), ("s.X", "case")]),
         ('{"l": [{"y": 1}, {"z": 2}, null]}', [("l.element.z", "unknown")]),
+        ('{"a": 1, "a": 2, "a": 3}', [("a", "twice")]),
+        ('[{"a": 1}, {"s": {"x": 1, "x": 1}}]', [("s.x", "twice")]),
+        ('{"l": [{"y": 1}, {"y": 1, "y" : 2}], "a": 1}', [("l.element.y", "twice")]),
+        ('{"b": null, "b": null}', [("b", "twice")]),
+        ('{"a": 1, "\\u0061": 2}', [("a", "twice")]),
         ('{"d": 9223372036854775808}', [("d", "digits")]),
         ('{"d": 1e309}', [("d", "digits")]),
         ('{"d": 1' + "0" * 400 + "}", [("d", "digits")]),
@@ -173,6 +178,35 @@ SCHEMA = T.StructType(
 def test_each_strange_thing_is_named(text: str, expected: list[tuple[str, str]]) -> None:
     found = Scanner(SCHEMA).strange(text.encode(), whole=True)
     assert [(one.name, one.kind) for one in found] == expected
+
+
+@given(
+    schema=schemas,
+    row=records,
+    times=st.integers(1, 2),
+    at=st.integers(0, 3),
+    separators=st.sampled_from([(", ", ": "), (",", ":"), (" , ", " : "), (",", "\t:")]),
+    learned=st.lists(records),
+)
+def test_a_field_that_is_there_twice_is_never_let_through(
+    schema: T.StructType,
+    row: dict[str, Any],
+    times: int,
+    at: int,
+    separators: tuple[str, str],
+    learned: list[dict[str, Any]],
+) -> None:
+    scanner = Scanner(schema)
+    for record in learned:
+        scanner.strange(json.dumps(record).encode(), whole=True)
+    between, colon = separators
+    pairs = [json.dumps(name) + colon + json.dumps(value, separators=separators) for name, value in row.items()]
+    again = (pairs[at % len(pairs) : at % len(pairs) + 1] if pairs else []) * times
+    text = "{" + between.join(pairs + again) + "}"
+    for whole in (False, True):
+        told = any(one.kind == "twice" for one in scanner.strange(text.encode(), whole=whole))
+        assert told == bool(again)
+        assert not (again and scanner.fits(text.encode(), whole=whole))
 
 
 def test_learned_fields_are_told_of_in_each_file_that_has_them() -> None:

@@ -90,7 +90,7 @@ class Scanner:
         if names is None:
             found = dict.fromkeys(self._walk(data, whole=whole))
             self._learn(found)
-            return tuple(one for one in found if one.path not in self._empty)
+            return tuple(one for one in found if one.kind != "unknown" or one.path not in self._empty)
         nested = [path for path in sorted(self._valued) if len(path) > 1]
         return tuple(Strange(path, "unknown") for path in (*names, *nested))
 
