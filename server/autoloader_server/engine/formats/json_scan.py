@@ -7,7 +7,6 @@ made from the schema; what those refuse is walked through value by value, which 
 from __future__ import annotations
 
 import json
-import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from decimal import Decimal
@@ -39,10 +38,9 @@ _LARGEST = 308
 # What a message shows of a number.
 _SHOWN_BITS = 300
 _SHOWN_LETTERS = 60
-# The end of a key, and of one before a blank; also within a text.
-_KEY = b'":'
-_SPACED_KEY = re.compile(rb'"[ \t\r\n]*:')
 _ENCODER = msgspec.json.Encoder()
+# A colon, written otherwise.
+_HIDDEN_COLON = b"\\u003"
 # More unknown fields than this are not learned: they are data in the place of names.
 _MOST_LEARNED = 200
 
@@ -66,6 +64,7 @@ class Scanner:
         self._valued: set[Path] = set()
         self._empty: set[Path] = set()
         self._fresh_empty: set[Path] = set()
+        self._again = bytearray()
         # Whether what was walked through last has no value of which only Spark can tell that it fits.
         self.sound = False
         self._build()
@@ -81,7 +80,7 @@ class Scanner:
             found = self._records.decode(data) if whole else self._record.decode_lines(data)
         except UNREAD:
             return False
-        return (whole or one_a_line(data, len(found))) and _has_no_key_twice(data, found)
+        return (whole or one_a_line(data, len(found))) and self._has_no_key_twice(data, found)
 
     def strange(self, data: bytes, *, whole: bool) -> tuple[Strange, ...]:
         """What in strict JSON does not fit; of the types only what Spark would not refuse by itself."""
@@ -100,7 +99,7 @@ class Scanner:
             return None
         try:
             known = self._known_records.decode(data) if whole else self._known_record.decode_lines(data)
-            if not _has_no_key_twice(data, known):
+            if not self._has_no_key_twice(data, known):
                 return None
             if whole:
                 objects = _OBJECTS.decode(data)
@@ -111,6 +110,14 @@ class Scanner:
             return None
         names = {name for record in records for name in record}
         return [path for path in sorted(self._valued) if len(path) == 1 and path[0] in names]
+
+    def _has_no_key_twice(self, data: bytes, found: Any) -> bool:
+        """Whether JSON has as many keys as what was decoded from it, which holds one of each in an object.
+
+        A colon stands behind each key, and those within texts are in both. False also where it cannot be told.
+        """
+        _ENCODER.encode_into(found, self._again)
+        return data.count(b":") == self._again.count(b":") and _HIDDEN_COLON not in data
 
     def _learn(self, found: Mapping[Strange, None]) -> None:
         unknown = {one.path for one in found if one.kind == "unknown"}
@@ -208,16 +215,6 @@ class _Fields(dict[str, Any]):
         self.twice: tuple[str, ...] = ()
         if len(self) < len(pairs):
             self.twice = tuple(name for name, times in Counter(name for name, _ in pairs).items() if times > 1)
-
-
-def _has_no_key_twice(data: bytes, found: Any) -> bool:
-    """Whether strict JSON has as many keys as what was decoded from it, which keeps one of each in an object.
-
-    Written again, a text that is none of a key has what looks like one as often as before.
-    """
-    again = _ENCODER.encode(found)
-    keys = data.count(_KEY)
-    return keys == again.count(_KEY) and (b'" ' not in data or len(_SPACED_KEY.findall(data)) == keys)
 
 
 def _is_number(kind: Any) -> bool:
