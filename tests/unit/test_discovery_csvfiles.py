@@ -6,6 +6,7 @@ import bz2
 import csv
 import gzip
 import io
+import lzma
 from collections.abc import Callable
 from pathlib import Path
 
@@ -120,6 +121,9 @@ def test_a_byte_order_mark_tells_the_encoding(text: str, codec: str, told: str) 
         (b"PAR1\x15\x04\x15\0", "NUL"),
         (gzip.compress(b"a,b\n", mtime=0), "it is gzip-compressed, which neither its name"),
         (bz2.compress(b"a,b\n"), "it is bzip2-compressed"),
+        (lzma.compress(b"a,b\n"), "it is xz-compressed"),
+        (b"\x28\xb5\x2f\xfd1234", "it is zstd-compressed"),
+        (b"PK\x03\x04\x14", "it is a zip archive"),
         (b'"a,b\n1,2\n', "quote that is never closed"),
     ],
 )

@@ -160,6 +160,7 @@ SCHEMA = T.StructType(
         ('[{"a": 1}, {"s": {"x": 1, "x": 1}}]', [("s.x", "twice")]),
         ('{"l": [{"y": 1}, {"y": 1, "y" : 2}], "a": 1}', [("l.element.y", "twice")]),
         ('{"b": null, "b": null}', [("b", "twice")]),
+        ('{"b": [{"c": 1, "c": 2}]}', [("b", "unknown"), ("b.element.c", "twice")]),
         ('{"a": 1, "\\u0061": 2}', [("a", "twice")]),
         ('{"d": 9223372036854775808}', [("d", "digits")]),
         ('{"d": 1e309}', [("d", "digits")]),
@@ -221,6 +222,9 @@ def test_learned_fields_are_told_of_in_each_file_that_has_them() -> None:
         Strange(("b",), "unknown"),
     )
     assert not scanner.fits(first, whole=False)
+    assert ("b.c", "twice") in [
+        (one.name, one.kind) for one in scanner.strange(b'{"b": {"c": 3, "c": 4}}\n', whole=False)
+    ]
 
 
 @given(

@@ -143,16 +143,29 @@ def test_encodings_are_named_as_java_names_them(python: str, java: str) -> None:
 
 def test_compressed_files_are_read_to_their_end_or_refused(tmp_path: Path) -> None:
     data = b"0123456789" * 1000
-    for name, packed in {"a": data, "a.gz": gzip.compress(data) * 2, "a.bz2": bz2.compress(data)}.items():
+    gzipped, bzipped = gzip.compress(data), bz2.compress(data)
+    for name, packed, times in (
+        ("a", data, 1),
+        ("a.gz", gzipped * 2, 2),
+        ("a.bz2", bzipped, 1),
+        ("b.bz2", bzipped * 3, 3),
+    ):
         (tmp_path / name).write_bytes(packed)
-        assert b"".join(pieces(str(tmp_path / name), 999)) == data * (2 if name == "a.gz" else 1)
+        for size in (1, 999, 10**6):
+            assert b"".join(pieces(str(tmp_path / name), size)) == data * times
     bad = {
-        "cut.gz": gzip.compress(data)[:-4],
-        "cut.bz2": bz2.compress(data)[:-4],
+        "cut.gz": gzipped[:-4],
+        "cut.bz2": bzipped[:-4],
+        "begun.bz2": bzipped + bzipped[:3],
         "no.gz": data,
-        "after.gz": gzip.compress(data) + b"and more",
+        "no.bz2": data,
+        "after.gz": gzipped + b"and more",
+        "after.bz2": bzipped + b"and more",
+        "damaged.bz2": bzipped[:20] + bytes([bzipped[20] ^ 0xFF]) + bzipped[21:],
+        "then.bz2": bzipped + b"X" + bzipped[1:],
         "a.xz": data,
-        "a.GZ": gzip.compress(data),
+        "a.GZ": gzipped,
+        "a.BZ2": bzipped,
     }
     for name, packed in bad.items():
         (tmp_path / name).write_bytes(packed)

@@ -98,8 +98,12 @@ class Scanner:
         if not self._valued:
             return None
         try:
-            known = self._known_records.decode(data) if whole else self._known_record.decode_lines(data)
-            if not self._has_no_key_twice(data, known):
+            if whole:
+                self._known_records.decode(data)
+            else:
+                self._known_record.decode_lines(data)
+            # Also within what is new.
+            if not self._has_no_key_twice(data, _ANY.decode(data) if whole else _ANY.decode_lines(data)):
                 return None
             if whole:
                 objects = _OBJECTS.decode(data)
@@ -184,6 +188,7 @@ class Scanner:
                             self._fresh_empty.add(here)
                     else:
                         yield Strange(here, "unknown")
+                        yield from _twice_within(inner, here)
             case T.ArrayType(), list():
                 for inner in value:
                     yield from self._strange(inner, kind.elementType, (*path, "element"))
@@ -215,6 +220,17 @@ class _Fields(dict[str, Any]):
         self.twice: tuple[str, ...] = ()
         if len(self) < len(pairs):
             self.twice = tuple(name for name, times in Counter(name for name, _ in pairs).items() if times > 1)
+
+
+def _twice_within(value: Any, path: Path) -> Iterator[Strange]:
+    match value:
+        case _Fields():
+            yield from (Strange((*path, name), "twice") for name in value.twice)
+            for name, inner in value.items():
+                yield from _twice_within(inner, (*path, name))
+        case list():
+            for inner in value:
+                yield from _twice_within(inner, (*path, "element"))
 
 
 def _is_number(kind: Any) -> bool:
@@ -312,6 +328,7 @@ def is_almost_strict(data: bytes) -> bool:
 
 
 _Object = dict[str, msgspec.Raw]
+_ANY = msgspec.json.Decoder()
 _OBJECT: msgspec.json.Decoder[_Object] = msgspec.json.Decoder(_Object)
 _OBJECTS: msgspec.json.Decoder[_Object | list[_Object]] = msgspec.json.Decoder(_Object | list[_Object])
 

@@ -13,7 +13,7 @@ import gzip
 import io
 import zlib
 from collections.abc import Callable, Iterator
-from typing import IO, TYPE_CHECKING, Any, BinaryIO, Final
+from typing import TYPE_CHECKING, Any, BinaryIO, Final
 
 from autoloader_sdk.discovery.heads import decode_head
 
@@ -86,11 +86,9 @@ def pieces(path: str, size: int = PIECE_BYTES, opener: Callable[[], BinaryIO] | 
             while piece := raw.read(size):
                 yield piece
             return
-        stream: IO[bytes] = gzip.GzipFile(fileobj=raw) if suffix == _GZIP else bz2.BZ2File(raw)  # type: ignore[assignment]
         name = _COMPRESSED[suffix]
         try:
-            while piece := stream.read(size):
-                yield piece
+            yield from _gunzipped(raw, size) if suffix == _GZIP else _bunzipped(raw, size)
         except EOFError as error:
             raise Unreadable(f"its {name} data ends in the middle: it was cut short") from error
         except (gzip.BadGzipFile, zlib.error) as error:
@@ -99,6 +97,35 @@ def pieces(path: str, size: int = PIECE_BYTES, opener: Callable[[], BinaryIO] | 
             if error.errno is not None:  # of the file, not of bz2
                 raise
             raise Unreadable(f"its {name} data is damaged: {error}") from error
+
+
+def _gunzipped(raw: BinaryIO, size: int) -> Iterator[bytes]:
+    stream = gzip.GzipFile(fileobj=raw)
+    while piece := stream.read(size):
+        yield piece
+
+
+def _bunzipped(raw: BinaryIO, size: int) -> Iterator[bytes]:
+    """One stream after another, as parallel compressors write them.
+
+    Python's own reader leaves out what follows a stream and begins none, and so does Spark's: without a word.
+    """
+    stream: bz2.BZ2Decompressor | None = None
+    data = b""
+    while True:
+        if not data and (stream is None or stream.needs_input):
+            data = raw.read(size)
+            if not data:
+                break
+        stream = stream or bz2.BZ2Decompressor()
+        piece = stream.decompress(data, size)
+        data = b""
+        if piece:
+            yield piece
+        if stream.eof:
+            data, stream = stream.unused_data, None
+    if stream is not None:
+        raise EOFError
 
 
 def text_lines(stream: Iterator[bytes], encoding: str) -> Iterator[str]:
