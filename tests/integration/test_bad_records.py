@@ -27,13 +27,16 @@ QUARANTINE = (
 )
 # A line of JSON that is bad beside the columns `id bigint, x double, s string`, and a word of the reason.
 BAD_LINES: list[tuple[bytes, str]] = [
-    (b'{"id": "three", "x": 3.5, "s": "c"}', "'id' is no bigint"),
+    (b'{"id": "three", "x": 3.5, "s": "c"}', "'id' is no bigint: \"three\""),
     (b'{"id": 3, "x": {"y": 1}, "s": "c"}', "'x' is no double"),
     (b'{"id": 3, "x": 3.5, "s": "c"} {"id": 4}', "something after its JSON value"),
     (b'{"id": 3, "x": 3.5, "s": "c"', "not a whole JSON value"),
     (b'{"id": 3, "x": 3.5, "s": "caf\xe9"}', "is not UTF-8"),
     (b'{"id": 3, "x": 3.5, "s": "\\ud800"}', "half a character"),
-    (b'{"id": 3, "x": 123456789012345678901234567890, "s": "c"}', "without losing digits"),
+    (
+        b'{"id": 3, "x": 123456789012345678901234567890, "s": "c"}',
+        "the field 'x' has a number that its column, a double, cannot",
+    ),
     (b'{"ID": 3, "x": 3.5, "s": "c"}', "differs from a column only in case"),
     (b'{"id": 3, "x": 3.5, "s": "c", "id": 4}', "'id' is there more than once"),
     (b'{"id": 123456789012345678901234567890, "s": "c"}', "'id' is no bigint"),
@@ -103,7 +106,8 @@ def test_each_kind_of_bad_line_is_rescued(ingest: Ingest) -> None:
     # Of a value that does not fit, the others are kept; of a line that cannot be read, or would be read wrongly, none.
     assert kept[shown[0]] == (None, 3.5, "c")
     assert kept[shown[1]] == (3, None, "c")
-    assert all(kept[text] == (None, None, None) for text in shown[2:8])
+    assert all(kept[text] == (None, None, None) for text in shown[2:9])
+    assert kept[shown[9]] == (None, None, "c")
     assert len([row for row in made.rows("_rescued_data") if row[0] is None]) == 3
 
 
@@ -262,12 +266,13 @@ def test_a_table_of_somebody_else_is_not_written_to(ingest: Ingest) -> None:
     made.load()
     other = made.table.removesuffix("`") + "__quarantine`"
     made.sql(f"CREATE TABLE {other} (a INT) USING iceberg")
-    ran = made.load({"b.csv": "id,x,s\nthree,3,c\n"})
+    ran = made.load({"b.csv": "id,x,s\nthree,3,c\n4,4.5,d\n"})
     assert ran.status == "failed"
-    assert "is no quarantine table of this autoloader database" in (ran.message or "")
+    assert f"{name(made)}__quarantine is no quarantine table of this autoloader database" in (ran.message or "")
     assert made.sql(f"SELECT * FROM {other}") == []
+    assert [row[0] for row in made.rows("id")] == [1, 2]
     made.sql(f"DROP TABLE {other}")
-    assert made.load().records == 0
+    assert made.load().records == 1
     assert set_aside(made) == [("b.csv", "2", "three,3,c")]
 
 
@@ -400,9 +405,11 @@ def test_what_stands_in_a_comment_is_no_quote(ingest: Ingest) -> None:
             "b.csv": 'id,x,s\n# a comment\n3,3.5,"c\nfour,4.5,d\n5,5.5,e\n',
             "c.csv": "id,x,s\n# it's 5\" wide\nsix,6.5,f\n7,7.5,g\n",
             "d.csv": 'id,x,s\n8,8.5,"h\n# no comment\nh"\nnine,9.5,i\n',
+            "e.csv": b"id,x,s\n10,8.5,\xe9\nten,9.5,i\n",
         }
     )
-    assert set(ran.failed()) == {"b.csv"}
+    assert set(ran.failed()) == {"b.csv", "e.csv"}
+    assert "(0xe9) is not UTF-8" in ran.failed()["e.csv"].message
     assert "a quote in it is never closed" in ran.failed()["b.csv"].message
     assert (ran.files, ran.records) == (2, 2)
     assert set_aside(made) == [("c.csv", "3", "six,6.5,f"), ("d.csv", "5", "nine,9.5,i")]

@@ -11,7 +11,9 @@ from pyspark.sql.connect.session import SparkSession
 from tests.integration.conftest import Ingest
 from tests.integration.ingesting import Ingestion
 from tests.integration.test_load_avro_orc import avro
+from tests.integration.test_spark_hello import spark_of_version
 from tests.parts import spark35, sparks
+from tests.parts.object_stores import Seaweed, seaweed  # noqa: F401
 
 from autoloader_sdk.models import ConnectionTest
 from autoloader_server.engine.iceberg import Table
@@ -106,10 +108,47 @@ def test_a_run_of_avro_on_a_server_without_its_jar_says_which(bare: str, ingest:
     assert "cannot read Avro: it needs the jar org.apache.spark:spark-avro_2.12:3.5.7" in str(ran.message)
 
 
+def test_a_run_on_a_server_without_icebergs_jar_or_the_s3_connector_says_which(
+    bare: str,
+    ingest: Ingest,
+    service: Service,
+    seaweed: Seaweed,  # noqa: F811
+) -> None:
+    bucket = seaweed.bucket()
+    bucket.put("in/a.csv", CSV.encode())
+    source = {"type": "s3", "path": bucket.path("in/"), "credentials": bucket.credentials}
+    service.spark = SparkSessions(service.home, bare)
+    try:
+        no_iceberg = ingest("csv", {"a.csv": CSV}, destination={"catalog": "absent"}).load()
+        no_s3 = ingest("csv", source=source).load()
+    finally:
+        service.spark.close()
+    assert (no_iceberg.status, no_s3.status) == ("failed", "failed")
+    assert "iceberg-spark-runtime-3.5_2.12" in str(no_iceberg.message)
+    assert "hadoop-aws:3.3.4" in str(no_s3.message)
+
+
 def test_a_cluster_that_is_not_reached_is_told_in_plain_words(tmp_path: Path) -> None:
     found = answer_of(tmp_path, {"url": "sc://127.0.0.1:1"})
     assert found.status == "failed"
     assert "nothing listens there" in str(found.message)
+
+
+def test_a_run_on_a_cluster_that_is_not_reached_or_of_another_version_fails_and_the_next_one_loads(
+    ingest: Ingest, service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loaded = ingest("csv", {"a.csv": CSV})
+    good = service.spark
+    with spark_of_version("2.4.8") as port:
+        for url, said in (("sc://127.0.0.1:1", "nothing listens there"), (f"sc://127.0.0.1:{port}", "2.4.8")):
+            monkeypatch.setattr(service, "spark", SparkSessions(service.home, url))
+            ran = loaded.load()
+            assert ran.status == "failed"
+            assert said in str(ran.message)
+            assert [error.category for error in ran.errors] == ["connectivity"]
+            service.spark.close()
+    monkeypatch.setattr(service, "spark", good)
+    assert loaded.load().records == 2
 
 
 def in_the_middle(monkeypatch: pytest.MonkeyPatch, happens: Any) -> None:

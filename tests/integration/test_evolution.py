@@ -49,11 +49,12 @@ def test_parquet_columns_are_widened_where_iceberg_can(ingest: Ingest) -> None:
 
 
 def test_json_values_widen_a_given_column(ingest: Ingest) -> None:
-    loaded = ingest("json", {"a.json": lines({"i": 1, "d": 1.25})}, schema=given(i="integer", d="decimal(4,2)"))
+    schema = given(i="integer", d="decimal(4,2)", f="float")
+    loaded = ingest("json", {"a.json": lines({"i": 1, "d": 1.25, "f": 0.5})}, schema=schema)
     assert loaded.load().errors == []
-    assert loaded.load({"b.json": lines({"i": 2**40, "d": 12345.25})}).errors == []
-    assert loaded.types() == {"i": "bigint", "d": "decimal(7,2)"}
-    assert [row[0] for row in loaded.rows("i")] == [1, 2**40]
+    assert loaded.load({"b.json": lines({"i": 2**40, "d": 12345.25, "f": 1e300})}).errors == []
+    assert loaded.types() == {"i": "bigint", "d": "decimal(7,2)", "f": "double"}
+    assert loaded.rows("i", "f") == [(1, 0.5), (2**40, 1e300)]
 
 
 @each_spark
@@ -67,6 +68,7 @@ def test_csv_values_widen_a_column_and_a_file_with_a_worse_one_fails_with_it(ing
             "b.csv": f"n,d,i\ny,-12345.25,{2**40}\n",
             "c.csv": f"I,n\n{2**41},x\nseven,{long}\n",
             "d.csv": f"I,n\n{2**70},x\n",
+            "f.csv": f"d,n\n{10**38},x\n",
             "e.csv": "I,n\n2,z\n",
         }
     )
@@ -76,7 +78,9 @@ def test_csv_values_widen_a_column_and_a_file_with_a_worse_one_fails_with_it(ing
             """'{"I": "seven"}', where 'I' is no bigint"""
         ),
         "d.csv": f"1 of its 1 records do not fit the table's columns; the first: '{2**70},x', where 'I' is no bigint",
+        "f.csv": ran.failed()["f.csv"].message,
     }
+    assert "where 'd' is no decimal" in ran.failed()["f.csv"].message
     assert loaded.types() == {"I": "bigint", "d": "decimal(7,2)", "n": "string"}
     assert loaded.rows("I", "n") == [(1, "x"), (2**40, "y"), (2, "z")]
     assert changes(loaded) == [
@@ -145,11 +149,19 @@ def test_a_given_schema_is_kept_in_names_order_and_types_and_followed_from_there
 
 
 def test_ignore_widens_nothing_and_tells_column_and_value(ingest: Ingest) -> None:
-    loaded = ingest("json", {"a.json": lines({"i": 1})}, schema=given(i="integer"), on_schema_change="ignore")
+    schema = given(i="integer", d="decimal(4,2)", f="float")
+    loaded = ingest("json", {"a.json": lines({"i": 1})}, schema=schema, on_schema_change="ignore")
     loaded.load()
-    ran = loaded.load({"b.json": lines({"i": 2**40})})
-    assert ran.errors[0].message == f"its field 'i' has a number that its column, int, cannot hold: {2**40}"
-    assert (loaded.types(), loaded.versions()) == ({"i": "int"}, [])
+    ran = loaded.load({"b.json": lines({"i": 2**40}), "c.json": lines({"d": 12345.25}), "d.json": lines({"f": 1e300})})
+    assert {name: (error.category, error.message) for name, error in ran.failed().items()} == {
+        "b.json": ("schema_mismatch", f"its field 'i' has a number that its column, int, cannot hold: {2**40}"),
+        "c.json": (
+            "schema_mismatch",
+            "its field 'd' has a number that its column, decimal(4,2), cannot hold: 12345.25",
+        ),
+        "d.json": ("schema_mismatch", "its field 'f' has a number that its column, float, cannot hold: 1E+300"),
+    }
+    assert (loaded.types(), loaded.versions()) == ({"i": "int", "d": "decimal(4,2)", "f": "float"}, [])
 
 
 def test_fail_stops_the_run_before_anything_of_the_batch_is_loaded(ingest: Ingest) -> None:

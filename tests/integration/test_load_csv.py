@@ -15,6 +15,16 @@ from tests.parts import sparks
 pytestmark = pytest.mark.sparks(sparks.LOCAL, sparks.OLD)
 
 GOOD = "a,b\n1,x\n2,y\n"
+# What compressed text is not read, by its suffix.
+PACKED = {
+    "zst": "zstd",
+    "xz": "xz",
+    "zip": "zip",
+    "lz4": "lz4",
+    "snappy": "snappy",
+    "br": "brotli",
+    "deflate": "deflate",
+}
 
 
 def test_quotes_line_breaks_backslashes_and_blanks_are_kept_as_they_are(ingest: Ingest) -> None:
@@ -31,29 +41,44 @@ def test_quotes_line_breaks_backslashes_and_blanks_are_kept_as_they_are(ingest: 
         (5, "crlf\r\nwithin"),
         (6, "#no"),
     ]
+    ran = loaded.load({"b.csv": "id,text\n#7,no comment\n"})
+    assert ran.failed()["b.csv"].message.endswith("the first: '#7,no comment', where 'id' is no int")
 
 
 @pytest.mark.parametrize("multiline", [None, False, True])
-@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
-def test_each_line_end_is_stripped(ingest: Ingest, end: str, multiline: bool | None) -> None:
+def test_each_line_end_is_stripped(ingest: Ingest, multiline: bool | None) -> None:
     options = {} if multiline is None else {"multiline": multiline}
-    loaded = ingest("csv", {"a.csv": end.join(["a,b", "1,x", "2,y", ""])}, options=options)
+    ends = {"lf": "\n", "crlf": "\r\n", "cr": "\r"}
+    files = {f"{name}.csv": end.join(["a,b", "1,x", f"2,{name}", ""]) for name, end in ends.items()}
+    loaded = ingest("csv", files, options=options)
     assert loaded.load().status == "success"
-    assert loaded.rows() == [(1, "x"), (2, "y")]
+    assert loaded.rows() == [(1, "x")] * 3 + [(2, "cr"), (2, "crlf"), (2, "lf")]
 
 
 def test_line_ends_may_differ_within_a_file_unless_quotes_hold_some(ingest: Ingest) -> None:
-    loaded = ingest("csv", {"a.csv": "a,b\n1,x\r\n2,y\n3,z\r\n", "b.csv": 'a,b\r\n4,"x\ny"\n5,z\r\n'})
+    loaded = ingest(
+        "csv",
+        {
+            "a.csv": "a,b\n1,x\r\n2,y\r3,z\r\n",
+            "b.csv": 'a,b\r\n4,"x\ny"\n5,z\r\n',
+            "one_column.csv": "a\n6\r7\n",
+        },
+    )
     ran = loaded.load()
-    assert ran.status == "partial"
-    assert "lines end in different ways (CRLF, LF)" in ran.failed()["b.csv"].message
+    assert {name: (error.category, error.message) for name, error in ran.failed().items()} == {
+        "b.csv": ("data_malformed", "its lines end in different ways (CRLF, LF): write them all alike"),
+        "one_column.csv": ("data_malformed", "its lines end in different ways (CR, LF): write them all alike"),
+    }
     assert loaded.rows() == [(1, "x"), (2, "y"), (3, "z")]
 
 
 def test_empty_lines_are_no_rows_and_an_empty_field_is_null(ingest: Ingest) -> None:
-    loaded = ingest("csv", {"a.csv": '\n\na,b\n\n1,\n"",y\n\n,\n\n'})
-    assert loaded.load().records == 3
-    assert loaded.rows() == sorted([(1, None), (None, "y"), (None, None)], key=repr)
+    loaded = ingest(
+        "csv", {"a.csv": '\n\na,b\n\n1,\n"",y\n\n,\n\n2,""\n', "b.csv": '\na,b\n\n3,"x\n\ny"\n\n\n4,"z"\n\n'}
+    )
+    assert loaded.load().records == 6
+    expected = [(1, None), (None, "y"), (None, None), (2, None), (3, "x\n\ny"), (4, "z")]
+    assert loaded.rows() == sorted(expected, key=repr)
 
 
 def test_columns_land_under_their_names_whatever_their_order(ingest: Ingest) -> None:
@@ -152,7 +177,10 @@ def test_files_that_are_not_what_they_seem_fail_with_a_sentence(ingest: Ingest) 
         "short.csv.gz": gzip.compress(long.encode())[:-20],
         "short.csv.bz2": bz2.compress(long.encode())[:-20],
         "damaged.csv.gz": gzip.compress(long.encode())[:200] + b"garbage" * 50,
-        "packed.csv.zst": b"\x28\xb5\x2f\xfd1234",
+        "after.csv.bz2": bz2.compress(GOOD.encode()) + b"and more",
+        "damaged.csv.bz2": bz2.compress(GOOD.encode())[:20] + b"garbage",
+        "upper.csv.BZ2": bz2.compress(GOOD.encode()),
+        **{f"packed.csv.{suffix}": b"\x28\xb5\x2f\xfd1234" for suffix in PACKED},
         "latin.csv": "a,b\n1,ü\n".encode("latin-1"),
         "latin_late.csv": long.encode() + "2,ü\n".encode("latin-1"),
         "latin_late.csv.gz": gzip.compress(long.encode() + "2,ü\n".encode("latin-1")),
@@ -162,9 +190,15 @@ def test_files_that_are_not_what_they_seem_fail_with_a_sentence(ingest: Ingest) 
         "open_twice.csv": 'a,b\n1,"x\n2,y\n3,"z\n4,w\n',
         "inch.csv": 'a,b\n1,5" disk\n2,y\n',
         "twice.csv": "a,b,A\n1,2,3\n",
+        "same.csv": "a,b,a\n1,2,3\n",
         "blanks_first.csv": '   \na,b\n1,"x\ny"\n',
     }
-    loaded = ingest("csv", bad | {"good.csv": GOOD, "good.csv.gz": gzip.compress(GOOD.encode())})
+    good: dict[str, str | bytes] = {
+        "good.csv": GOOD,
+        "good.csv.gz": gzip.compress(GOOD.encode()),
+        "good.csv.bz2": bz2.compress(GOOD.encode()) + bz2.compress(b"3,z\n"),
+    }
+    loaded = ingest("csv", bad | good)
     ran = loaded.load()
     not_utf8 = "(0xfc) is not UTF-8: set format.options.encoding, for example to windows-1252"
     assert {name: error.message for name, error in ran.failed().items()} == {
@@ -175,7 +209,15 @@ def test_files_that_are_not_what_they_seem_fail_with_a_sentence(ingest: Ingest) 
         "short.csv.gz": "its gzip data ends in the middle: it was cut short",
         "short.csv.bz2": "its bzip2 data ends in the middle: it was cut short",
         "damaged.csv.gz": ran.failed()["damaged.csv.gz"].message,
-        "packed.csv.zst": "it is zstd-compressed; of compressed text only gzip (.gz) and bzip2 (.bz2) is read",
+        "after.csv.bz2": ran.failed()["after.csv.bz2"].message,
+        "damaged.csv.bz2": ran.failed()["damaged.csv.bz2"].message,
+        "upper.csv.BZ2": "its name ends in .BZ2, which Spark does not take for bzip2: name it .bz2",
+        **{
+            f"packed.csv.{suffix}": (
+                f"it is {name}-compressed; of compressed text only gzip (.gz) and bzip2 (.bz2) is read"
+            )
+            for suffix, name in PACKED.items()
+        },
         "latin.csv": f"byte 6 {not_utf8}",
         "latin_late.csv": f"byte 160006 {not_utf8}",
         "latin_late.csv.gz": f"byte 160006 {not_utf8}",
@@ -186,13 +228,17 @@ def test_files_that_are_not_what_they_seem_fail_with_a_sentence(ingest: Ingest) 
         "open_twice.csv": "a quote in it is never closed, or stands within a field without being doubled",
         "inch.csv": "a quote in it is never closed, or stands within a field without being doubled",
         "twice.csv": "its header has columns that are the same but for case: 'a', 'A'",
+        "same.csv": "its header has columns that are the same but for case: 'a', 'a'",
         "blanks_first.csv": "its first line holds nothing but blanks: take it away",
     }
     assert ran.failed()["damaged.csv.gz"].message.startswith("its gzip data is damaged: ")
+    for name in ("after.csv.bz2", "damaged.csv.bz2"):
+        assert ran.failed()[name].message.startswith("its bzip2 data is damaged: ")
     assert "quote" in ran.failed()["open.csv"].message
-    assert (ran.status, ran.message) == ("partial", "2 files loaded; 18 files could not be")
-    assert {error.category for error in ran.errors} == {"data_malformed", "schema_mismatch"}
-    assert loaded.counts() == {"good.csv": 2, "good.csv.gz": 2}
+    assert (ran.status, ran.message) == ("partial", f"3 files loaded; {len(bad)} files could not be")
+    mismatched = {name for name, error in ran.failed().items() if error.category != "data_malformed"}
+    assert (mismatched, ran.failed()["twice.csv"].category) == ({"twice.csv", "same.csv"}, "schema_mismatch")
+    assert loaded.counts() == {"good.csv": 2, "good.csv.gz": 2, "good.csv.bz2": 3}
     assert loaded.load().message == "nothing new"
 
     mended = loaded.load({"latin.csv": "a,b\n1,ü\n"})
@@ -257,6 +303,7 @@ def test_a_header_alone_is_loaded_as_no_rows(ingest: Ingest) -> None:
     ran = loaded.load()
     assert (ran.status, ran.files, ran.records) == ("success", 2, 0)
     assert {name: known.status for name, known in loaded.files().items()} == {"a.csv": "SUCCESS", "b.csv": "SUCCESS"}
+    assert loaded.types() == {"a": "string", "b": "string"}
     assert loaded.load({"c.csv": GOOD}).records == 2
 
 
@@ -290,7 +337,36 @@ def test_a_column_called_like_our_lineage_column_fails_its_file(ingest: Ingest) 
     loaded.load()
     ran = loaded.load({"b.csv": "a,_Source_File\n1,x\n", "c.csv": "a,b\n3,z\n"})
     assert ran.failed()["b.csv"].message == "its column '_Source_File' is called like a lineage column"
+    assert ran.failed()["b.csv"].category == "schema_mismatch"
     assert ran.files == 1
+
+
+def test_no_table_is_made_with_a_column_called_like_our_lineage_column(ingest: Ingest) -> None:
+    loaded = ingest("csv", {"a.csv": "a,_Source_File\n1,x\n"})
+    ran = loaded.load()
+    assert ran.status == "failed"
+    assert "a column '_source_file', which is also a lineage column" in (ran.message or "").lower()
+
+
+def test_what_spark_makes_of_a_value_is_as_the_known_limits_say(ingest: Ingest) -> None:
+    loaded = ingest("csv", {"a.csv": "code,at\n007,2024-01-01T00:00:00.123456789Z\n010,2024-01-01T00:00:01Z\n"})
+    assert loaded.load().errors == []
+    assert loaded.types() == {"code": "int", "at": "timestamp"}
+    assert loaded.values("code") == [7, 10]
+    assert [row[0] % 10**6 for row in loaded.sql("SELECT unix_micros(at) FROM {table} ORDER BY at")] == [123456, 0]
+
+    fields = [("code", "string"), ("price", "decimal(5,2)"), ("share", "double")]
+    schema = {
+        "type": "struct",
+        "fields": [{"name": n, "type": t, "nullable": True, "metadata": {}} for n, t in fields],
+    }
+    rows = "code,price,share\n007,1.239,1D\n008,1.23,12345678901234567890\n"
+    given = ingest("csv", {"a.csv": rows}, schema={"inference": "manual", "schema_json": schema})
+    assert given.load().errors == []
+    assert given.rows("code", "price", "share") == [
+        ("007", Decimal("1.24"), 1.0),
+        ("008", Decimal("1.23"), 12345678901234567890.0),
+    ]
 
 
 def test_columns_may_be_called_like_what_spark_hides(ingest: Ingest) -> None:

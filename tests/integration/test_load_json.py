@@ -38,6 +38,7 @@ def test_each_layout_is_read_right_whatever_the_option_says(ingest: Ingest, mult
             "marked.json": b'\xef\xbb\xbf{"a": 17}\n{"a": 18}\n',
             "marked_array.json": b'\xef\xbb\xbf[\n{"a": 19}]',
             "wide_array.json": '[{"a": 20},\n{"a": 21}]'.encode("utf-16"),
+            "wide_pretty.json": json.dumps({"a": 24}, indent=2).encode("utf-16"),
             "blank.json": "\n  \n",
             "cr.json": '{"a": 22}\r{"a": 23}\r',
         },
@@ -46,7 +47,7 @@ def test_each_layout_is_read_right_whatever_the_option_says(ingest: Ingest, mult
     ran = loaded.load()
     assert ran.errors == []
     assert loaded.types() == {"a": "bigint"}
-    assert sorted(loaded.values("a")) == list(range(1, 24))
+    assert sorted(loaded.values("a")) == list(range(1, 25))
     assert loaded.files()["blank.json"].records == 0
 
 
@@ -94,6 +95,10 @@ def test_what_spark_would_read_in_part_or_garble_fails_with_a_sentence(ingest: I
             much.encode() + b'{"b": "\xfc"}\n',
             f"byte {at + 7} (0xfc) is not UTF-8: set format.options.encoding, for example to windows-1252",
         ),
+        "latin_marked.json": (
+            b'\xef\xbb\xbf{"b": "\xfc"}\n',
+            "byte 7 (0xfc) is not UTF-8: set format.options.encoding, for example to windows-1252",
+        ),
         "half.json": ('{"b": "\\ud800"}\n', "byte 7: \\ud800 is half a character"),
         "wide_lines.json": (
             good.encode("utf-16"),
@@ -131,12 +136,18 @@ def test_what_spark_would_read_in_part_or_garble_fails_with_a_sentence(ingest: I
     }
     loaded = ingest("json", {"good.json": lines({"a": 1, "b": "x", "d": 1.5, "s": {"x": 1}})})
     assert loaded.load().status == "success"
-    ran = loaded.load({name: content for name, (content, _) in bad.items()} | {"more.json": good})
+    more = {"more.json": good, "replacement.json": lines({"b": "\ufffd"})}
+    ran = loaded.load({name: content for name, (content, _) in bad.items()} | more)
     assert {name: error.message for name, error in ran.failed().items()} == {
         name: message for name, (_, message) in bad.items()
     }
-    assert (ran.status, ran.files, ran.records) == ("partial", 1, 1)
-    assert loaded.counts() == {"good.json": 1, "more.json": 1}
+    of_fields = ("case", "digits", "infinite", "twice")
+    assert {name: error.category for name, error in ran.failed().items()} == {
+        name: "schema_mismatch" if name.startswith(of_fields) else "data_malformed" for name in bad
+    }
+    assert (ran.status, ran.files, ran.records) == ("partial", 2, 2)
+    assert loaded.counts() == {"good.json": 1, "more.json": 1, "replacement.json": 1}
+    assert "\ufffd" in loaded.values("b")
     assert loaded.load().message == "nothing new"
 
 
@@ -147,12 +158,24 @@ def test_the_same_fails_when_the_table_is_still_to_be_made(ingest: Ingest) -> No
             "a.json": lines({"a": 1}),
             "b.json": lines({"A": 2}),
             "c.json": '{"a": 1} {"a": 2}\n',
-            "d.json": '{"a": 1, "a": 2}\n{"a": 3, "A": 4}\n',
+            "d.json": '{"a": 1, "a": 2}\n',
+            "e.json": '{"a": 3, "A": 4}\n',
+            "f.json": '{"a": 5, "s": {"x": 1, "x": 2}}\n',
         },
     )
     ran = loaded.load()
-    assert set(ran.failed()) == {"b.json", "c.json", "d.json"}
+    assert set(ran.failed()) == {"b.json", "c.json", "d.json", "e.json", "f.json"}
     assert loaded.counts() == {"a.json": 1}
+    ran = loaded.load({"g.json": '{"a": 6, "new": {"x": 1, "x": 2}}\n', "h.json": '{"a": 7, "new": {"x": 3}}\n'})
+    assert set(ran.failed()) == {"g.json"}
+    assert loaded.rows("a", "new") == [(1, None), (7, (3,))]
+
+
+def test_a_field_twice_is_not_noticed_where_only_spark_reads_or_the_value_is_kept_as_text(ingest: Ingest) -> None:
+    loaded = ingest("json", {"a.json": lines({"a": 1, "b": "x"})})
+    loaded.load()
+    loaded.load({"b.json": "{'a': 2, 'a': 3, 'b': 'y'}\n", "c.json": '{"a": 4, "b": {"x": 1, "x": 2}}\n'})
+    assert loaded.rows("a", "b")[1:] == [(3, "y"), (4, '{"x":1,"x":2}')]
 
 
 def test_lenient_json_is_loaded_whole(ingest: Ingest) -> None:
@@ -228,16 +251,22 @@ def test_ignored_fields_are_told_of(ingest: Ingest) -> None:
     assert loaded.types() == {"a": "bigint", "s": "struct<x:bigint>"}
 
 
-@pytest.mark.parametrize("nothing", [None, {}, []])
-def test_a_column_takes_the_type_of_its_first_value(ingest: Ingest, nothing: object) -> None:
-    loaded = ingest("json", {"a.json": lines({"a": 1, "later": nothing, "s": {"x": 1, "y": nothing}})})
+def test_a_column_takes_the_type_of_its_first_value(ingest: Ingest) -> None:
+    nothings: dict[str, object] = {"null": None, "object": {}, "array": []}
+    nothing = lines({"a": 1, **nothings, "s": {"x": 1, **nothings}})
+    loaded = ingest("json", {"a.json": nothing})
     assert loaded.load().errors == []
     assert loaded.types() == {"a": "bigint", "s": "struct<x:bigint>"}
-    assert loaded.load({"b.json": lines({"a": 2, "later": nothing, "s": {"x": 1, "y": nothing}})}).errors == []
-    ran = loaded.load({"c.json": lines({"a": 3, "later": [1], "s": {"x": 1, "y": {"z": True}}})})
+    assert loaded.load({"b.json": nothing}).errors == []
+    later, within = {name: [1] for name in nothings}, {name: {"z": True} for name in nothings}
+    ran = loaded.load({"c.json": lines({"a": 3, **later, "s": {"x": 1, **within}})})
     assert ran.errors == []
-    assert loaded.types()["later"] == "array<bigint>"
-    assert loaded.types()["s"] == "struct<x:bigint,y:struct<z:boolean>>"
+    struct = "struct<z:boolean>"
+    assert loaded.types() == {
+        "a": "bigint",
+        **dict.fromkeys(nothings, "array<bigint>"),
+        "s": f"struct<x:bigint,array:{struct},null:{struct},object:{struct}>",
+    }
 
 
 def test_a_record_of_nothing_is_a_row_of_nulls(ingest: Ingest) -> None:
@@ -288,7 +317,9 @@ def test_a_given_schema_is_kept_to(ingest: Ingest) -> None:
     assert loaded.sql("SELECT unix_micros(at) FROM {table}") == [(round(moment.timestamp() * 1e6),)]
 
 
-@pytest.mark.parametrize(("declared", "codec"), [("windows-1252", "cp1252"), ("UTF-16LE", "utf-16-le")])
+@pytest.mark.parametrize(
+    ("declared", "codec"), [("windows-1252", "cp1252"), ("UTF-16LE", "utf-16-le"), ("UTF-16BE", "utf-16-be")]
+)
 def test_a_declared_encoding_is_read_right(ingest: Ingest, declared: str, codec: str) -> None:
     text = '{"a": "Grüße"}\n{"a": "ß"}\n'
     array = '[{"a": "é"},\n{"a": "è"}]'
@@ -325,6 +356,9 @@ def test_what_is_too_deep_or_too_large_for_the_worker_fails_alone(ingest: Ingest
             "good.json": lines({"a": 4, "d": 2.5}),
         }
     )
-    assert set(ran.failed()) == {"deep.json", "huge.json"}
+    assert {name: error.category for name, error in ran.failed().items()} == {
+        "deep.json": "data_malformed",
+        "huge.json": "schema_mismatch",
+    }
     assert loaded.values("a") == [1, 4]
     assert loaded.load().message == "nothing new"

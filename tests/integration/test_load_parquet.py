@@ -87,6 +87,7 @@ def test_files_that_are_not_whole_fail_alone(ingest: Ingest) -> None:
             "damaged.parquet": damaged,
             "twice.parquet": parquet({"a": [1], "A": [2]}),
             "time.parquet": parquet({"a": [1], "t": pa.array([1], pa.time64("ns"))}),
+            "nanos.parquet": parquet({"a": [1], "t": pa.array([1], pa.timestamp("ns"))}),
         },
     )
     ran = loaded.load()
@@ -98,6 +99,7 @@ def test_files_that_are_not_whole_fail_alone(ingest: Ingest) -> None:
         "damaged.parquet",
         "twice.parquet",
         "time.parquet",
+        "nanos.parquet",
     }
     assert all(
         failed[name].message.startswith("it is not a whole Parquet file: ")
@@ -114,6 +116,13 @@ def test_dates_before_1900_and_columns_called_like_what_spark_hides_are_kept(ing
     assert loaded.load().errors == []
     assert loaded.rows("day", "_metadata", "x.y") == [(dt.date(1, 1, 1), "a", 1), (dt.date(1582, 10, 10), "b", 2)]
     assert loaded.counts() == {"ü.parquet": 2}
+
+
+def test_it_is_read_in_each_codec(ingest: Ingest) -> None:
+    codecs = ["none", "snappy", "gzip", "zstd", "lz4"]
+    loaded = ingest("parquet", {codec: parquet({"a": list(range(200))}, compression=codec) for codec in codecs})
+    assert loaded.load().errors == []
+    assert loaded.counts() == dict.fromkeys(codecs, 200)
 
 
 def test_no_rows_are_loaded_as_no_rows(ingest: Ingest) -> None:

@@ -85,6 +85,9 @@ def test_rows_stay_until_a_version_can_be_loaded(replaced: Any) -> None:
     ran = loaded.load({"a.csv": "a,b\n1\n"})
     assert (ran.status, set(ran.failed())) == ("failed", {"a.csv"}), ran.errors
     assert loaded.rows() == [(1, "x"), (2, "y")]
+    assert loaded.load({"a.csv": ""}).files == 0
+    assert loaded.files()["a.csv"].status == "SKIPPED"
+    assert loaded.rows() == [(1, "x"), (2, "y")]
     assert loaded.load({"a.csv": B}).status == "success"
     assert loaded.rows() == [(3, "z")]
 

@@ -17,11 +17,11 @@ from autoloader_sdk.discovery.store import LocalStore
 from autoloader_sdk.models import FileStatus, IngestionCreate
 from autoloader_server.db.engine import Database
 from autoloader_server.db.migrate import migrate
-from autoloader_server.db.tables import ingestions, processed_files
+from autoloader_server.db.tables import ingestions, processed_files, runs
 from autoloader_server.engine import discover as module
 from autoloader_server.engine import ledger
 from autoloader_server.engine.discover import Found, discover, take_up_failed
-from autoloader_server.engine.errors import LeaseLost
+from autoloader_server.engine.errors import AUTH, DATA_MALFORMED, MISSING, FileFailure, LeaseLost
 
 ING = "ing-1"
 ROOT = "/source"
@@ -379,6 +379,28 @@ def _as_rows(model: dict[str, list[list[str]]]) -> list[tuple[int, str, str, boo
         for path in sorted(model, key=str.encode)
         for ordinal, (version, status) in enumerate(model[path], 1)
     ]
+
+
+def test_what_time_may_cure_is_tried_again_ever_later_and_a_bad_file_is_not(database: Database) -> None:
+    names = {AUTH: "closed.csv", MISSING: "gone.csv", DATA_MALFORMED: "bad.csv"}
+    for name in names.values():
+        add(database, entry(name), FileStatus.DISCOVERED)
+    failures = [FileFailure(f"{ROOT}/{name}", category, "why") for category, name in names.items()]
+    with database.write() as connection:
+        run = {"id": "run-1", "ingestion_id": ING, "status": "running", "trigger": "manual", "created_at": MADE}
+        connection.execute(insert(runs).values(run))
+    files = processed_files.c
+    pauses: dict[str, list[int | None]] = {name: [] for name in names.values()}
+    for _ in range(9):
+        before = datetime.now(UTC)
+        with database.write() as connection:
+            ledger.fail_files(connection, "run-1", ING, failures)
+            for row in connection.execute(select(files.path, files.retryable, files.next_attempt_at)):
+                pause = row.next_attempt_at and round((row.next_attempt_at - before).total_seconds() / 60)
+                assert row.retryable == (pause is not None)
+                pauses[row.path.rpartition("/")[2]].append(pause)
+    assert pauses["closed.csv"] == pauses["gone.csv"] == [1, 2, 4, 8, 16, 32, 60, 60, 60]
+    assert pauses["bad.csv"] == [None] * 9
 
 
 def test_failed_files_wait_again_when_their_time_has_come(database: Database) -> None:
