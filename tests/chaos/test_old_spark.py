@@ -1,4 +1,4 @@
-"""Kills between the steps of a load, with the ledger in PostgreSQL, on a real Spark 3.5.7 with the oldest Iceberg."""
+"""Kills between the steps of a load from S3, the ledger in PostgreSQL, on a real Spark 3.5.7 with the oldest Iceberg."""
 
 from __future__ import annotations
 
@@ -6,15 +6,20 @@ import pytest
 from tests.chaos.conftest import MakeWorld
 from tests.chaos.scenes import WORLDS, set_scene
 from tests.parts import sparks
+from tests.parts.object_stores import Seaweed, seaweed  # noqa: F401
 
 POINTS = ("columns_added", "column_widened", "staged", "published", "burned", "settle_found", "quarantine_published")
 
 
 @pytest.mark.sparks(sparks.OLD)
 @pytest.mark.parametrize("point", POINTS)
-def test_after_a_kill_the_next_run_leaves_every_row_once(point: str, make_world: MakeWorld) -> None:
+def test_after_a_kill_the_next_run_leaves_every_row_once(
+    point: str,
+    make_world: MakeWorld,
+    seaweed: Seaweed,  # noqa: F811
+) -> None:
     made = {"format_": "json"} | WORLDS.get(point, {})
-    world = make_world(seed=3, database="postgresql", **made)
+    world = make_world(seed=3, database="postgresql", bucket=seaweed.bucket(), **made)
     with world.reader():
         set_scene(world, point)
         world.kill_at(point)
@@ -26,8 +31,12 @@ def test_after_a_kill_the_next_run_leaves_every_row_once(point: str, make_world:
 
 @pytest.mark.sparks(sparks.OLD)
 @pytest.mark.parametrize("point", ["staged", "published"])
-def test_the_same_of_a_file_whose_rows_are_replaced(point: str, make_world: MakeWorld) -> None:
-    world = make_world(seed=1, database="postgresql", on_changed="replace")
+def test_the_same_of_a_file_whose_rows_are_replaced(
+    point: str,
+    make_world: MakeWorld,
+    seaweed: Seaweed,  # noqa: F811
+) -> None:
+    world = make_world(seed=1, database="postgresql", bucket=seaweed.bucket(), on_changed="replace")
     world.source.add(4)
     world.finish()
     world.source.change(2)

@@ -17,7 +17,6 @@ from tests.parts.object_stores import Seaweed, seaweed  # noqa: F401
 
 from autoloader_sdk.models import ConnectionTest
 from autoloader_server.engine.iceberg import Table
-from autoloader_server.engine.needs import lacking
 from autoloader_server.service import Service
 from autoloader_server.services import clusters
 from autoloader_server.settings import Settings
@@ -56,16 +55,6 @@ def test_a_catalog_that_is_not_there_is_named(remote: str, lake: SparkSessions, 
     assert ran.status == "failed"
     assert "there is no catalog 'warehouse'" in str(ran.message)
     assert [error.category for error in ran.errors] == ["missing"]
-
-
-@pytest.mark.sparks(sparks.OLD)  # the local one has it
-def test_a_server_without_the_s3_connector_is_told_which_jars(lake: SparkSessions) -> None:
-    session = lake.session()
-    with pytest.raises(Exception, match=r"S3AFileSystem|s3a") as failed:
-        session.read.schema("a int").json("s3a://bucket/key").collect()
-    sentence = lacking(str(failed.value), session.version)
-    assert sentence is not None
-    assert "hadoop-aws:3.3.4" in sentence
 
 
 @pytest.fixture(scope="module")

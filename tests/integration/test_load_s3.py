@@ -10,11 +10,14 @@ import pytest
 from sqlalchemy import select
 from tests.integration.conftest import Ingest
 from tests.integration.ingesting import Ingestion
+from tests.parts import sparks
 from tests.parts.object_stores import Bucket, ObjectStore, Seaweed, ministack, seaweed  # noqa: F401
 
 from autoloader_server.db.tables import run_errors
 from autoloader_server.services import ingestions
 
+# Their connectors are of different SDKs.
+on_both = pytest.mark.sparks(sparks.LOCAL, sparks.OLD)
 ROW = '{"a": 1}\n'
 # SeaweedFS keeps a backslash as a slash.
 KEYS = [
@@ -44,6 +47,7 @@ def source(bucket: Bucket, key: str = "", **credentials: Any) -> dict[str, Any]:
     return {"type": "s3", "path": bucket.path(key), "credentials": {**bucket.credentials, **credentials}}
 
 
+@on_both
 def test_two_ingestions_on_one_server_never_read_through_each_others_keys(
     ingest: Ingest,
     seaweed: Seaweed,  # noqa: F811
@@ -63,6 +67,7 @@ def test_two_ingestions_on_one_server_never_read_through_each_others_keys(
         assert secret not in (ran.message or "")
 
 
+@on_both
 def test_spark_itself_is_refused_with_the_keys_of_another(ingest: Ingest, seaweed: Seaweed) -> None:  # noqa: F811
     """The worker is refused before Spark is asked; so Spark is asked here without it."""
     from autoloader_sdk.discovery.s3_access import S3Access
@@ -79,6 +84,7 @@ def test_spark_itself_is_refused_with_the_keys_of_another(ingest: Ingest, seawee
             spark.read.options(**other.options).schema("a int").json(other.path(path)).collect()
 
 
+@on_both
 @pytest.mark.parametrize("kind", ["json", "csv"])
 def test_each_key_is_loaded_under_its_exact_path(ingest: Ingest, seaweed: Seaweed, kind: str) -> None:  # noqa: F811
     bucket = seaweed.bucket()

@@ -43,6 +43,21 @@ _AVRO = Jar(
     VERSION,
     "b0660bc224cbd1eb3ae144001c1328863060e64f1834dd7bbadc1ddbf09d2b15",
 )
+# S3A and what it needs of the AWS SDK: a bundle of all of that would be 280 MB.
+_S3 = (
+    Jar("org.apache.hadoop", "hadoop-aws", "3.3.4", "53f9ae03c681a30a50aa17524bd9790ab596b28481858e54efd989a826ed3a4a"),
+    *(
+        Jar("com.amazonaws", artifact, "1.12.262", sha256)
+        for artifact, sha256 in (
+            ("aws-java-sdk-core", "06fed99f929c389e168278c1b111aaf1afb270d07202fbbce92e73d1e4279678"),
+            ("aws-java-sdk-s3", "a0cb7580178bc0d4d3558295a5bb890008478da8a6b3241989c71238b0ed3be5"),
+            ("aws-java-sdk-kms", "c00f5ae7b334255f661d85512e7203af9523a04fb65d0c431c2eea2003ed8ae2"),
+            ("aws-java-sdk-sts", "659f48d8ebc02025c5042cc4b925f62610e81f334498f1b9e7a271ce20ecbcae"),
+            ("aws-java-sdk-dynamodb", "7af4ba06d0d9b3c2ab435089caecd0567810d203aa285f7aa72861f1964d442e"),
+            ("jmespath-java", "9001ea993a45d82a2d3086edcbda8a40b4e012d049a70fbf071fd329c0fbd777"),
+        )
+    ),
+)
 _SQLITE = next(jar for jar in LOCAL_JARS if jar.artifact == "sqlite-jdbc")
 _ICEBERG = {
     "1.4.3": "bbb6b493283280a348e1f1831a348f6128c2e7c33a7646b66974e0b0503fac5c",
@@ -82,11 +97,11 @@ def start(home: Path, iceberg: str = "1.4.3", *, port: int = 0, extensions: bool
     """A server with this Iceberg that accepts connections; it ends with `stop()`.
 
     `extensions` false: Iceberg's jar is there, but its SQL is not switched on; a catalog `absent` is of a class that is
-    not there, and so is what reads Avro.
+    not there, and so is what reads Avro and S3.
     """
     jars = [
         *sorted(map(str, spark_jars().glob("*.jar"))),
-        *map(str, ensure_jars(jars=(_CONNECT, _SQLITE, _iceberg(iceberg), *((_AVRO,) if extensions else ())))),
+        *map(str, ensure_jars(jars=(_CONNECT, _SQLITE, _iceberg(iceberg), *((_AVRO, *_S3) if extensions else ())))),
     ]
     scratch = home / "scratch"
     scratch.mkdir(parents=True, exist_ok=True)
