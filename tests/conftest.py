@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from tests.parts import postgres as part
+from tests.parts import sparks
 from tests.parts.postgres import PostgresServer
+from tests.parts.sparks import Running
 
 from autoloader_server.db.engine import Database
 from autoloader_server.db.migrate import migrate
+
+pytest_generate_tests = sparks.generate
 
 
 def pytest_configure() -> None:
@@ -30,6 +34,31 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """What takes longest comes first: files are dealt out whole, and short ones even out the end."""
     folders = ("chaos", "integration", "contract", "unit")
     items.sort(key=lambda item: (item.path.name != "test_interleavings.py", folders.index(item.path.parent.name)))
+
+
+@pytest.fixture(scope="session")
+def spark(request: pytest.FixtureRequest) -> str:
+    """Which Spark this test runs on."""
+    return str(getattr(request, "param", sparks.LOCAL))
+
+
+@pytest.fixture(scope="session")
+def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str], Running]]:
+    """The Spark servers, each kept for all tests that ask for it."""
+    with sparks.servers(lambda: tmp_path_factory.mktemp("home")) as of:
+        yield of
+
+
+@pytest.fixture(scope="session")
+def home(servers: Callable[[str], Running], spark: str) -> Path:
+    """The state folder of the Spark server that this test runs on."""
+    return servers(spark).home
+
+
+@pytest.fixture(scope="session")
+def remote(servers: Callable[[str], Running], spark: str) -> str | None:
+    """The URL of the Spark server, where it is not the local one."""
+    return servers(spark).url
 
 
 @pytest.fixture(scope="session")

@@ -1,4 +1,4 @@
-"""One home with one Spark server for all chaos tests; a world of its own for each."""
+"""A world of its own for each test, on the Spark servers that all tests share."""
 
 from __future__ import annotations
 
@@ -9,45 +9,16 @@ from typing import Any
 import pytest
 from tests.chaos.world import World, open_lake
 from tests.homes import namespace_of
-from tests.parts import sparks
 from tests.parts.postgres import PostgresServer
-from tests.parts.sparks import Running
 
 from autoloader_server.spark.sessions import SparkSessions
 
 MakeWorld = Callable[..., World]
 
 
-pytest_generate_tests = sparks.generate
-
-
-@pytest.fixture(scope="session")
-def spark(request: pytest.FixtureRequest) -> str:
-    """Which Spark this test runs on."""
-    return str(getattr(request, "param", sparks.LOCAL))
-
-
-@pytest.fixture(scope="session")
-def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str], Running]]:
-    """The Spark servers, each kept for all tests that ask for it."""
-    with sparks.servers(lambda: tmp_path_factory.mktemp("chaos-home")) as of:
-        yield of
-
-
-@pytest.fixture(scope="session")
-def home(servers: Callable[[str], Running], spark: str) -> Path:
-    """The state folder of the Spark server that this test runs on."""
-    return servers(spark).home
-
-
-@pytest.fixture(scope="session")
-def remote(servers: Callable[[str], Running], spark: str) -> str | None:
-    """The URL of the Spark server, where it is not the local one."""
-    return servers(spark).url
-
-
 @pytest.fixture(scope="session")
 def lake(home: Path, remote: str | None) -> Iterator[SparkSessions]:
+    """The one session by which tests look at tables."""
     sessions = open_lake(home, remote)
     yield sessions
     sessions.close()

@@ -1,4 +1,4 @@
-"""Kills between the steps of a load from S3, the ledger in PostgreSQL, on a real Spark 3.5.7 with the oldest Iceberg."""
+"""Kills between the steps of a load: the files in S3, the ledger in PostgreSQL, Spark 3.5.7 with the oldest Iceberg."""
 
 from __future__ import annotations
 

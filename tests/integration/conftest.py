@@ -1,4 +1,4 @@
-"""One home with one Spark server for all integration tests; a ledger and a namespace for each test.
+"""A ledger and a namespace for each test, on the Spark servers that all tests share.
 
     def test_…(ingest: Ingest) -> None:
         orders = ingest("csv", {"a.csv": "id,n\\n1,x\\n"})      # a folder, its files, an ingestion
@@ -19,42 +19,12 @@ from typing import Any
 import pytest
 from tests.homes import namespace_of
 from tests.integration.ingesting import Content, Ingestion
-from tests.parts import sparks
-from tests.parts.sparks import Running
 
 from autoloader_server.service import Service
 from autoloader_server.settings import Settings
 from autoloader_server.spark.sessions import SparkSessions
 
 Ingest = Callable[..., Ingestion]
-
-
-pytest_generate_tests = sparks.generate
-
-
-@pytest.fixture(scope="session")
-def spark(request: pytest.FixtureRequest) -> str:
-    """Which Spark this test runs on."""
-    return str(getattr(request, "param", sparks.LOCAL))
-
-
-@pytest.fixture(scope="session")
-def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str], Running]]:
-    """The Spark servers, each kept for all tests that ask for it."""
-    with sparks.servers(lambda: tmp_path_factory.mktemp("home")) as of:
-        yield of
-
-
-@pytest.fixture(scope="session")
-def home(servers: Callable[[str], Running], spark: str) -> Path:
-    """The state folder of the Spark server that this test runs on."""
-    return servers(spark).home
-
-
-@pytest.fixture(scope="session")
-def remote(servers: Callable[[str], Running], spark: str) -> str | None:
-    """The URL of the Spark server, where it is not the local one."""
-    return servers(spark).url
 
 
 @pytest.fixture(scope="session")
