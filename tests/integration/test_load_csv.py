@@ -42,7 +42,7 @@ def test_quotes_line_breaks_backslashes_and_blanks_are_kept_as_they_are(ingest: 
         (6, "#no"),
     ]
     ran = loaded.load({"b.csv": "id,text\n#7,no comment\n"})
-    assert ran.failed()["b.csv"].message.endswith("the first: '#7,no comment', where 'id' is no int")
+    assert ran.failed()["b.csv"].message.endswith("the first: '#7,no comment', where 'id' is no bigint")
 
 
 @pytest.mark.parametrize("multiline", [None, False, True])
@@ -169,6 +169,7 @@ def test_a_bad_file_fails_alone_and_its_error_shows_the_first_bad_record(ingest:
 
 def test_files_that_are_not_what_they_seem_fail_with_a_sentence(ingest: Ingest) -> None:
     long = "a,b\n" + "1,x\n" * 40_000
+    packed = bz2.compress(GOOD.encode())
     bad: dict[str, str | bytes] = {
         "binary.csv": bytes(range(256)) * 8,
         "nul.csv": long.encode() + b"2,\0\n",
@@ -178,7 +179,7 @@ def test_files_that_are_not_what_they_seem_fail_with_a_sentence(ingest: Ingest) 
         "short.csv.bz2": bz2.compress(long.encode())[:-20],
         "damaged.csv.gz": gzip.compress(long.encode())[:200] + b"garbage" * 50,
         "after.csv.bz2": bz2.compress(GOOD.encode()) + b"and more",
-        "damaged.csv.bz2": bz2.compress(GOOD.encode())[:20] + b"garbage",
+        "damaged.csv.bz2": packed[:4] + b"garbage" + packed[11:],
         "upper.csv.BZ2": bz2.compress(GOOD.encode()),
         **{f"packed.csv.{suffix}": b"\x28\xb5\x2f\xfd1234" for suffix in PACKED},
         "latin.csv": "a,b\n1,ü\n".encode("latin-1"),
@@ -228,7 +229,7 @@ def test_files_that_are_not_what_they_seem_fail_with_a_sentence(ingest: Ingest) 
         "open_twice.csv": "a quote in it is never closed, or stands within a field without being doubled",
         "inch.csv": "a quote in it is never closed, or stands within a field without being doubled",
         "twice.csv": "its header has columns that are the same but for case: 'a', 'A'",
-        "same.csv": "its header has columns that are the same but for case: 'a', 'a'",
+        "same.csv": "its header has columns that are the same but for case: 'a'",
         "blanks_first.csv": "its first line holds nothing but blanks: take it away",
     }
     assert ran.failed()["damaged.csv.gz"].message.startswith("its gzip data is damaged: ")
@@ -352,7 +353,7 @@ def test_what_spark_makes_of_a_value_is_as_the_known_limits_say(ingest: Ingest) 
     loaded = ingest("csv", {"a.csv": "code,at\n007,2024-01-01T00:00:00.123456789Z\n010,2024-01-01T00:00:01Z\n"})
     assert loaded.load().errors == []
     assert loaded.types() == {"code": "int", "at": "timestamp"}
-    assert loaded.values("code") == [7, 10]
+    assert set(loaded.values("code")) == {7, 10}
     assert [row[0] % 10**6 for row in loaded.sql("SELECT unix_micros(at) FROM {table} ORDER BY at")] == [123456, 0]
 
     fields = [("code", "string"), ("price", "decimal(5,2)"), ("share", "double")]
