@@ -67,6 +67,25 @@ def test_each_readable_name_is_loaded_under_its_exact_path(ingest: Ingest, kind:
     assert loaded.load().message == "nothing new"
 
 
+@pytest.mark.parametrize("kind", ["csv", "json"])
+def test_names_that_spark_takes_for_patterns_where_records_span_lines(ingest: Ingest, kind: str) -> None:
+    names = ["[1]", "{a,b}", "star*", "question?", "plain"]
+
+    def content(at: int) -> str:
+        return f'a,b\n{at},"x\ny"\n' if kind == "csv" else json.dumps({"a": at, "b": "x"}, indent=1)
+
+    loaded = ingest(kind, {f"{name}.{kind}": content(at) for at, name in enumerate(names)})
+    ran = loaded.load()
+    assert set(ran.failed()) == {f"[1].{kind}", f"{{a,b}}.{kind}"}
+    assert {error.category for error in ran.errors} == {"data_malformed"}
+    assert all("give it a name without [ ] { }" in error.message for error in ran.errors)
+    assert loaded.values("a") == [2, 3, 4]
+    # Where the table is there, nothing is made out of them.
+    assert loaded.load({f"two {name}.{kind}": content(at) for at, name in enumerate(names)}).errors == []
+    assert loaded.values("a") == [0, 1, 2, 2, 3, 3, 4, 4]
+    assert set(loaded.counts().values()) == {1}
+
+
 def test_a_bad_file_is_blamed_by_its_exact_name(ingest: Ingest) -> None:
     loaded = ingest("csv", {"good.csv": "a,b\n1,x\n"})
     loaded.load()
