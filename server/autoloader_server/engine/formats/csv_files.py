@@ -288,7 +288,7 @@ class Csv:
         wide = is_wide(head.encoding)
         multiline = wide or len(columns) == 1 or bool(self._comment) or self._own_lines
         content: Iterable[bytes] = [data] if after is None else chain([data, after], stream)
-        if not multiline and options.escape in ("", options.quote):
+        if not multiline and options.quote.isascii() and options.escape in ("", options.quote):
             if _has_even_lines(content, decoder(), options.quote):
                 return _Group(self._names(columns), head.encoding, multiline=False), duplicates
             content = [data] if after is None else pieces(path, opener=opener)

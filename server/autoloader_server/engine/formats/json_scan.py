@@ -78,9 +78,9 @@ class Scanner:
             if not self._nameable:
                 return False
             found = self._records.decode(data) if whole else self._record.decode_lines(data)
+            return (whole or one_a_line(data, len(found))) and self._has_no_key_twice(data, found)
         except UNREAD:
             return False
-        return (whole or one_a_line(data, len(found))) and self._has_no_key_twice(data, found)
 
     def strange(self, data: bytes, *, whole: bool) -> tuple[Strange, ...]:
         """What in strict JSON does not fit; of the types only what Spark would not refuse by itself."""
