@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pyspark.sql import types as T
 
 from autoloader_sdk.discovery.csvfiles import CsvHead, CsvOptions, csv_head
 from autoloader_sdk.discovery.heads import Head
@@ -190,3 +191,16 @@ def test_a_compression_that_can_not_be_read_is_named(tmp_path: Path) -> None:
 
 def test_a_file_that_is_gone_says_so(tmp_path: Path) -> None:
     assert problem_of(tmp_path / "gone.csv") == "it vanished after it was listed"
+
+
+def test_of_large_files_fewer_are_read_before_spark_begins(tmp_path: Path) -> None:
+    contents = [*(["a,b\n1,x\n"] * 7), 'a,b\n1,"x\ny"\n']
+    paths = [tmp_path / f"{at}.csv" for at in range(len(contents))]
+    for path, content in zip(paths, contents, strict=True):
+        path.write_text(content)
+    known = T.StructType([T.StructField("a", T.LongType()), T.StructField("b", T.StringType())])
+    # The last one is not read as the others are: of small files it is among the sample, of large ones only the first.
+    assert Csv({}).guess([(str(path), 10) for path in paths], known) is None
+    guessed = Csv({}).guess([(str(path), 50 * 2**20) for path in paths], known)
+    assert guessed is not None
+    assert [look.path for look in guessed] == [str(path) for path in paths]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Collection, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import accumulate
 from typing import TYPE_CHECKING, Any, Literal, Protocol, Self, TypeVar, runtime_checkable
 
 from autoloader_server.engine.changes import Change, Path
@@ -24,6 +25,7 @@ PATH_COLUMN = "_autoloader_path_9f1c"
 SAMPLE_FILES = 20
 # How a batch is to be read, while it is looked through.
 _GUESSED_FROM = 8
+_GUESSED_BYTES = 16 * 2**20
 # What Spark takes for the end of a line by itself.
 LINE_ENDS = ("\n", "\r\n", "\r")
 _Each = TypeVar("_Each")
@@ -268,8 +270,14 @@ def spark_options(options: Mapping[str, Any], names: Mapping[str, str]) -> dict[
 
 
 def sampled(fmt: Format, files: Sequence[tuple[str, int]], known: StructType) -> set[Any] | None:
-    """The groups of a sample of these files; None where one of them is not what the table's columns let expect."""
-    looks = Looks.of(fmt.look(spread(files, _GUESSED_FROM), known))
+    """The groups of a sample of these files; None where one of them is not what the table's columns let expect.
+
+    Of large files the sample is fewer: it is read before Spark begins.
+    """
+    sample = spread(files, _GUESSED_FROM)
+    before = accumulate((size for _, size in sample), initial=0)
+    few = [file for file, read in zip(sample, before, strict=False) if read < _GUESSED_BYTES]
+    looks = Looks.of(fmt.look(few, known))
     if looks.failures or any(look.unfamiliar for look in looks.good):
         return None
     return set(looks.groups())
