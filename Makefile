@@ -18,6 +18,7 @@ KILLS ?= 20
 SEED ?= 1
 DATABASE ?= sqlite
 SOURCE ?= local
+SPARK ?= local
 ONLY ?=
 PROCESSES ?= 2
 
@@ -97,8 +98,8 @@ lint: setup
 bench: setup ## Measure the figures of the README, each against a peer (ONLY=ingest for one)
 	@$(BIN)/python -m benchmarks $(ONLY)
 
-chaos: setup ## Kill loads at every step and at random, and count the rows (KILLS=50 SEED=7 DATABASE=postgresql SOURCE=s3)
-	@$(BIN)/python -m tests.chaos --kills $(KILLS) --seed $(SEED) --database $(DATABASE) --source $(SOURCE)
+chaos: setup ## Kill loads at every step and at random, and count the rows (KILLS=50 SEED=7 DATABASE=postgresql SOURCE=s3 SPARK=3.5)
+	@$(BIN)/python -m tests.chaos --kills $(KILLS) --seed $(SEED) --database $(DATABASE) --source $(SOURCE) --spark $(SPARK)
 
 lock: $(VENV)/.installed ## Renew requirements.lock
 	@$(BIN)/uv pip compile pyproject.toml --quiet --upgrade --universal --python-version 3.11 --all-extras --group dev \

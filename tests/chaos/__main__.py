@@ -6,6 +6,7 @@ Progress is on stderr.
 
 from __future__ import annotations
 
+import os
 import sys
 import tempfile
 from contextlib import ExitStack
@@ -17,7 +18,7 @@ from tests.chaos.moments import kill_at_a_moment
 from tests.chaos.scenes import HOLDING, UNFINISHED, WORLDS, set_scene
 from tests.chaos.world import Verdict, World, open_lake
 from tests.homes import spark_home
-from tests.parts import postgres
+from tests.parts import postgres, spark35
 from tests.parts.object_stores import running_seaweed
 
 from autoloader_server.engine.killpoints import POINTS
@@ -26,9 +27,9 @@ from autoloader_server.engine.killpoints import POINTS
 _ROUNDS = 4
 
 
-def _scenario(random: Random, *, new: bool) -> tuple[str, str]:
-    """What is killed (worker, spark; or is only stopped), and at which point ("" for a random moment)."""
-    victim = random.choices(["worker", "stop", "spark"], [7, 2, 1])[0]
+def _scenario(random: Random, *, new: bool, spark: bool) -> tuple[str, str]:
+    """What is killed (worker, `spark`; or is only stopped), and at which point ("" for a random moment)."""
+    victim = random.choices(["worker", "stop", "spark"], [7, 2, int(spark)])[0]
     if random.random() < 0.25 and victim != "stop":
         return victim, ""
     points = sorted(UNFINISHED) if victim == "spark" else [point for point in POINTS if point not in WORLDS]
@@ -68,7 +69,8 @@ def _round(world: World, victim: str, point: str) -> int:
 @click.option("--seed", default=1, show_default=True, help="Another seed is another order of moments.")
 @click.option("--database", default="sqlite", show_default=True, type=click.Choice(["sqlite", "postgresql"]))
 @click.option("--source", default="local", show_default=True, type=click.Choice(["local", "s3"]))
-def main(kills: int, seed: int, database: str, source: str) -> None:
+@click.option("--spark", default="local", show_default=True, type=click.Choice(["local", "3.5"]))
+def main(kills: int, seed: int, database: str, source: str, spark: str) -> None:
     """Kill loads, and count the rows. Exit code 1 where anything is wrong with them or with the ledger."""
     random = Random(seed)
     total, done, reads = Verdict(), 0, 0
@@ -77,7 +79,12 @@ def main(kills: int, seed: int, database: str, source: str) -> None:
         server = parts.enter_context(postgres.running()) if database == "postgresql" else None
         store = parts.enter_context(running_seaweed(Path(folder, "seaweed"))) if source == "s3" else None
         home = parts.enter_context(spark_home(Path(folder, "home")))
-        lake = open_lake(home)
+        remote = None
+        if spark != "local":
+            remote = parts.enter_context(spark35.running(home)).url
+            # Workers know of it so.
+            os.environ["AUTOLOADER_SPARK_REMOTE"] = remote
+        lake = open_lake(home, remote)
         try:
             number = 0
             while done < kills:
@@ -89,6 +96,7 @@ def main(kills: int, seed: int, database: str, source: str) -> None:
                     *(lake, home, Path(folder, name), name),
                     format_=format_,
                     seed=number,
+                    remote=remote,
                     database_url=url,
                     on_changed=random.choice(["hold", "replace"]),
                     bucket=store.bucket() if store is not None else None,
@@ -98,7 +106,7 @@ def main(kills: int, seed: int, database: str, source: str) -> None:
                         for turn in range(_ROUNDS):
                             if done >= kills:
                                 break
-                            victim, point = _scenario(random, new=turn == 0)
+                            victim, point = _scenario(random, new=turn == 0, spark=remote is None)
                             click.echo(f"{done + 1:4} {victim} at {point or 'a random moment'}", err=True)
                             done += _round(world, victim, point)
                 finally:
