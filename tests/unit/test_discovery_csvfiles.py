@@ -9,6 +9,7 @@ import io
 import lzma
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -20,8 +21,11 @@ from autoloader_sdk.discovery.heads import Head
 from autoloader_server.engine.errors import FileFailure
 from autoloader_server.engine.formats.base import Look
 from autoloader_server.engine.formats.csv_files import Csv
+from autoloader_server.engine.formats.json_files import Json
 
 RFC = CsvOptions()
+# Of what asks for it and does not use it.
+NO_SPARK: Any = None
 
 
 def head_of(data: bytes, options: CsvOptions = RFC) -> CsvHead:
@@ -204,3 +208,23 @@ def test_of_large_files_fewer_are_read_before_spark_begins(tmp_path: Path) -> No
     guessed = Csv({}).guess([(str(path), 50 * 2**20) for path in paths], known)
     assert guessed is not None
     assert [look.path for look in guessed] == [str(path) for path in paths]
+
+
+def test_streams_of_bzip2_may_end_anywhere(tmp_path: Path) -> None:
+    known = T.StructType([T.StructField(name, T.LongType()) for name in "abc"])
+    path = tmp_path / "a.csv.bz2"
+    path.write_bytes(bz2.compress(b"a,b") + bz2.compress(b",c\n1,2,3\n"))
+    look = looked(path)
+    assert isinstance(look, Look)
+    assert look.columns == ("a", "b", "c")
+    assert Csv({}).absent(NO_SPARK, [(str(path), 100)], known) == set()
+
+    lines = tmp_path / "a.json.bz2"
+    for first, second, good in (
+        (b'{"a":0}\n{"a":1', b"1}\n", True),
+        (b'{"a":1}', b'{"a":2}\n', False),
+        (b'{"a":0}\n{"a":1}', b'{"a":2}\n{"a":3}\n', False),
+    ):
+        lines.write_bytes(bz2.compress(first) + bz2.compress(second))
+        (found,) = Json({}).look([(str(lines), 100)], known)
+        assert isinstance(found, Look) == good, found

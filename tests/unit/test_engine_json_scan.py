@@ -143,6 +143,7 @@ SCHEMA = T.StructType(
         T.StructField("d", T.DoubleType()),
         T.StructField("n", T.DecimalType(10, 2)),
         T.StructField("s", T.StructType([T.StructField("x", T.LongType())])),
+        T.StructField("m", T.MapType(T.StringType(), T.StringType())),
         T.StructField("l", T.ArrayType(T.StructType([T.StructField("y", T.StringType())]))),
     ]
 )
@@ -162,6 +163,8 @@ SCHEMA = T.StructType(
         ('{"b": null, "b": null}', [("b", "twice")]),
         ('{"b": [{"c": 1, "c": 2}]}', [("b", "unknown"), ("b.element.c", "twice")]),
         ('{"a": 1, "\\u0061": 2}', [("a", "twice")]),
+        ('{"m": {"k\\u003a": 1}, "a": 1, "a": 2}', [("a", "twice")]),
+        ('{"m": {"k": "1", "k": "2"}}', [("m.k", "twice")]),
         ('{"d": 9223372036854775808}', [("d", "digits")]),
         ('{"d": 1e309}', [("d", "digits")]),
         ('{"d": 1' + "0" * 400 + "}", [("d", "digits")]),
@@ -177,8 +180,14 @@ SCHEMA = T.StructType(
     ],
 )
 def test_each_strange_thing_is_named(text: str, expected: list[tuple[str, str]]) -> None:
-    found = Scanner(SCHEMA).strange(text.encode(), whole=True)
+    scanner = Scanner(SCHEMA)
+    found = scanner.strange(text.encode(), whole=True)
     assert [(one.name, one.kind) for one in found] == expected
+    assert not (found and scanner.fits(text.encode(), whole=True))
+
+
+def test_escapes_that_hide_no_colon_are_not_walked_through() -> None:
+    assert Scanner(SCHEMA).fits(rb'{"m": {"k": "\u003cb\u003e: \u003d"}, "a": 1}', whole=True)
 
 
 @given(

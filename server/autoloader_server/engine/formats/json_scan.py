@@ -40,7 +40,7 @@ _SHOWN_BITS = 300
 _SHOWN_LETTERS = 60
 _ENCODER = msgspec.json.Encoder()
 # A colon, written otherwise.
-_HIDDEN_COLON = b"\\u003"
+_HIDDEN_COLONS = (b"\\u003a", b"\\u003A")
 # More unknown fields than this are not learned: they are data in the place of names.
 _MOST_LEARNED = 200
 
@@ -121,7 +121,9 @@ class Scanner:
         A colon stands behind each key, and those within texts are in both. False also where it cannot be told.
         """
         _ENCODER.encode_into(found, self._again)
-        return data.count(b":") == self._again.count(b":") and _HIDDEN_COLON not in data
+        if data.count(b":") != self._again.count(b":"):
+            return False
+        return not any(colon in data for colon in _HIDDEN_COLONS)
 
     def _learn(self, found: Mapping[Strange, None]) -> None:
         unknown = {one.path for one in found if one.kind == "unknown"}

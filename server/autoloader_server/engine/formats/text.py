@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 PIECE_BYTES: Final = 8 * 2**20
 _HEAD_BYTES: Final = 64 * 1024
+_PACKED_BYTES: Final = 64 * 1024
 _GZIP, _BZIP2 = ".gz", ".bz2"
 # What Hadoop takes for a codec, or people for compressed; of these Spark reads text from the first two only.
 _COMPRESSED: Final = {
@@ -76,7 +77,7 @@ def is_wide(encoding: str) -> bool:
 
 
 def pieces(path: str, size: int = PIECE_BYTES, opener: Callable[[], BinaryIO] | None = None) -> Iterator[bytes]:
-    """A file's decompressed content; without an `opener` a local one's.
+    """A file's decompressed content, without an `opener` a local one's: in pieces of `size`, and what is left.
 
     Raises Unreadable where it is damaged, OSError as opening and reading it do.
     """
@@ -111,21 +112,26 @@ def _bunzipped(raw: BinaryIO, size: int) -> Iterator[bytes]:
     Python's own reader leaves out what follows a stream and begins none, and so does Spark's: without a word.
     """
     stream: bz2.BZ2Decompressor | None = None
-    data = b""
+    packed = b""
+    piece = bytearray()
     while True:
-        if not data and (stream is None or stream.needs_input):
-            data = raw.read(size)
-            if not data:
+        if not packed and (stream is None or stream.needs_input):
+            # A little at a time: what is left behind a stream's end is copied.
+            packed = raw.read(_PACKED_BYTES)
+            if not packed:
                 break
         stream = stream or bz2.BZ2Decompressor()
-        piece = stream.decompress(data, size)
-        data = b""
-        if piece:
-            yield piece
+        piece += stream.decompress(packed, size - len(piece))
+        packed = b""
         if stream.eof:
-            data, stream = stream.unused_data, None
+            packed, stream = stream.unused_data, None
+        if len(piece) == size:
+            yield bytes(piece)
+            piece.clear()
     if stream is not None:
         raise EOFError
+    if piece:
+        yield bytes(piece)
 
 
 def text_lines(stream: Iterator[bytes], encoding: str) -> Iterator[str]:
