@@ -1,4 +1,4 @@
-"""Whether JSON fits a Spark schema: no field that the schema lacks, no value of another type. At 0.7 GB/s.
+"""Whether JSON fits a Spark schema: no field that it lacks, no value of another type, no key twice. At 0.4 GB/s.
 
 Spark drops fields that its schema lacks, and rounds numbers, without a word. So each file is decoded here against types
 made from the schema; what those refuse is walked through value by value, which is slow and rare.
