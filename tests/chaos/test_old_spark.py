@@ -6,18 +6,14 @@ import pytest
 from tests.chaos.conftest import MakeWorld
 from tests.chaos.scenes import WORLDS, set_scene
 from tests.parts import sparks
-from tests.parts.object_stores import Seaweed, seaweed  # noqa: F401
+from tests.parts.object_stores import Seaweed
 
 POINTS = ("columns_added", "column_widened", "staged", "published", "burned", "settle_found", "quarantine_published")
 
 
 @pytest.mark.sparks(sparks.OLD)
 @pytest.mark.parametrize("point", POINTS)
-def test_after_a_kill_the_next_run_leaves_every_row_once(
-    point: str,
-    make_world: MakeWorld,
-    seaweed: Seaweed,  # noqa: F811
-) -> None:
+def test_after_a_kill_the_next_run_leaves_every_row_once(point: str, make_world: MakeWorld, seaweed: Seaweed) -> None:
     made = {"format_": "json"} | WORLDS.get(point, {})
     world = make_world(seed=3, database="postgresql", bucket=seaweed.bucket(), **made)
     with world.reader():
@@ -31,11 +27,7 @@ def test_after_a_kill_the_next_run_leaves_every_row_once(
 
 @pytest.mark.sparks(sparks.OLD)
 @pytest.mark.parametrize("point", ["staged", "published"])
-def test_the_same_of_a_file_whose_rows_are_replaced(
-    point: str,
-    make_world: MakeWorld,
-    seaweed: Seaweed,  # noqa: F811
-) -> None:
+def test_the_same_of_a_file_whose_rows_are_replaced(point: str, make_world: MakeWorld, seaweed: Seaweed) -> None:
     world = make_world(seed=1, database="postgresql", bucket=seaweed.bucket(), on_changed="replace")
     world.source.add(4)
     world.finish()

@@ -13,7 +13,7 @@ from tests.integration.ingesting import Ingestion
 from tests.integration.test_load_avro_orc import avro
 from tests.integration.test_spark_hello import spark_of_version
 from tests.parts import spark35, sparks
-from tests.parts.object_stores import Seaweed, seaweed  # noqa: F401
+from tests.parts.object_stores import Seaweed
 
 from autoloader_sdk.models import ConnectionTest
 from autoloader_server.engine.iceberg import Table
@@ -101,7 +101,7 @@ def test_a_run_on_a_server_without_icebergs_jar_or_the_s3_connector_says_which(
     bare: str,
     ingest: Ingest,
     service: Service,
-    seaweed: Seaweed,  # noqa: F811
+    seaweed: Seaweed,
 ) -> None:
     bucket = seaweed.bucket()
     bucket.put("in/a.csv", CSV.encode())

@@ -9,6 +9,7 @@ from decimal import Decimal
 
 import pytest
 from tests.integration.conftest import Ingest
+from tests.integration.test_evolution import given
 from tests.parts import sparks
 
 # How files are read is up to Spark; with which Iceberg it writes is tested in test_table_behind_our_back.py.
@@ -356,15 +357,11 @@ def test_what_spark_makes_of_a_value_is_as_the_known_limits_say(ingest: Ingest) 
     assert set(loaded.values("code")) == {7, 10}
     assert [row[0] % 10**6 for row in loaded.sql("SELECT unix_micros(at) FROM {table} ORDER BY at")] == [123456, 0]
 
-    fields = [("code", "string"), ("price", "decimal(5,2)"), ("share", "double")]
-    schema = {
-        "type": "struct",
-        "fields": [{"name": n, "type": t, "nullable": True, "metadata": {}} for n, t in fields],
-    }
     rows = "code,price,share\n007,1.239,1D\n008,1.23,12345678901234567890\n"
-    given = ingest("csv", {"a.csv": rows}, schema={"inference": "manual", "schema_json": schema})
-    assert given.load().errors == []
-    assert given.rows("code", "price", "share") == [
+    schema = given(code="string", price="decimal(5,2)", share="double")
+    typed = ingest("csv", {"a.csv": rows}, schema=schema)
+    assert typed.load().errors == []
+    assert typed.rows("code", "price", "share") == [
         ("007", Decimal("1.24"), 1.0),
         ("008", Decimal("1.23"), 12345678901234567890.0),
     ]

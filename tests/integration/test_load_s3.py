@@ -11,7 +11,7 @@ from sqlalchemy import select
 from tests.integration.conftest import Ingest
 from tests.integration.ingesting import Ingestion
 from tests.parts import sparks
-from tests.parts.object_stores import Bucket, ObjectStore, Seaweed, ministack, seaweed  # noqa: F401
+from tests.parts.object_stores import Bucket, ObjectStore, Seaweed
 
 from autoloader_server.db.tables import run_errors
 from autoloader_server.services import ingestions
@@ -50,7 +50,7 @@ def source(bucket: Bucket, key: str = "", **credentials: Any) -> dict[str, Any]:
 @on_both
 def test_two_ingestions_on_one_server_never_read_through_each_others_keys(
     ingest: Ingest,
-    seaweed: Seaweed,  # noqa: F811
+    seaweed: Seaweed,
 ) -> None:
     a, b = seaweed.bucket(), seaweed.bucket()
     for bucket in (a, b):
@@ -68,7 +68,7 @@ def test_two_ingestions_on_one_server_never_read_through_each_others_keys(
 
 
 @on_both
-def test_spark_itself_is_refused_with_the_keys_of_another(ingest: Ingest, seaweed: Seaweed) -> None:  # noqa: F811
+def test_spark_itself_is_refused_with_the_keys_of_another(ingest: Ingest, seaweed: Seaweed) -> None:
     """The worker is refused before Spark is asked; so Spark is asked here without it."""
     from autoloader_sdk.discovery.s3_access import S3Access
     from autoloader_server.spark.s3 import S3Reads
@@ -86,7 +86,7 @@ def test_spark_itself_is_refused_with_the_keys_of_another(ingest: Ingest, seawee
 
 @on_both
 @pytest.mark.parametrize("kind", ["json", "csv"])
-def test_each_key_is_loaded_under_its_exact_path(ingest: Ingest, seaweed: Seaweed, kind: str) -> None:  # noqa: F811
+def test_each_key_is_loaded_under_its_exact_path(ingest: Ingest, seaweed: Seaweed, kind: str) -> None:
     bucket = seaweed.bucket()
     row = ROW if kind == "json" else "a,b\n1,2\n"
     keys = [f"d/{name}.{kind}" for name in KEYS]
@@ -101,7 +101,7 @@ def test_each_key_is_loaded_under_its_exact_path(ingest: Ingest, seaweed: Seawee
     assert loaded.load().message == "nothing new"
 
 
-def test_changed_vanished_and_new_objects_are_told_apart(ingest: Ingest, seaweed: Seaweed) -> None:  # noqa: F811
+def test_changed_vanished_and_new_objects_are_told_apart(ingest: Ingest, seaweed: Seaweed) -> None:
     bucket = seaweed.bucket()
     for name in ("a", "b", "c"):
         bucket.put(f"d/{name}.json", ROW)
@@ -123,7 +123,7 @@ def test_changed_vanished_and_new_objects_are_told_apart(ingest: Ingest, seaweed
 
 def test_one_closed_object_among_many_fails_alone_and_is_taken_up_when_it_is_open(
     ingest: Ingest,
-    seaweed: Seaweed,  # noqa: F811
+    seaweed: Seaweed,
 ) -> None:
     bucket = seaweed.bucket()
     for key in ("open/a.json", "open/b.json", "closed/c.json"):
@@ -136,7 +136,7 @@ def test_one_closed_object_among_many_fails_alone_and_is_taken_up_when_it_is_ope
     assert "may not be read" in failed.message
 
 
-def test_bad_objects_are_named_and_the_others_loaded(ingest: Ingest, seaweed: Seaweed) -> None:  # noqa: F811
+def test_bad_objects_are_named_and_the_others_loaded(ingest: Ingest, seaweed: Seaweed) -> None:
     bucket = seaweed.bucket()
     bucket.put("d/good.json", ROW)
     loaded = ingest("json", source=source(bucket, "d/"))
@@ -150,7 +150,7 @@ def test_bad_objects_are_named_and_the_others_loaded(ingest: Ingest, seaweed: Se
     assert not [error for error in ran.errors if "://" in error.message and "s3://" not in error.message]
 
 
-def test_parquet_is_loaded_from_s3(ingest: Ingest, seaweed: Seaweed) -> None:  # noqa: F811
+def test_parquet_is_loaded_from_s3(ingest: Ingest, seaweed: Seaweed) -> None:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -168,7 +168,7 @@ def test_parquet_is_loaded_from_s3(ingest: Ingest, seaweed: Seaweed) -> None:  #
 
 def test_keys_that_no_reader_can_tell_fail_with_the_reason_and_the_rest_is_loaded(
     ingest: Ingest,
-    ministack: ObjectStore,  # noqa: F811
+    ministack: ObjectStore,
 ) -> None:
     bucket = ministack.bucket()
     bad = ["d/x//y.json", "d/tab\tt.json"]
@@ -185,7 +185,7 @@ def test_keys_that_no_reader_can_tell_fail_with_the_reason_and_the_rest_is_loade
     assert loaded.load().message == "nothing new"
 
 
-def test_an_object_and_a_folder_marker_of_one_name_load_once(ingest: Ingest, ministack: ObjectStore) -> None:  # noqa: F811
+def test_an_object_and_a_folder_marker_of_one_name_load_once(ingest: Ingest, ministack: ObjectStore) -> None:
     bucket = ministack.bucket()
     bucket.put("d/a.json", ROW)
     bucket.put("d/a.json/", b"")
@@ -198,7 +198,7 @@ def test_an_object_and_a_folder_marker_of_one_name_load_once(ingest: Ingest, min
 
 def test_keys_by_reference_are_followed_at_each_run_and_never_sent_back(
     ingest: Ingest,
-    seaweed: Seaweed,  # noqa: F811
+    seaweed: Seaweed,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     bucket = seaweed.bucket()
@@ -220,7 +220,7 @@ def test_keys_by_reference_are_followed_at_each_run_and_never_sent_back(
     assert keys["aws_secret_access_key"] not in _everything_written(loaded)
 
 
-def test_a_bucket_that_is_not_there_fails_the_run_as_missing(ingest: Ingest, seaweed: Seaweed) -> None:  # noqa: F811
+def test_a_bucket_that_is_not_there_fails_the_run_as_missing(ingest: Ingest, seaweed: Seaweed) -> None:
     keys = seaweed._keys("rootkey", "rootsecret")
     ran = ingest("json", source={"type": "s3", "path": "s3://nobodys-bucket/x/", "credentials": keys}).load()
     assert (ran.status, ran.errors[0].category) == ("failed", "missing")

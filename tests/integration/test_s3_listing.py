@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.parts.object_stores import Bucket, ObjectStore, Seaweed, ministack, seaweed  # noqa: F401
+from tests.parts.object_stores import Bucket, ObjectStore, Seaweed
 
 from autoloader_sdk.discovery import s3 as module
 from autoloader_sdk.discovery.entries import Entry, identity
@@ -41,7 +41,7 @@ UNREADABLE = ["d/x//y", "d/./y", "d/../y", "d/tab\ty", "d//double", "d/del\x7f"]
 
 
 @pytest.fixture(scope="module")
-def awkward(seaweed: Seaweed) -> Bucket:  # noqa: F811
+def awkward(seaweed: Seaweed) -> Bucket:
     bucket = seaweed.bucket()
     for name in AWKWARD:
         bucket.put(f"d/{name}", name)
@@ -85,7 +85,7 @@ def test_many_objects_are_looked_at_again_each_with_its_own_answer(
 
 
 @pytest.mark.parametrize("ordered", [False, True])
-def test_a_pattern_and_a_folder_limit_what_is_listed(ministack: ObjectStore, ordered: bool) -> None:  # noqa: F811
+def test_a_pattern_and_a_folder_limit_what_is_listed(ministack: ObjectStore, ordered: bool) -> None:
     bucket = ministack.bucket()
     for key in ("dt=01/a.csv", "dt=01/b.txt", "dt=02/a.csv", "dt=021/a.csv", "dt=1/a.csv", "e.csv", "dt=02-x"):
         bucket.put(key, "x")
@@ -97,7 +97,7 @@ def test_a_pattern_and_a_folder_limit_what_is_listed(ministack: ObjectStore, ord
     assert keys(store(bucket, "nothing", ordered=ordered)) == []
 
 
-def test_no_key_is_lost_where_the_quick_lister_gives_up_and_it_is_said_once(ministack: ObjectStore) -> None:  # noqa: F811
+def test_no_key_is_lost_where_the_quick_lister_gives_up_and_it_is_said_once(ministack: ObjectStore) -> None:
     bucket = ministack.bucket()
     good = [f"d/{number:04}.json" for number in range(1200)]
     for key in [*good, *UNREADABLE, "d/folder/"]:
@@ -111,7 +111,7 @@ def test_no_key_is_lost_where_the_quick_lister_gives_up_and_it_is_said_once(mini
     assert len(found.stat_all([bucket.path(key) for key in good[:200]])) == 200
 
 
-def test_an_object_and_a_folder_marker_of_one_name_are_told_apart(ministack: ObjectStore) -> None:  # noqa: F811
+def test_an_object_and_a_folder_marker_of_one_name_are_told_apart(ministack: ObjectStore) -> None:
     bucket = ministack.bucket()
     bucket.put("d/a", "data")
     bucket.put("d/a/", b"")
@@ -144,7 +144,7 @@ def test_refused_credentials_name_the_bucket_and_show_no_secret(
         assert secret not in text or secret.startswith("http")
 
 
-def test_anothers_bucket_and_one_that_is_not_there_are_told_apart(seaweed: Seaweed, awkward: Bucket) -> None:  # noqa: F811
+def test_anothers_bucket_and_one_that_is_not_there_are_told_apart(seaweed: Seaweed, awkward: Bucket) -> None:
     other = seaweed.bucket()
     with pytest.raises(
         SourceForbidden, match=rf"'{other.name}' may not be listed with these credentials.*s3:ListBucket"
@@ -154,7 +154,7 @@ def test_anothers_bucket_and_one_that_is_not_there_are_told_apart(seaweed: Seawe
         keys(S3Store("s3://no-such-bucket/x", S3Access.of(seaweed._keys("rootkey", "rootsecret"))))
 
 
-def test_one_closed_object_among_many_is_one_error(seaweed: Seaweed) -> None:  # noqa: F811
+def test_one_closed_object_among_many_is_one_error(seaweed: Seaweed) -> None:
     bucket = seaweed.bucket()
     for key in ("open/a", "closed/b"):
         bucket.put(key, "x")
@@ -186,7 +186,7 @@ def test_without_keys_the_environments_own_are_used_and_never_mixed_with_given_o
         keys(S3Store(awkward.path("d"), S3Access.of({})))
 
 
-def test_the_literal_beginning_of_a_pattern_reads_only_its_folder(ministack: ObjectStore) -> None:  # noqa: F811
+def test_the_literal_beginning_of_a_pattern_reads_only_its_folder(ministack: ObjectStore) -> None:
     bucket = ministack.bucket()
     bucket.put("2026/11/a.csv", "x")
     bucket.put("2026/12//b.csv", "x")  # would stop the quick lister

@@ -1,6 +1,6 @@
 """S3 on this machine: SeaweedFS, which knows who may read what, and ministack, which takes every key.
 
-from tests.parts.object_stores import bucket, seaweed
+Both are fixtures of all tests (tests/conftest.py), and started once:
 
 def test_…(seaweed: Seaweed) -> None:
     a = seaweed.bucket("a")                     # a new bucket, and an identity that may read just that

@@ -102,17 +102,13 @@ class Scanner:
                 self._known_records.decode(data)
             else:
                 self._known_record.decode_lines(data)
+            found = _ANY.decode(data) if whole else _ANY.decode_lines(data)
             # Also within what is new.
-            if not self._has_no_key_twice(data, _ANY.decode(data) if whole else _ANY.decode_lines(data)):
+            if not self._has_no_key_twice(data, found):
                 return None
-            if whole:
-                objects = _OBJECTS.decode(data)
-                records = objects if isinstance(objects, list) else [objects]
-            else:
-                records = _OBJECT.decode_lines(data)
         except UNREAD:
             return None
-        names = {name for record in records for name in record}
+        names = {name for record in (found if isinstance(found, list) else [found]) for name in record}
         return [path for path in sorted(self._valued) if len(path) == 1 and path[0] in names]
 
     def _has_no_key_twice(self, data: bytes, found: Any) -> bool:
@@ -176,7 +172,7 @@ class Scanner:
 
         match kind, value:
             case T.StructType(), _Fields():
-                yield from (Strange((*path, name), "twice") for name in value.twice)
+                yield from value.twice(path)
                 known = {field.name: field.dataType for field in kind.fields}
                 folded = {name.casefold() for name in known}
                 for name, inner in value.items():
@@ -195,7 +191,7 @@ class Scanner:
                 for inner in value:
                     yield from self._strange(inner, kind.elementType, (*path, "element"))
             case T.MapType(), _Fields():
-                yield from (Strange((*path, name), "twice") for name in value.twice)
+                yield from value.twice(path)
                 for inner in value.values():
                     yield from self._strange(inner, kind.valueType, (*path, "value"))
             case _, None:
@@ -219,15 +215,19 @@ class _Fields(dict[str, Any]):
 
     def __init__(self, pairs: Sequence[tuple[str, Any]]) -> None:
         super().__init__(pairs)
-        self.twice: tuple[str, ...] = ()
+        self._twice: tuple[str, ...] = ()
         if len(self) < len(pairs):
-            self.twice = tuple(name for name, times in Counter(name for name, _ in pairs).items() if times > 1)
+            self._twice = tuple(name for name, times in Counter(name for name, _ in pairs).items() if times > 1)
+
+    def twice(self, path: Path) -> Iterator[Strange]:
+        """Those keys, of an object at this path."""
+        return (Strange((*path, name), "twice") for name in self._twice)
 
 
 def _twice_within(value: Any, path: Path) -> Iterator[Strange]:
     match value:
         case _Fields():
-            yield from (Strange((*path, name), "twice") for name in value.twice)
+            yield from value.twice(path)
             for name, inner in value.items():
                 yield from _twice_within(inner, (*path, name))
         case list():
@@ -329,10 +329,7 @@ def is_almost_strict(data: bytes) -> bool:
     return True
 
 
-_Object = dict[str, msgspec.Raw]
 _ANY = msgspec.json.Decoder()
-_OBJECT: msgspec.json.Decoder[_Object] = msgspec.json.Decoder(_Object)
-_OBJECTS: msgspec.json.Decoder[_Object | list[_Object]] = msgspec.json.Decoder(_Object | list[_Object])
 
 
 def _decimal(text: str) -> Decimal:
