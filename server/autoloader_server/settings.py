@@ -36,6 +36,8 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
+from autoloader_sdk.models import MOST_BAD_RECORDS, MOST_FILES_PER_BATCH
+
 PREFIX = "AUTOLOADER_"
 DEFAULT_HOME = Path("~/.autoloader")
 LOCAL_CLUSTER = "local"
@@ -132,18 +134,18 @@ class Settings(BaseSettings):
 
     lease_seconds: int = Field(default=60, ge=3, description="a worker is taken for dead after so long in silence")
     lease_renew_seconds: int = Field(default=15, ge=1)
-    max_files_per_batch: int = Field(default=10_000, ge=1)
+    max_files_per_batch: int = Field(default=10_000, ge=1, le=MOST_FILES_PER_BATCH)
     max_bytes_per_batch: ByteSize = Field(default=ByteSize(10 * 2**30), ge=1)
     check_beside_bytes: ByteSize = Field(
         default=ByteSize(4 * 2**20),
         ge=0,
         description="batches from this size on are looked into while Spark stages them; smaller ones before",
     )
-    max_attempts: int = Field(default=5, ge=1, description="how often a failing file is tried")
+    max_attempts: int = Field(default=5, ge=1, le=1_000, description="how often a failing file is tried")
     max_bad_records_per_file: int = Field(
         default=1_000,
         ge=1,
-        le=10_000,
+        le=MOST_BAD_RECORDS,
         description="a file with more fails, where bad records are rescued or quarantined",
     )
     max_parallel_runs: int = Field(default=4, ge=1)

@@ -107,6 +107,7 @@ class World:
         narrow: bool = False,
         sets_aside: bool = False,
         on_changed: str = "hold",
+        lineage: bool = True,
         bucket: Bucket | None = None,
     ) -> None:
         self.home = home
@@ -135,7 +136,7 @@ class World:
                     "catalog": "lake",
                     "database": name,
                     "table": "rows",
-                    "lineage_columns": [SOURCE_FILE],
+                    "lineage_columns": [SOURCE_FILE] if lineage else [],
                 },
                 "on_schema_change": rule,
                 "on_bad_record": "quarantine" if sets_aside else "fail",

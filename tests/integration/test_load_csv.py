@@ -206,7 +206,7 @@ def test_files_that_are_not_what_they_seem_fail_with_a_sentence(ingest: Ingest) 
     assert {name: error.message for name, error in ran.failed().items()} == {
         "binary.csv": "byte 0 is NUL: it is a binary file, not text",
         "nul.csv": "byte 160006 is NUL: it is a binary file, not text",
-        "gzipped.csv": "it is gzip-compressed, which neither its name nor the format says",
+        "gzipped.csv": "it is gzip-compressed, which its name does not say",
         "upper.csv.GZ": "its name ends in .GZ, which Spark does not take for gzip: name it .gz",
         "short.csv.gz": "its gzip data ends in the middle: it was cut short",
         "short.csv.bz2": "its bzip2 data ends in the middle: it was cut short",
@@ -348,6 +348,7 @@ def test_no_table_is_made_with_a_column_called_like_our_lineage_column(ingest: I
     ran = loaded.load()
     assert ran.status == "failed"
     assert "a column '_source_file', which is also a lineage column" in (ran.message or "").lower()
+    assert not loaded.service.spark.session().catalog.tableExists(loaded.table)
 
 
 def test_what_spark_makes_of_a_value_is_as_the_known_limits_say(ingest: Ingest) -> None:

@@ -110,7 +110,7 @@ def test_what_spark_would_read_in_part_or_garble_fails_with_a_sentence(ingest: I
         "binary.json": (bytes(range(256)) * 4, "byte 0 is NUL: it is a binary file, not text"),
         "gzipped.json": (
             gzip.compress(good.encode()),
-            "it is gzip-compressed, which neither its name nor the format says",
+            "it is gzip-compressed, which its name does not say",
         ),
         "short.json.gz": (gzip.compress(much.encode())[:-9], "its gzip data ends in the middle: it was cut short"),
         "packed.json.zst": (

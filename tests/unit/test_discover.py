@@ -20,7 +20,7 @@ from autoloader_server.db.migrate import migrate
 from autoloader_server.db.tables import ingestions, processed_files, runs
 from autoloader_server.engine import discover as module
 from autoloader_server.engine import ledger
-from autoloader_server.engine.discover import Found, discover, take_up_failed
+from autoloader_server.engine.discover import Found, discover
 from autoloader_server.engine.errors import AUTH, DATA_MALFORMED, MISSING, FileFailure, LeaseLost
 
 ING = "ing-1"
@@ -411,8 +411,7 @@ def test_failed_files_wait_again_when_their_time_has_come(database: Database) ->
     add(database, entry("bad.csv"), FileStatus.FAILED, **{**failed, "retryable": False})
     add(database, entry("often.csv"), FileStatus.FAILED, **{**failed, "attempts": 5})
     add(database, entry("old.csv"), FileStatus.FAILED, **{**failed, "current": False})
-    with database.write() as connection:
-        assert take_up_failed(connection, ING, max_attempts=5) == 1
+    assert ledger.take_up_failed(database, ING, max_attempts=5) == 1
     assert rows(database, "due.csv")[0][2] == FileStatus.DISCOVERED
     assert {row[2] for name in ("later", "bad", "often", "old") for row in rows(database, f"{name}.csv")} == {
         FileStatus.FAILED

@@ -124,7 +124,7 @@ def test_a_byte_order_mark_tells_the_encoding(text: str, codec: str, told: str) 
         ("a,b\n1,2\n".encode("utf-16-le"), "looks like UTF-16 without a byte order mark"),
         (b"a,b\n\0\0\1\2", "byte 4 is NUL: it is a binary file"),
         (b"PAR1\x15\x04\x15\0", "NUL"),
-        (gzip.compress(b"a,b\n", mtime=0), "it is gzip-compressed, which neither its name"),
+        (gzip.compress(b"a,b\n", mtime=0), "it is gzip-compressed, which its name does not say"),
         (bz2.compress(b"a,b\n"), "it is bzip2-compressed"),
         (lzma.compress(b"a,b\n"), "it is xz-compressed"),
         (b"\x28\xb5\x2f\xfd1234", "it is zstd-compressed"),

@@ -250,7 +250,11 @@ def test_what_is_not_cron_is_said_in_a_sentence(expression: str) -> None:
 def test_idle_options_are_named_and_false_asks_for_nothing() -> None:
     options = {"header": True, "multiline": False, "compression": "gzip"}
     found = IngestionCreate.model_validate(body(format={"type": "parquet", "options": options}))
-    assert found.format.idle_options == ["header"]
+    assert found.format.idle_options == ["compression", "header"]
+    as_text = IngestionCreate.model_validate(
+        body(format={"type": "csv", "options": {**options, "compression": "none"}})
+    )
+    assert as_text.format.idle_options == []
 
 
 def test_an_update_sends_what_was_given_even_null() -> None:

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from autoloader_sdk.models import Limits
 from autoloader_server.settings import Settings, listed, unknown_variables
 
 
@@ -178,3 +179,14 @@ def test_secrets_are_masked_wherever_settings_are_shown() -> None:
     assert secret not in repr(settings) + str(settings) + str(shown)
     assert shown["database_url"] == "postgresql://me:***@db/ledger"
     assert set(shown) == set(Settings.model_fields) - {"origins"}
+
+
+def test_a_limit_that_may_be_set_is_one_that_an_ingestion_may_have() -> None:
+    for name in Limits.model_fields:
+        largest = Limits.model_json_schema()["properties"][name].get("maximum", 2**40)
+        assert Limits.model_validate({name: getattr(Settings.load(**{name: largest}), name)})
+        with pytest.raises(ValueError, match=name):
+            Settings.load(**{name: 0})
+        if largest < 2**40:
+            with pytest.raises(ValueError, match=name):
+                Settings.load(**{name: largest + 1})

@@ -52,7 +52,7 @@ def decode_head(data: bytes, declared: str | None, *, whole: bool) -> Text:
     """
     if data.startswith(tuple(_SIGNATURES)):
         what = next(what for signature, what in _SIGNATURES.items() if data.startswith(signature))
-        return Text(problem=f"it is {what}, which neither its name nor the format says")
+        return Text(problem=f"it is {what}, which its name does not say")
     encoding = codec = declared or "UTF-8"
     mark = b""
     for bom, codec_of_bom, name in _BYTE_ORDER_MARKS:

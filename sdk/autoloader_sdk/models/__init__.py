@@ -12,6 +12,7 @@ from autoloader_sdk.models.file import FileData, FileStatus
 from autoloader_sdk.models.format import Format, FormatData, FormatOptions, FormatSchema, FormatSchemaData
 from autoloader_sdk.models.ingestion import (
     MOST_BAD_RECORDS,
+    MOST_FILES_PER_BATCH,
     ClearedFiles,
     IngestionCreate,
     IngestionData,
@@ -34,6 +35,7 @@ from autoloader_sdk.models.source import OnChangedFile, Source, SourceData, sour
 __all__ = [
     "FINISHED",
     "MOST_BAD_RECORDS",
+    "MOST_FILES_PER_BATCH",
     "UNENDED",
     "AnswerModel",
     "Backfill",

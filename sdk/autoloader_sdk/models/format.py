@@ -25,17 +25,16 @@ OPTIONS: Mapping[FormatType, frozenset[str]] = {
             "positive_inf",
             "negative_inf",
         }
-        | {"compression"}
         | _TEXT
     ),
     "json": frozenset(
-        {"multiline", "compression", "allow_comments", "allow_single_quotes", "allow_unquoted_field_names"}
+        {"multiline", "allow_comments", "allow_single_quotes", "allow_unquoted_field_names"}
         | {"allow_non_numeric_numbers", "allow_backslash_escaping_any_character"}
         | _TEXT
     ),
-    "parquet": frozenset({"compression"}),
-    "avro": frozenset({"compression"}),
-    "orc": frozenset({"compression"}),
+    "parquet": frozenset(),
+    "avro": frozenset(),
+    "orc": frozenset(),
 }
 """The options that mean something for each format."""
 
@@ -163,7 +162,7 @@ class Format(RequestModel):
     """A file format, how to read it, and its columns.
 
     `multiline, compression, header, delimiter, quote` are accepted for each format, as the contract has
-    them; where one has no effect, `idle_options` names it.
+    them; where one has no effect, `idle_options` names it. `compression` never has: the end of a file's name tells it.
     """
 
     type: FormatType
@@ -175,7 +174,7 @@ class Format(RequestModel):
         given = self.options.given() if self.options else {}
         known = OPTIONS[self.type] | _EVERYWHERE
         faults = [
-            problem(("options", name), unknown_field(name, OPTIONS[self.type])) for name in given if name not in known
+            problem(("options", name), unknown_field(name, known)) for name in given if name not in known
         ]
         if faults:
             raise ValidationError.from_exception_data("Format", faults)

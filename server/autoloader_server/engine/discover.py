@@ -21,7 +21,6 @@ from autoloader_sdk.discovery.listing import list_source
 from autoloader_sdk.discovery.store import LocalStore, Store
 from autoloader_sdk.models import FileStatus, IngestionCreate
 from autoloader_server.db.bulk import insert_many
-from autoloader_server.db.clock import now
 from autoloader_server.db.engine import Database
 from autoloader_server.db.tables import processed_files
 from autoloader_server.engine import ledger
@@ -104,23 +103,6 @@ def _without_twins(store: Store, unknown: list[Entry], seen: dict[str, str]) -> 
         for path, found in real.items()
         if not isinstance(found, Entry) or seen.get(path) != identity(found)
     ]
-
-
-def take_up_failed(connection: Connection, ingestion_id: str, max_attempts: int) -> int:
-    """Failed files whose time has come wait again; how many."""
-    files = processed_files.c
-    return connection.execute(
-        update(processed_files)
-        .where(
-            files.ingestion_id == ingestion_id,
-            files.status == FileStatus.FAILED,
-            files.current,
-            files.retryable,
-            files.attempts < max_attempts,
-            files.next_attempt_at <= now(),
-        )
-        .values(status=FileStatus.DISCOVERED)
-    ).rowcount
 
 
 def _identities(connection: Connection, ingestion_id: str, page: list[Entry]) -> dict[str, str]:

@@ -15,7 +15,8 @@ from sqlalchemy import ColumnElement, Connection, and_, func, insert, or_, selec
 from autoloader_sdk.discovery.entries import Entry, identity
 from autoloader_sdk.models import FileStatus
 from autoloader_server.db.clock import now
-from autoloader_server.db.engine import ROWS_PER_TRANSACTION
+from autoloader_server.db.engine import ROWS_PER_TRANSACTION, Database
+from autoloader_server.db.locks import lock_ingestion
 from autoloader_server.db.tables import batches, ingestions, processed_files
 from autoloader_server.engine import run_record
 from autoloader_server.engine.errors import FileFailure
@@ -146,16 +147,47 @@ def fail_files(connection: Connection, run_id: str, ingestion_id: str, failures:
         run_record.report(connection, run_id, failure.category, failure.message, file=failure.path)
 
 
-def wait_again(connection: Connection, ingestion_id: str, run_id: str) -> None:
-    """The files that failed in a run, and are still current, wait to be tried once more, whatever their category."""
+def wait_again(database: Database, ingestion_id: str, run_id: str) -> int:
+    """The files that failed in a run, and are still current, wait to be tried once more; how many.
+
+    Whatever their category: somebody has asked for it.
+    """
+    return _let_wait(database, ingestion_id, FileStatus.FAILED, processed_files.c.run_id == run_id)
+
+
+def take_up_failed(database: Database, ingestion_id: str, max_attempts: int) -> int:
+    """Failed files whose time has come wait again; how many."""
     files = processed_files.c
-    connection.execute(
-        update(processed_files)
-        .where(
-            files.ingestion_id == ingestion_id, files.run_id == run_id, files.status == FileStatus.FAILED, files.current
-        )
-        .values(status=FileStatus.DISCOVERED)
+    due = (files.retryable, files.attempts < max_attempts, files.next_attempt_at <= now())
+    return _let_wait(database, ingestion_id, FileStatus.FAILED, *due)
+
+
+def let_changed_wait(database: Database, ingestion_id: str) -> int:
+    """Files that are held since they changed after they were loaded wait: the rows that they would double are gone."""
+    unbatched = processed_files.c.batch_id.is_(None)
+    return _let_wait(database, ingestion_id, FileStatus.HELD, unbatched, reason=None)
+
+
+def _let_wait(
+    database: Database, ingestion_id: str, status: FileStatus, *which: ColumnElement[bool], **values: Any
+) -> int:
+    """Current file versions with this status wait, a limited number in a transaction; how many."""
+    files = processed_files.c
+    some = (
+        select(files.id)
+        .where(files.ingestion_id == ingestion_id, files.status == status, files.current, *which)
+        .limit(ROWS_PER_TRANSACTION)
     )
+    waiting = 0
+    while True:
+        with database.write() as connection:
+            lock_ingestion(connection, ingestion_id)
+            let = connection.execute(
+                update(processed_files).where(files.id.in_(some)).values(status=FileStatus.DISCOVERED, **values)
+            ).rowcount
+        waiting += let
+        if let < ROWS_PER_TRANSACTION:
+            return waiting
 
 
 def supersede(connection: Connection, ingestion_id: str, entry: Entry) -> None:

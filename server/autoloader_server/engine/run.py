@@ -11,7 +11,7 @@ from autoloader_server.engine.begin import begin, new_lease
 from autoloader_server.engine.check import Check, guess
 from autoloader_server.engine.claim import claim_batch
 from autoloader_server.engine.counts import count_files
-from autoloader_server.engine.discover import Found, discover, take_up_failed
+from autoloader_server.engine.discover import Found, discover
 from autoloader_server.engine.errors import DATA_MALFORMED, RunCancelled
 from autoloader_server.engine.evolve import follow_schema
 from autoloader_server.engine.load import load
@@ -132,11 +132,11 @@ def find_files(work: Work) -> Found:
 
 def plan_files(work: Work) -> int:
     """The second step: which files are to be loaded, failed ones whose time has come among them; how many."""
+    if work.retry_of is not None:
+        ledger.wait_again(work.database, work.ingestion_id, work.retry_of)
+    ledger.take_up_failed(work.database, work.ingestion_id, work.limits.max_attempts)
     with work.database.write() as connection:
         lock_ingestion(connection, work.ingestion_id)
-        if work.retry_of is not None:
-            ledger.wait_again(connection, work.ingestion_id, work.retry_of)
-        take_up_failed(connection, work.ingestion_id, work.limits.max_attempts)
         planned = ledger.count_waiting(connection, work.ingestion_id)
         run_record.progress(connection, work.run_id, "discovered", files_planned=planned)
     work.reach("discovered")
@@ -202,7 +202,7 @@ def load_next(work: Work) -> bool:
 
 
 def after(work: Work) -> None:
-    """What need not be waited for. Its failure is logged, and the next run does it."""
+    """What need not be waited for. Its failure is logged, and the next one that uses Spark does it."""
     if not work.sessions.started:
         return
     if "spark" in vars(work):  # this run had to do with the table

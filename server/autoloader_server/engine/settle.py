@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 
-from sqlalchemy import Connection, case, select, update
+from sqlalchemy import Connection, case, or_, select, update
 
 from autoloader_sdk.models import FileStatus
 from autoloader_server.db.locks import lock_ingestion
@@ -219,13 +219,11 @@ def _decide_by_lineage(work: Work, batch: Batch) -> None:
     """The snapshots since the claim were expired: only the rows themselves can tell, by the file that they name."""
     with work.database.read() as connection:
         files = ledger.files_of(connection, batch.id)
-        doubtful = _doubtful(connection, files)
+        doubt = _doubt(connection, batch, files)
     if SOURCE_FILE not in work.lineage:
         _needs_repair(work, f"its table has no {SOURCE_FILE} column that could tell which files are in it")
-    if batch.generation > 0:
-        _needs_repair(work, "rows of its files may be from before the ingestion was cleared")
-    if doubtful:
-        _needs_repair(work, f"{doubtful!r} was loaded in another version or by another ingestion as well")
+    if doubt:
+        _needs_repair(work, doubt)
     with spark_errors():
         present = work.table.rows_of(SOURCE_FILE, [file.path for file in files])
         state = work.table.state()
@@ -241,26 +239,40 @@ def _decide_by_lineage(work: Work, batch: Batch) -> None:
         burn(work, batch, "its snapshots were expired, and none of its files is in the table")
 
 
-def _doubtful(connection: Connection, files: Sequence[FileVersion]) -> str | None:
-    """A path whose rows might come from something else than this batch."""
-    for file in files:
-        other = connection.execute(
-            select(processed_files.c.path).where(
-                processed_files.c.path == file.path,
-                processed_files.c.id != file.id,
-                processed_files.c.status == FileStatus.SUCCESS,
-            )
+def _doubt(connection: Connection, batch: Batch, files: Sequence[FileVersion]) -> str | None:
+    """Why rows of these files in the batch's table might come from something else than this batch; None if they cannot.
+
+    Versions that had rows once count too: theirs may be there still, or were replaced. What an ingestion had loaded
+    before it was cleared is not known any more.
+    """
+    in_table = batches.c.table_uuid == batch.table_id
+    cleared = connection.execute(
+        select(ingestions.c.id)
+        .join(batches, batches.c.ingestion_id == ingestions.c.id)
+        .where(in_table, batches.c.generation < ingestions.c.generation, batches.c.status != BatchStatus.BURNED)
+        .limit(1)
+    ).scalar()
+    if cleared is not None:
+        return f"rows of its files may be from before the ingestion {cleared} was cleared"
+    other = processed_files.c
+    for part in ledger.parts(files):
+        path = connection.execute(
+            select(other.path)
+            .join(batches, batches.c.id == other.batch_id)
+            .where(in_table, other.path.in_([file.path for file in part]), other.batch_id != batch.id)
+            .where(or_(other.loaded_at.is_not(None), other.status == FileStatus.PROCESSING))
+            .limit(1)
         ).scalar()
-        if other is not None:
-            return str(other)
+        if path is not None:
+            return f"{path!r} was loaded in another version or by another ingestion as well"
     return None
 
 
 def _needs_repair(work: Work, why: str) -> None:
     sentence = (
         f"nobody can tell whether a batch that run {work.run_id} found unfinished is in {work.table_name}: the table's "
-        f"snapshots from that time were expired, and {why}. Look at the table; then clear the ingestion's processed "
-        "files to load everything into a new table."
+        f"snapshots from that time were expired, and {why}. Look at the table; then refresh the ingestion in full, "
+        "which drops the table and loads everything again."
     )
     with work.database.write() as connection:
         connection.execute(

@@ -90,21 +90,6 @@ def forget_table(connection: Connection, ingestion_id: str, only: ColumnElement[
     connection.execute(update(ingestions).where(this, only).values(table_uuid=None, last_snapshot_id=None))
 
 
-def let_changed_files_wait(connection: Connection, ingestion_id: str) -> None:
-    """Files that are held since they changed after they were loaded wait: the rows that they would double are gone."""
-    files = processed_files.c
-    connection.execute(
-        update(processed_files)
-        .where(
-            files.ingestion_id == ingestion_id,
-            files.status == FileStatus.HELD,
-            files.current,
-            files.batch_id.is_(None),
-        )
-        .values(status=FileStatus.DISCOVERED, reason=None)
-    )
-
-
 def _delete(database: Database, ingestion_id: str, *which: ColumnElement[bool]) -> int:
     """Delete rows of an ingestion, a limited number in a transaction; how many."""
     deleted = 0

@@ -26,6 +26,7 @@ from autoloader_server.db.clock import now
 from autoloader_server.db.tables import ingestions, processed_files, runs
 from autoloader_server.engine.batch_record import end_dropped
 from autoloader_server.engine.killpoints import reach
+from autoloader_server.engine.ledger import let_changed_wait
 from autoloader_server.engine.place import Place
 from autoloader_server.engine.sql import TableName
 from autoloader_server.engine.survey import Survey, survey
@@ -35,7 +36,6 @@ from autoloader_server.security.secrets import SecretsKeyError
 from autoloader_server.services.clear import (
     forget_files,
     forget_table,
-    let_changed_files_wait,
     none_loaded,
     raise_generation,
 )
@@ -220,11 +220,11 @@ def _forget(service: Service, row: RowMapping, *, full: bool) -> int:
     there = state.table_id if state is not None else None
     with service.database.write() as connection:
         end_dropped(connection, ingestion_id, old, there)
-        if not full:
-            let_changed_files_wait(connection, ingestion_id)
+    if not full:
+        let_changed_wait(service.database, ingestion_id)
+        with service.database.write() as connection:
             # Unless a run has found it another one meanwhile.
             forget_table(connection, ingestion_id, ingestions.c.table_uuid == row["table_uuid"])
-    if not full:
         return 0
     cleared = forget_files(service.database, ingestion_id, old, keep_table=there)
     with service.database.write() as connection:
