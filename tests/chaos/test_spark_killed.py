@@ -7,11 +7,12 @@ from tests.chaos.conftest import MakeWorld
 from tests.chaos.scenes import set_scene
 
 # One load is killed at one point after the other: each but the first is reached by a run that settles.
-_LOAD = ("claimed", "branch_created", "staged", "publishing", "published")
-_BURNING = ("burning", "burn_staged")
+_LOAD = ("claimed", "branch_created", "staged", "stage_recorded", "publishing", "published")
+_BURNING = ("burning", "burn_branch_created", "burn_staged", "burned")
+_COLUMNS = ("columns_intended", "columns_added", "prepared")
 
 
-@pytest.mark.parametrize("points", [_LOAD, _BURNING], ids=["load", "burning"])
+@pytest.mark.parametrize("points", [_LOAD, _BURNING, _COLUMNS], ids=["load", "burning", "columns"])
 def test_a_run_whose_spark_dies_says_so_and_the_next_one_finishes(
     points: tuple[str, ...], make_world: MakeWorld
 ) -> None:

@@ -24,6 +24,7 @@ from autoloader_server.spark.local import LocalSpark
 from autoloader_server.spark.processes import ProcessIdentity
 from autoloader_server.spark.sessions import SESSION_CONFS, SparkSessions, connect, release, spark_errors
 from autoloader_server.spark.state import Server, SparkFolder
+from autoloader_server.spark.warm import warm_archive
 
 # A user process: takes the server, says its pid, and stays until its stdin ends.
 USER = """
@@ -77,6 +78,7 @@ def shared_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """The folder of one server for the tests that do it no harm; its name would break a careless URL."""
     home = tmp_path_factory.mktemp("shared") / "a b%20#c?ü;d"
     home.mkdir()
+    warm_archive()  # as `make setup` does
     with spark_home(home):
         LocalSpark(home, idle_seconds=600).ensure()
         yield home
@@ -98,6 +100,11 @@ def test_a_session_works_in_the_lake_with_our_settings(shared: SparkSessions, sh
     session.range(7).writeTo("lake.first.rows").create()
     assert session.table("first.rows").count() == 7  # `lake` is the default catalog
     assert list((shared_home / "lake" / "warehouse" / "first" / "rows" / "data").glob("*.parquet"))
+
+
+def test_java_maps_sparks_classes_from_the_archive(shared: SparkSessions, shared_home: Path) -> None:
+    mapped = {mapping.path for mapping in psutil.Process(serving(shared_home).jvm.pid).memory_maps()}
+    assert str(warm_archive()) in mapped
 
 
 def test_a_session_sees_at_once_what_another_one_wrote(shared: SparkSessions, shared_home: Path) -> None:
