@@ -196,7 +196,7 @@ class Run(Resource[L]):
 
     @call
     def retry(self) -> Call[Run[L]]:
-        """Start a new run over the files that failed in this one, and return that."""
+        """Start a new run over the files that failed in this one, and what is new since, and return that."""
         reply = yield Request("POST", f"{self._path}/retry")
         return from_receipt(self._link, self.ingestion_id, reply)
 

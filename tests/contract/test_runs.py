@@ -139,7 +139,7 @@ def test_following_the_link_header_shows_each_run_once(
     assert set(seen) == made
 
 
-def test_retry_is_a_new_run_over_the_failed_files(
+def test_retry_is_a_new_run_that_names_the_one_it_repeats(
     http: httpx.Client, path: str, ingestion: str, add_run: AddRun, going: str
 ) -> None:
     original = add_run(ingestion, status="partial", error_count=1)

@@ -7,9 +7,10 @@ import random
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -19,6 +20,8 @@ from tests.integration.ingesting import Ingestion, Ran
 from tests.integration.test_load_parquet import parquet
 from tests.parts.rights import reading_what_is_open
 
+from autoloader_server.engine import load
+from autoloader_server.engine.formats.base import Look
 from autoloader_server.service import Service
 from autoloader_server.services import runs as run_service
 from autoloader_server.settings import Settings
@@ -91,9 +94,38 @@ def test_files_that_vanish_or_change_while_they_are_loaded(ingest: Ingest, point
     assert loaded.load().message == "nothing new"
 
 
+def test_a_file_that_never_rests_fails_alone_and_is_loaded_when_it_does(
+    ingest: Ingest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loaded = ingest("csv", {"rests.csv": GOOD, "changes.csv": "a,b\n0,new\n"})
+    frame_of, read = load.frame_of, list[set[str]]()
+
+    def meanwhile(spark: Any, format_: Any, looks: Sequence[Look], *more: Any) -> Any:
+        read.append({Path(look.path).name for look in looks})
+        loaded.write({"changes.csv": f"a,b\n{len(read)},newer\n"})
+        return frame_of(spark, format_, looks, *more)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(load, "frame_of", meanwhile)
+        ran = loaded.load()
+    # Once it is waited for, together with the others; then they are loaded without it.
+    both = {"rests.csv", "changes.csv"}
+    assert read == [both, both, {"rests.csv"}]
+    assert (ran.status, ran.files) == ("partial", 1)
+    assert [(error.file, error.category, error.message) for error in ran.errors] == [
+        ("changes.csv", "unknown", "it keeps changing while it is being loaded; the next run tries again")
+    ]
+    assert loaded.counts() == {"rests.csv": 2}
+    assert loaded.load().files == 1
+    assert loaded.rows() == [(1, "x"), (2, "y"), (3, "newer")]
+    assert loaded.counts() == {"rests.csv": 2, "changes.csv": 1}
+    assert loaded.load().message == "nothing new"
+
+
 @pytest.mark.parametrize("point", ["claimed", "stage_recorded"])
 def test_ctrl_c_in_the_middle_of_a_run_leaves_the_work_to_the_next_one(ingest: Ingest, point: str) -> None:
-    loaded = ingest("csv", {f"{at}.csv": GOOD for at in range(5)})
+    # A batch for each: woken by the same signal, the run may come to the end of one before the process ends.
+    loaded = ingest("csv", {f"{at}.csv": GOOD for at in range(4)}, limits={"max_files_per_batch": 1})
     process = script(loaded, point)
     until(lambda: psutil.Process(process.pid).status() == psutil.STATUS_STOPPED, f"{point} is reached", 240)
     os.killpg(process.pid, signal.SIGINT)
@@ -102,12 +134,13 @@ def test_ctrl_c_in_the_middle_of_a_run_leaves_the_work_to_the_next_one(ingest: I
     assert process.returncode != 0
     until(lambda: all(run.status != "running" for run in run_service.find(loaded.service, loaded.id).items), "its end")
     (left,) = run_service.find(loaded.service, loaded.id).items
-    # Woken by the same signal, the run may have come to its end before the process did, its being left said or not.
     assert "KeyboardInterrupt" in said
-    assert "the next" in said or left.status == "success"
+    assert f"left run {left.id}: the next start takes the work up" in said
+    assert left.status == "failed"
+    assert "the next run" in (left.message or "")
     ran = loaded.load()
-    assert ran.status == "success"
-    assert loaded.counts() == {f"{at}.csv": 2 for at in range(5)}
+    assert (ran.status, ran.files > 0) == ("success", True)
+    assert loaded.counts() == {f"{at}.csv": 2 for at in range(4)}
     assert loaded.load().message == "nothing new"
 
 
@@ -154,8 +187,10 @@ def test_a_closed_file_fails_alone_and_is_loaded_when_it_is_opened(ingest: Inges
         ("closed", "auth", "it may not be read by this user")
     ]
     (last,) = run_service.find(loaded.service, loaded.id).items
-    assert loaded.wait(run_service.retry(loaded.service, loaded.id, last.id).run_id).files == 1
-    assert loaded.counts() == {"open": 2, "closed": 2}
+    # A retry takes up what is new, too.
+    loaded.write({"new": content[kind]})
+    assert loaded.wait(run_service.retry(loaded.service, loaded.id, last.id).run_id).files == 2
+    assert loaded.counts() == {"open": 2, "closed": 2, "new": 2}
 
 
 @contextmanager

@@ -8,13 +8,17 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import httpx
+import psutil
 import pytest
+from tests.chaos.waiting import until
 
 from autoloader_sdk import Client, RunFailed
 from autoloader_sdk.errors import Conflict
@@ -50,6 +54,20 @@ def client(request: pytest.FixtureRequest, home: Path, tmp_path: Path) -> Iterat
         assert process.wait(DEADLINE) in {0, -signal.SIGTERM}
 
 
+@contextmanager
+def spark_asleep(home: Path) -> Iterator[None]:
+    """Spark is stopped in this block (SIGSTOP): a run that needs it cannot end. Nobody waits for ever: see DEADLINE."""
+    server = psutil.Process(int((home / "spark" / "pid").read_text()))
+    waking = threading.Timer(DEADLINE, server.resume)
+    server.suspend()
+    waking.start()
+    try:
+        yield
+    finally:
+        waking.cancel()
+        server.resume()
+
+
 def _answers(base: str) -> bool:
     try:
         return httpx.get(f"{base}/health", timeout=1).status_code == 200
@@ -75,17 +93,21 @@ def test_files_become_a_table_and_only_new_ones_are_loaded_again(client: Client,
     run = ingestion.run()
     run.wait()
     assert (run.status, run.metrics.files_processed, run.metrics.records_ingested) == ("success", 3, 6)
+    assert run.metrics.bytes_read == sum(path.stat().st_size for path in orders.iterdir())
+    assert (run.metrics.bytes_written or 0) > 0
     assert run.started_at is not None
     assert run.ended_at is not None
     assert ingestion.reload().status == "active"
     nothing = ingestion.run()
     nothing.wait()
     assert (nothing.status, nothing.metrics.files_processed) == ("success", 0)
+    assert (nothing.metrics.bytes_read, nothing.metrics.bytes_written) == (0, 0)
     assert "nothing new" in str(nothing)
     (orders / "late.csv").write_text("id,amount\n99,9\n")
     late = ingestion.run()
     late.wait()
     assert (late.metrics.files_processed, late.metrics.records_ingested) == (1, 1)
+    assert late.metrics.bytes_read == (orders / "late.csv").stat().st_size
     assert {file.path: file.status for file in ingestion.files()} == {str(path): "SUCCESS" for path in orders.iterdir()}
     assert [each.id for each in ingestion.runs()] == [late.id, nothing.id, run.id]
 
@@ -123,19 +145,32 @@ def test_two_runs_asked_for_at_once_load_each_file_once(client: Client, orders: 
     assert sum(run.metrics.records_ingested or 0 for run in {run.id: run for run in asked}.values()) == 6
 
 
-def test_a_cancelled_run_says_so_and_the_next_one_does_its_work(client: Client, orders: Path, namespace: str) -> None:
+def test_the_service_answers_while_a_run_works_and_when_that_is_cancelled_the_next_one_does_its_work(
+    client: Client, orders: Path, namespace: str, home: Path
+) -> None:
     for number in range(300):
         (orders / f"more-{number}.csv").write_text("id,amount\n1,1\n")
     ingestion = client.ingestions.create(
         name="orders", source=orders, format="csv", destination=f"lake.{namespace}.orders"
     )
     run = ingestion.run()
-    run.cancel()
+    until(lambda: (run.reload().data.model_extra or {}).get("step") == "loading", "the run loads", DEADLINE)
+    with spark_asleep(home):
+        health = client.health()
+        assert (health.status, health.active_runs, health.spark) == ("healthy", 1, "running")
+        assert [(each.name, each.status) for each in client.ingestions] == [("orders", "draft")]
+        assert {file.status for file in ingestion.files()} == {"PROCESSING"}
+        run.cancel()
+        assert (run.status, run.ended_at) == ("running", None), "it had ended before all that was answered"
+        # The worker looks once a second whether it is to stop, and it is awake.
+        asked = time.monotonic()
+        until(lambda: time.monotonic() > asked + 1.5, "the worker has looked")
     run.wait(check=False)
-    assert run.status in {"cancelled", "success"}, "it may have ended before"
+    assert (run.status, run.metrics.records_ingested) == ("cancelled", 0)
+    assert run.message == "cancelled; what had not been published is not in the table"
     rest = ingestion.run()
     rest.wait()
-    assert (run.metrics.records_ingested or 0) + (rest.metrics.records_ingested or 0) == 306
+    assert (rest.metrics.files_processed, rest.metrics.records_ingested) == (303, 306)
 
 
 def test_the_same_name_twice_is_a_conflict_that_says_what_to_do(client: Client, orders: Path, namespace: str) -> None:
@@ -205,6 +240,29 @@ def test_clearing_loads_everything_once_more(client: Client, orders: Path, names
     again = ingestion.run()
     again.wait()
     assert again.metrics.files_processed == 3
+
+
+def test_the_command_ends_with_what_became_of_its_run(home: Path, orders: Path, namespace: str, tmp_path: Path) -> None:
+    database = f"sqlite:///{tmp_path}/command.db"
+    environment = {**os.environ, "AUTOLOADER_HOME": str(home), "AUTOLOADER_DATABASE_URL": database}
+
+    def autoloader(*arguments: str) -> tuple[int, str]:
+        command = [str(Path(sys.executable).with_name("autoloader")), *arguments]
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120, check=False)
+        return done.returncode, done.stdout + done.stderr
+
+    what = ("--source", str(orders), "--format", "csv", "--to", f"lake.{namespace}.orders")
+    code, said = autoloader("ingestions", "create", "orders", *what)
+    assert code == 0, said
+    away = orders.rename(tmp_path / "away")
+    code, said = autoloader("run", "orders")
+    assert (code, f"there is no file or folder '{orders}'" in said) == (1, True), said
+    away.rename(orders)
+    (orders / "bad.csv").write_text("id,amount\n7,1,too,many\n")
+    code, said = autoloader("run", "orders")
+    assert (code, str(orders / "bad.csv") in said) == (3, True), said
+    code, said = autoloader("run", "orders")
+    assert (code, "nothing new" in said, "failed before: 1 file" in said) == (0, True, True), said
 
 
 def test_testing_a_cluster_really_connects(client: Client) -> None:

@@ -198,7 +198,8 @@ def test_fail_stops_the_run_for_a_wider_type_and_tells_the_statement(ingest: Ing
 def test_sync_drops_what_no_file_of_the_run_has(ingest: Ingest) -> None:
     loaded = ingest(
         "json",
-        {"a.json": lines({"id": 1, "old.name": "x", "s": {"x": 1, "y": 2}, "null": 1})},
+        {"a.json": lines({"id": 1, "old.name": "x", "s": {"x": 1, "y": 2}, "null": 1, "day": "mon"})},
+        destination={"partitioning": {"enabled": True, "columns": ["day"]}},
         on_schema_change="sync_all_columns",
         limits={"max_files_per_batch": 1},
     )
@@ -208,7 +209,9 @@ def test_sync_drops_what_no_file_of_the_run_has(ingest: Ingest) -> None:
         {"b.json": lines({"id": 2, "s": {"x": 3}}), "c.json": lines({"id": 3, "null": None, "new": True})}
     )
     assert ran.errors == []
-    assert loaded.types() == {"id": "bigint", "null": "bigint", "s": "struct<x:bigint>", "new": "boolean"}
+    assert "day stays in the table, though no file of this run has it: it is partitioned by it" in ran.notes
+    kinds = {"id": "bigint", "null": "bigint", "s": "struct<x:bigint>", "day": "string", "new": "boolean"}
+    assert loaded.types() == kinds
     assert set(changes(loaded)) == {
         ("NEW_COLUMN", "new", None, "boolean"),
         ("REMOVED_COLUMN", "old.name", "string", None),

@@ -129,12 +129,15 @@ def test_hidden_and_empty_files_are_skipped_with_the_reason_and_unreadable_names
 
 
 @pytest.mark.parametrize("name", ["quo'te", 'double"quote', "back`tick", "a.b", "two words", "ü", "semi;--", "UPPER"])
-def test_a_table_may_have_any_name(ingest: Ingest, name: str) -> None:
-    loaded = ingest("json", {"a.json": json.dumps({"a": 1})}, destination={"table": name})
+def test_a_table_and_its_database_may_have_any_name(ingest: Ingest, namespace: str, name: str) -> None:
+    database = f"{namespace} {name}"
+    loaded = ingest("json", {"a.json": json.dumps({"a": 1})}, destination={"database": database, "table": name})
     assert loaded.load().errors == []
     ran = loaded.load({"b.json": json.dumps({"a": 2, "n": 1}), "bad.json": '{"a": "x"}'})
     assert (ran.status, ran.files) == ("partial", 1)
     assert loaded.values("a") == [1, 2]
+    quoted = database.replace("`", "``")
+    assert [row[1] for row in loaded.sql(f"SHOW TABLES IN lake.`{quoted}`")] == [name]
 
 
 def test_columns_may_have_any_name(ingest: Ingest) -> None:

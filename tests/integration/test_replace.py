@@ -119,6 +119,8 @@ def test_more_files_than_a_condition_is_pruned_by(replaced: Any) -> None:
 def test_partitions_that_a_file_moves_between(replaced: Any) -> None:
     loaded = replaced({"a.csv": A, "b.csv": A}, destination={"partitioning": {"enabled": True, "columns": ["b"]}})
     loaded.load({"a.csv": "a,b\n1,y\n5,w\n"})
+    parts = loaded.sql("SELECT partition.b, record_count FROM {table}.partitions WHERE record_count > 0")
+    assert sorted(parts) == [("w", 1), ("x", 1), ("y", 2)]
     assert loaded.rows() == [(1, "x"), (1, "y"), (2, "y"), (5, "w")]
     assert loaded.counts() == {"a.csv": 2, "b.csv": 2}
 

@@ -53,7 +53,7 @@ def request(
 def retry(
     service: Service, ingestion_id: str, run_id: str, *, force: bool = False, key: str | None = None
 ) -> RunReceipt:
-    """A new run over the files that failed in `run_id`; raises Conflict while that one is not finished."""
+    """A new run over the files that failed in `run_id`, and what is new; raises Conflict while that one goes on."""
     original = get(service, ingestion_id, run_id)
     if original.status in UNENDED:
         raise Conflict(f"run {run_id} is {original.status}: it can be retried when it has ended")
