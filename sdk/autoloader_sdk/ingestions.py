@@ -36,6 +36,8 @@ from autoloader_sdk.models import (
     IngestionData,
     IngestionUpdate,
     Limits,
+    OnBadRecord,
+    OnSchemaChange,
     PreviewResult,
     Quality,
     RefreshOperation,
@@ -150,13 +152,35 @@ class Ingestion(Resource[L]):
         schedule: Short | None = None,
         quality: Mapping[str, Any] | Quality | None = None,
         alert_recipients: list[str] | None = None,
+        cluster: str | None = None,
+        source: Mapping[str, Any] | None = None,
+        format: Mapping[str, Any] | None = None,  # noqa: A002 - the contract's word
+        on_schema_change: OnSchemaChange | None = None,
+        on_bad_record: OnBadRecord | None = None,
+        limits: Mapping[str, Any] | Limits | None = None,
     ) -> Call[Ingestion[L]]:
-        """Change what can be changed; what is not given stays. `schedule={}` takes the schedule away."""
+        """Change what can be changed; what is not given stays. `schedule={}` takes the schedule away.
+
+        Args:
+            source: of it `file_pattern`, `credentials` (as a whole), `include_existing`, `modified_after` and
+                `on_changed_file`; the place itself cannot change.
+            format: its `options` and `schema`, each as a whole.
+            on_bad_record: cannot change while a run is going or has left work.
+
+        Raises:
+            Invalid: the outcome would be no ingestion that could be made; nothing was changed.
+        """
         given = {
             "status": status,
             "schedule": None if schedule is None else shorthand.schedule(schedule),
             "quality": shorthand.whole(quality),
             "alert_recipients": alert_recipients,
+            "cluster_id": cluster,
+            "source": source,
+            "format": format,
+            "on_schema_change": on_schema_change,
+            "on_bad_record": on_bad_record,
+            "limits": shorthand.whole(limits),
         }
         body = shorthand.checked(IngestionUpdate, {key: value for key, value in given.items() if value is not None})
         return self._take((yield Request("PUT", self._path, body=body)))

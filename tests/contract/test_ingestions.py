@@ -320,12 +320,75 @@ def test_put_changes_what_was_given_and_nothing_else(http: httpx.Client, ingesti
         ({"schedule": {"time": "3 am"}}, "schedule.time"),
         ({"status": "on"}, "status"),
         ({"name": "other"}, "name"),
+        ({"destination": {"table": "other"}}, "destination"),
+        ({"source": {"path": "/elsewhere"}}, "source.path"),
+        ({"source": {"type": "s3"}}, "source.type"),
+        ({"source": {"file_patern": "*.csv"}}, "source.file_patern"),
+        ({"source": {"file_pattern": "{a"}}, "source.file_pattern"),
+        ({"source": {"on_changed_file": "replace"}}, "source.on_changed_file"),
+        ({"source": {"credentials": {"key": "***"}}}, "source.credentials.key"),
+        ({"format": {"type": "parquet"}}, "format.type"),
+        ({"format": {"options": {"headr": True}}}, "format.options.headr"),
+        ({"format": {"schema": {"schema_json": {"type": "struct"}}}}, "format.schema.schema_json"),
+        ({"on_schema_change": "appends"}, "on_schema_change"),
+        ({"on_bad_record": "drop"}, "on_bad_record"),
+        ({"limits": {"max_files_per_batch": 0}}, "limits.max_files_per_batch"),
+        ({"cluster_id": ""}, "cluster_id"),
     ],
 )
 def test_put_refuses_what_it_cannot_change(http: httpx.Client, ingestion: str, sent: Body, field: str) -> None:
     before = http.get(f"{PATH}/{ingestion}").json()
     assert fields_at_fault(http.put(f"{PATH}/{ingestion}", json=sent)) == [field]
     assert http.get(f"{PATH}/{ingestion}").json() == before
+
+
+def test_put_changes_rules_and_how_files_are_read(
+    http: httpx.Client, service: Service, ingestion: str, add_run: Callable[..., str]
+) -> None:
+    before = http.get(f"{PATH}/{ingestion}").json()
+    sent = {
+        "on_schema_change": "fail",
+        "on_bad_record": "rescue",
+        "limits": {"max_attempts": 7},
+        "cluster_id": "elsewhere",
+        # What does not change may be sent along, as `GET` answers it.
+        "source": {"type": before["source"]["type"], "path": before["source"]["path"], "file_pattern": "*.txt"},
+        "format": {"type": before["format"]["type"], "options": {"delimiter": ";"}},
+    }
+    after = http.put(f"{PATH}/{ingestion}", json=sent).json()
+    assert after["on_schema_change"] == "fail"
+    assert after["on_bad_record"] == "rescue"
+    assert after["limits"]["max_attempts"] == 7
+    assert after["cluster_id"] == "elsewhere"
+    assert after["source"] == before["source"] | {"file_pattern": "*.txt"}
+    assert after["format"]["options"] == {"delimiter": ";"}
+    assert after["destination"] == before["destination"]
+    assert http.put(f"{PATH}/{ingestion}", json={"source": {"file_pattern": None}}).json()["source"] == before["source"]
+
+    run = add_run(ingestion, status="running")
+    answer = http.put(f"{PATH}/{ingestion}", json={"on_bad_record": "fail"})
+    assert answer.status_code == 409
+    assert f"run {run} is going" in answer.json()["detail"]
+    # What it is already is no change, and all else may change while a run is going.
+    same = {"on_bad_record": "rescue", "on_schema_change": "ignore"}
+    assert http.put(f"{PATH}/{ingestion}", json=same).json()["on_schema_change"] == "ignore"
+
+
+def test_put_gives_new_credentials_and_takes_them_away(http: httpx.Client, service: Service, ingestion: str) -> None:
+    def kept() -> dict[str, str]:
+        with service.database.read() as connection:
+            stored = connection.execute(select(table.c.credentials).where(table.c.id == ingestion)).scalar()
+        return dict(service.secrets.decrypt(stored)) if stored is not None else {}
+
+    for keys in ({"a": "old-secret"}, {"b": "new-secret"}):
+        answer = http.put(f"{PATH}/{ingestion}", json={"source": {"credentials": keys}})
+        assert answer.json()["source"]["credentials"] == dict.fromkeys(keys, "***")
+        assert "-secret" not in answer.text
+        assert kept() == keys
+    http.put(f"{PATH}/{ingestion}", json={"source": {"file_pattern": "*.csv"}})
+    assert kept() == {"b": "new-secret"}
+    answer = http.put(f"{PATH}/{ingestion}", json={"source": {"credentials": None}})
+    assert (answer.json()["source"]["credentials"], kept()) == (None, {})
 
 
 def test_pause_and_resume(http: httpx.Client, ingestion: str) -> None:

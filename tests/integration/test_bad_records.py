@@ -11,7 +11,7 @@ from tests.integration.conftest import Ingest
 from tests.integration.ingesting import Ingestion
 from tests.parts import sparks
 
-from autoloader_sdk.models import RefreshRequest
+from autoloader_sdk.models import IngestionUpdate, RefreshRequest
 from autoloader_server.db.tables import processed_files, runs
 from autoloader_server.engine import sift
 from autoloader_server.services import batches, ingestions
@@ -498,3 +498,32 @@ def field(name: str, kind: str) -> dict[str, Any]:
 def name(ingestion: Ingestion) -> str:
     to = ingestion.spec.destination
     return f"{to.catalog}.{to.database}.{to.table}"
+
+
+@pytest.mark.sparks(sparks.LOCAL, sparks.OLD)
+def test_the_rule_may_change_from_run_to_run(ingest: Ingest) -> None:
+    made = ingest("json", {"a.json": GOOD_JSON})
+
+    def rule(name: str) -> None:
+        ingestions.change(made.service, made.id, IngestionUpdate.model_validate({"on_bad_record": name}))
+
+    def bad(number: int) -> str:
+        return f'{{"id": {number}}}\n{{"id": "no {number}"}}\n'
+
+    made.load()
+    rule("rescue")
+    assert made.load({"b.json": bad(3)}).files == 1
+    assert made.rows("id", "_rescued_data") == [(1, None), (2, None), (3, None), (None, '{"id": "no 3"}')]
+    rule("quarantine")
+    assert made.load({"c.json": bad(4)}).files == 1
+    assert set_aside(made, "record") == [('{"id": "no 4"}',)]
+    rule("fail")
+    ran = made.load({"d.json": bad(5), "e.json": '{"id": 6}\n'})
+    assert (ran.status, ran.files, set(ran.failed())) == ("partial", 1, {"d.json"})
+    assert sorted(made.values("id"), key=str) == [1, 2, 3, 4, 6, None]
+    # What was set aside goes with the table, whatever the rule is by now; the new one is made from all files, as text.
+    rule("rescue")
+    answer = refresh(made.service, made.id, RefreshRequest(confirm=True), "full")
+    assert made.wait(answer.run_id).status == "success"
+    assert not made.sql(f"SHOW TABLES IN lake.`{made.table.split('`')[3]}` LIKE '*__quarantine'")
+    assert sorted(made.values("id")) == ["1", "2", "3", "4", "5", "6", "no 3", "no 4", "no 5"]

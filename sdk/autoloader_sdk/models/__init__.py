@@ -30,10 +30,11 @@ from autoloader_sdk.models.run import FINISHED, UNENDED, RunData, RunError, RunM
 from autoloader_sdk.models.schedule import Backfill, Schedule, ScheduleData, cron_fault
 from autoloader_sdk.models.schema_version import SchemaChange, SchemaVersion, SchemaVersions
 from autoloader_sdk.models.service import Health, ServiceInfo
-from autoloader_sdk.models.source import OnChangedFile, Source, SourceData, source_type
+from autoloader_sdk.models.source import MASKED, OnChangedFile, Source, SourceData, source_type
 
 __all__ = [
     "FINISHED",
+    "MASKED",
     "MOST_BAD_RECORDS",
     "MOST_FILES_PER_BATCH",
     "UNENDED",

@@ -15,7 +15,7 @@ def _twice(names: list[str]) -> str | None:
 
 
 class Partitioning(RequestModel):
-    """Columns (or transforms of columns, as Iceberg writes them) by which the table is partitioned."""
+    """Columns by whose values the table is partitioned; transforms of columns, such as `days(at)`, are not taken."""
 
     enabled: bool | None = None
     columns: Annotated[list[Name], NoneIsEmpty] = Field(default_factory=list)

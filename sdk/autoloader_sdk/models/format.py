@@ -173,9 +173,7 @@ class Format(RequestModel):
     def _options_fit(self) -> Self:
         given = self.options.given() if self.options else {}
         known = OPTIONS[self.type] | _EVERYWHERE
-        faults = [
-            problem(("options", name), unknown_field(name, known)) for name in given if name not in known
-        ]
+        faults = [problem(("options", name), unknown_field(name, known)) for name in given if name not in known]
         if faults:
             raise ValidationError.from_exception_data("Format", faults)
         return self

@@ -73,12 +73,23 @@ class IngestionCreate(RequestModel):
 
 
 class IngestionUpdate(RequestModel):
-    """The body of `PUT /ingestions/{id}`: only the fields that were given change (`model_fields_set`)."""
+    """The body of `PUT /ingestions/{id}`: only the fields that were given change (`model_fields_set`).
+
+    Of `source` and `format` the fields that are given change, `credentials`, `options` and `schema` each as a whole;
+    the service holds the outcome against all rules of an ingestion. What says which files go where cannot change:
+    `source.type`, `source.path`, `format.type`, the destination. An older service changes the first four alone.
+    """
 
     status: Literal["draft", "active", "paused"] | None = None
     schedule: Schedule | None = None
     quality: Quality | None = None
     alert_recipients: list[str] | None = None
+    cluster_id: Annotated[str, Field(min_length=1)] | None = None
+    source: dict[str, Any] | None = Field(default=None, repr=False)
+    format: dict[str, Any] | None = None
+    on_schema_change: OnSchemaChange | None = None
+    on_bad_record: OnBadRecord | None = None
+    limits: Limits | None = None
 
 
 class IngestionMetadata(AnswerModel):

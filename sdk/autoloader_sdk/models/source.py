@@ -33,6 +33,9 @@ S3_CREDENTIALS = (
     "aws_region",
 )
 
+MASKED = "***"
+"""What an answer shows in the place of each credential."""
+
 REFERENCES = ("env", "file")
 """Where a credential may be in the place of its value: `{"env": "NAME"}`, `{"file": "/path"}`."""
 
@@ -121,6 +124,8 @@ def _s3_faults(given: Mapping[str, Any]) -> list[InitErrorDetails]:
 
 def _value_fault(value: object) -> str | None:
     """What is wrong with a value, which is text or says where the text is; it is not shown."""
+    if value == MASKED:
+        return f"{MASKED} is what answers show in the place of a credential: give the credential itself"
     if value is None or isinstance(value, str):
         return None
     if not isinstance(value, Mapping):

@@ -40,7 +40,7 @@ def s3_jars(version: str) -> str:
 
 def avro_jar(version: str) -> str:
     """The Maven coordinate of what reads Avro in a Spark version, also in one that a vendor has added to."""
-    released = ".".join(version.split("-")[0].split(".")[:3])
+    released = ".".join(version.partition("-")[0].split(".")[:3])
     return f"org.apache.spark:spark-avro_{'2.12' if version.startswith('3.') else '2.13'}:{released}"
 
 

@@ -1,24 +1,65 @@
-"""What of a valid ingestion this version carries out: the rest is refused, or taken and warned of."""
+"""What of a valid ingestion this version carries out, or may become of one: the rest is refused, or warned of."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
+
+from pydantic import ValidationError
 
 from autoloader_sdk.discovery.patterns import compile_pattern
 from autoloader_sdk.models import IngestionCreate
 from autoloader_server.engine.read import SOURCE_FILE
-from autoloader_server.services.errors import Fault
+from autoloader_server.services.errors import Fault, Invalid
 from autoloader_server.settings import LOCAL_CLUSTER, Settings
 from autoloader_server.spark.errors import first_line
 
 _SOURCES = ("local", "s3")
 # Formats whose records are told apart (`Sifting` in engine/formats/base.py).
 _WITH_RECORDS = ("csv", "json")
+# What no change may touch, beside the whole destination.
+_FIXED = {"source": ("type", "path"), "format": ("type",)}
 
 
 def faults_of(body: IngestionCreate) -> list[Fault]:
     """Why an ingestion like this is not made, previewed or priced; nothing where it can be."""
     return [*_not_yet(body), *_unusable(body)]
+
+
+def changed_spec(spec: Mapping[str, Any], given: Mapping[str, Any]) -> IngestionCreate:
+    """An ingestion after the change `given` (an `IngestionUpdate` on the wire); its credentials only if they are given.
+
+    Raises Invalid where it would be none that could be made, or what tells its files and its table would be another.
+    """
+    faults = []
+    for part, fixed in _FIXED.items():
+        for name in fixed:
+            wanted = (given.get(part) or {}).get(name, spec[part][name])
+            if wanted != spec[part][name]:
+                why = "cannot be changed: the ledger knows which files are in which table by it; make another ingestion"
+                faults.append(Fault(("body", part, name), why))
+    if faults:
+        raise Invalid(faults)
+    plain = ("cluster_id", "on_schema_change", "on_bad_record", "limits", "quality")
+    changed = {**spec, **{name: given[name] for name in plain if name in given}}
+    if "schedule" in given:
+        changed["schedule"] = given["schedule"] or {}
+    if "alert_recipients" in given:
+        changed["quality"] = {**(changed.get("quality") or {}), "alert_recipients": given["alert_recipients"]}
+    for part in _FIXED:
+        changed[part] = {**spec[part], **(given.get(part) or {})}
+    # These have no null: as if they had never been said.
+    for name in ("cluster_id", "on_bad_record"):
+        if changed.get(name) is None:
+            changed.pop(name, None)
+    try:
+        body = IngestionCreate.model_validate(changed)
+    except ValidationError as error:
+        lines = error.errors(include_url=False, include_input=False)
+        raise Invalid([Fault(("body", *line["loc"]), line["msg"]) for line in lines]) from None
+    if faults := faults_of(body):
+        raise Invalid(faults)
+    return body
 
 
 def _not_yet(body: IngestionCreate) -> list[Fault]:

@@ -10,17 +10,17 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Connection, RowMapping, and_, func, insert, or_, select, update
 
-from autoloader_sdk.models import UNENDED, IngestionCreate, IngestionData, IngestionUpdate, RunStatus
+from autoloader_sdk.models import MASKED, UNENDED, IngestionCreate, IngestionData, IngestionUpdate, RunStatus
 from autoloader_server.db.clock import now
 from autoloader_server.db.engine import Database
 from autoloader_server.db.locks import lock_ingestion, only_one
 from autoloader_server.db.tables import batches, ingestions, runs
 from autoloader_server.engine import held, run_record
-from autoloader_server.engine.batch_record import UNFINISHED
+from autoloader_server.engine.batch_record import ENDED, UNFINISHED
 from autoloader_server.engine.errors import TableChanged
 from autoloader_server.security.redact import redact
 from autoloader_server.security.secrets import SecretsKeyError
-from autoloader_server.services.acceptance import faults_of, warnings_of
+from autoloader_server.services.acceptance import changed_spec, faults_of, warnings_of
 from autoloader_server.services.errors import Conflict, Fault, Invalid, NotDone, NotFound
 from autoloader_server.services.idempotency import KEPT
 from autoloader_server.services.paging import Page, cursor_of, key_of
@@ -120,22 +120,49 @@ def find(
 
 
 def change(service: Service, ingestion_id: str, body: IngestionUpdate) -> IngestionData:
-    """Change what was given (`status`, `schedule`, `quality`, `alert_recipients`) and leave the rest."""
+    """Change what was given and leave the rest. A run that is going ends by the rules with which it began.
+
+    Raises NotFound; Invalid where the outcome would be no ingestion that could be made; Conflict where the rule for
+    bad records is to change and what another rule has begun is not settled.
+    """
     given = body.wire()
     with service.database.write() as connection:
         lock_ingestion(connection, ingestion_id)
         row = row_of(connection, ingestion_id)
-        spec = dict(row["spec"])
-        for name in ("schedule", "quality"):
-            if name in given:
-                spec[name] = given[name] if name == "quality" else given[name] or {}
-        if "alert_recipients" in given:
-            spec["quality"] = {**(spec.get("quality") or {}), "alert_recipients": given["alert_recipients"]}
-        values: dict[str, Any] = {"spec": spec, "updated_at": now(), "version": ingestions.c.version + 1}
+        changed = changed_spec(row["spec"], given)
+        spec = changed.wire()
+        credentials = spec["source"].pop("credentials", None)
+        if changed.on_bad_record != row["spec"].get("on_bad_record", "fail"):
+            if faults := _in_the_way(connection, changed, but=ingestion_id):
+                raise Invalid(faults)
+            _check_settled(connection, ingestion_id)
+        values: dict[str, Any] = {
+            "spec": spec,
+            "cluster_id": changed.cluster_id,
+            "updated_at": now(),
+            "version": ingestions.c.version + 1,
+        }
+        if "credentials" in (given.get("source") or {}):
+            values["credentials"] = service.secrets.encrypt(credentials) if credentials else None
         if given.get("status") is not None:
             values |= {"status": given["status"], "status_reason": None}
         connection.execute(update(ingestions).where(ingestions.c.id == ingestion_id).values(values))
     return get(service, ingestion_id)
+
+
+def _check_settled(connection: Connection, ingestion_id: str) -> None:
+    """Raises Conflict where some run is going, or some batch is neither ended nor cleaned up after."""
+    going = select(runs.c.id).where(runs.c.ingestion_id == ingestion_id, runs.c.status == RunStatus.RUNNING)
+    left = select(batches.c.run_id).where(
+        batches.c.ingestion_id == ingestion_id,
+        or_(batches.c.status.not_in(ENDED), batches.c.branches_dropped.is_(False)),
+    )
+    run_id = connection.execute(going).scalar() or connection.execute(left.limit(1)).scalar()
+    if run_id is not None:
+        raise Conflict(
+            f"on_bad_record cannot change while run {run_id} is going, or has left work: wait for its end, release or "
+            "drop what is held, or run the ingestion once more; then change it"
+        )
 
 
 def set_status(service: Service, ingestion_id: str, status: str) -> None:
@@ -259,13 +286,13 @@ def _sets_aside(spec: Mapping[str, Any]) -> bool:
     return spec.get("on_bad_record") == "quarantine"
 
 
-def _in_the_way(connection: Connection, body: IngestionCreate) -> list[Fault]:
+def _in_the_way(connection: Connection, body: IngestionCreate, *, but: str | None = None) -> list[Fault]:
     """A fault where one table would be loaded into, and be the quarantine table of another one."""
     from autoloader_server.engine.quarantine import SUFFIX
 
     spec = body.wire()
     table, aside = _table_key(spec["destination"]), _table_key(spec["destination"], SUFFIX)
-    query = select(ingestions.c.id, ingestions.c.spec).where(ingestions.c.deleted_at.is_(None))
+    query = select(ingestions.c.id, ingestions.c.spec).where(ingestions.c.deleted_at.is_(None), ingestions.c.id != but)
     for other, its in connection.execute(query):
         if _sets_aside(its) and _table_key(its["destination"], SUFFIX) == table:
             why = f"ingestion {other} sets its bad records aside in this table: load into another one"
@@ -298,8 +325,8 @@ def drop_tables(service: Service, row: RowMapping) -> None:
     if state is not None and state.ledger_id not in (None, service.ledger_id):
         raise TableChanged(f"another autoloader database loads into it (ledger {state.ledger_id})")
     table.drop()
-    if _sets_aside(row["spec"]):
-        Quarantine(Table(table.spark, quarantine_name(table.name)), service.ledger_id).drop()
+    # Whatever the rule is today: it may have been another one.
+    Quarantine(Table(table.spark, quarantine_name(table.name)), service.ledger_id).drop()
 
 
 def _drop_table(service: Service, row: RowMapping) -> None:
@@ -329,7 +356,7 @@ def _data(service: Service, row: RowMapping) -> IngestionData:
     warnings = [row["status_reason"]] if row["status_reason"] else []
     if row["credentials"] is not None:
         try:
-            answer["source"]["credentials"] = dict.fromkeys(service.secrets.decrypt(row["credentials"]), "***")
+            answer["source"]["credentials"] = dict.fromkeys(service.secrets.decrypt(row["credentials"]), MASKED)
         except SecretsKeyError as error:
             # It can be looked at, paused and deleted all the same; a run of it fails with this sentence.
             answer["source"]["credentials"] = {}
