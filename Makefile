@@ -98,7 +98,7 @@ lint: setup
 bench: setup ## Measure the figures of the README, each against a peer (ONLY=ingest for one)
 	@$(BIN)/python -m benchmarks $(ONLY)
 
-chaos: setup ## Kill loads at every step and at random, and count the rows (KILLS=50 SEED=7 DATABASE=postgresql SOURCE=s3 SPARK=3.5)
+chaos: setup ## Kill loads at every step and at random, and count the rows (all steps from KILLS=50 on; SEED=7 DATABASE=postgresql SOURCE=s3 SPARK=3.5)
 	@$(BIN)/python -m tests.chaos --kills $(KILLS) --seed $(SEED) --database $(DATABASE) --source $(SOURCE) --spark $(SPARK)
 
 lock: $(VENV)/.installed ## Renew requirements.lock

@@ -1,6 +1,7 @@
 """`python -m benchmarks [NAME …]`: the figures as a table and as JSON lines on stdout, progress on stderr.
 
-A figure that falls short is said (`"ok": false`), and is no failure of the command.
+A figure that falls short is said (`"ok": false`), and is no failure of the command. A benchmark that cannot be carried
+out is one: the figures before it are told all the same.
 """
 
 from __future__ import annotations
@@ -20,10 +21,13 @@ def main(wanted: list[str]) -> int:
         say(f"there is no benchmark {unknown[0]!r}; there are {', '.join(NAMES)}")
         return 2
     figures: list[Figure] = []
-    for name in wanted or NAMES:
-        say(f"{name}:")
-        figures += importlib.import_module(f"benchmarks.{name}").measure()
-    show(figures)
+    try:
+        for name in wanted or NAMES:
+            say(f"{name}:")
+            figures += importlib.import_module(f"benchmarks.{name}").measure()
+    finally:
+        if figures:
+            show(figures)
     return 0
 
 

@@ -31,8 +31,16 @@ DAYS_FIRST = 335
 
 
 def main() -> None:
-    start = time.monotonic()
     clean()
+    try:
+        with Client.local(HOME) as client:
+            show(client)
+    finally:
+        LocalSpark(HOME).stop()
+
+
+def show(client: Client) -> None:
+    start = time.monotonic()
     days = write_days()
     for name, text in days[:DAYS_FIRST]:
         (DATA / name).write_text(text)
@@ -40,7 +48,6 @@ def main() -> None:
     size = sum(path.stat().st_size for path in DATA.iterdir())
     print(f"{DAYS_FIRST} files, {size / 2**20:.1f} MiB: {days[0][0]} … {days[DAYS_FIRST - 1][0]}")
 
-    client = Client.local(HOME)
     ingestion = client.ingestions.create(name="flights", source=DATA, format="csv", destination="lake.bronze.flights")
     print(ingestion)
 
@@ -48,6 +55,7 @@ def main() -> None:
     run = ingestion.run()
     run.wait()
     print(run)
+    expect("files of the first load", run.metrics.files_processed, DAYS_FIRST)
 
     title("3. Thirty more days arrive: only those are loaded")
     for name, text in days[DAYS_FIRST:]:
@@ -55,16 +63,25 @@ def main() -> None:
     run = ingestion.run()
     run.wait()
     print(run)
+    expect("files of the second load", run.metrics.files_processed, 30)
+    run = ingestion.run()
+    run.wait()
+    print("and once more, with nothing new:")
+    print(run)
+    expect("files of a load with nothing new", run.metrics.files_processed, 0)
 
     title("4. A broken file arrives: it alone fails, and the run says why")
     name, text = days[-1]
     lines = text.splitlines(keepends=True)
-    (DATA / "2014-01-01.csv").write_text("".join(lines[:40]) + "2014,1,1,the rest of this file was lost on the w")
+    broken = DATA / "2014-01-01.csv"
+    broken.write_text("".join(lines[:40]) + "2014,1,1,the rest of this file was lost on the w")
     run = ingestion.run()
     try:
         run.wait()
     except RunFailed as failed:
         print(failed.run)
+    expect("the end of a run that finds but a broken file", run.status, "failed")
+    expect("the files that it refused", [Path(error.file or "").name for error in run.errors], [broken.name])
 
     title("5. Ask the table")
     table = ingestion.table()
@@ -72,13 +89,17 @@ def main() -> None:
     print(f"rows in lake.bronze.flights   {loaded:>9,}")
     verdict = "the same" if loaded == len(flights) else "NOT THE SAME"
     print(f"rows in the package itself    {len(flights):>9,}   {verdict}")
+    expect("rows of the table", loaded, len(flights))
     chart = draw(table.groupBy("carrier").agg({"dep_delay": "avg", "flight": "count"}).toPandas())
     print(f"\nchart: {chart}")
     print(f"took {time.monotonic() - start:.0f} s; look around with:")
     print(f"  .venv/bin/autoloader --home {HOME.relative_to(OUTPUT.parent)} files flights --status FAILED")
-    client.close()
-    if loaded != len(flights):
-        raise SystemExit(1)
+
+
+def expect(what: str, found: object, promised: object) -> None:
+    """End the demo as failed where it does not keep a promise."""
+    if found != promised:
+        raise SystemExit(f"\ndemo: it did not keep its promise: {what}: {found}, not {promised}")
 
 
 def clean() -> None:

@@ -48,4 +48,9 @@ def read_table(spark: SparkSession, catalog: str, database: str, table: str) -> 
 
 def quoted_table(catalog: str, database: str, table: str) -> str:
     """The table's name as Spark SQL reads it, whatever characters it holds."""
-    return ".".join("`" + part.replace("`", "``") + "`" for part in (catalog, database, table))
+    return ".".join(map(identifier, (catalog, database, table)))
+
+
+def identifier(name: str) -> str:
+    """A name as Spark SQL takes it, whatever it holds. Nothing else quotes names, here or in the service."""
+    return "`" + name.replace("`", "``") + "`"

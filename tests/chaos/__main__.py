@@ -1,7 +1,7 @@
 """`python -m tests.chaos --kills 50 --seed 7`: kill loads at all steps and at random moments.
 
-The last line on stdout is the result, such as `kills 50, lost 0, doubled 0, partial reads 0`.
-Progress is on stderr.
+The last line on stdout is the result, such as `kills 50, lost 0, doubled 0, partial reads 0`. A kill is a SIGKILL, to a
+worker or to Spark; workers that are only stopped for a while come on top. Progress is on stderr.
 """
 
 from __future__ import annotations
@@ -15,7 +15,8 @@ from random import Random
 
 import click
 from tests.chaos.moments import kill_at_a_moment
-from tests.chaos.scenes import HOLDING, UNFINISHED, WORLDS, set_scene
+from tests.chaos.plan import Plan, Round
+from tests.chaos.scenes import HOLDING, set_scene
 from tests.chaos.world import Verdict, World, open_lake
 from tests.homes import spark_home
 from tests.parts import postgres, spark35
@@ -23,57 +24,55 @@ from tests.parts.object_stores import running_seaweed
 
 from autoloader_server.engine.killpoints import POINTS
 
-# So many rounds of kills, and of a run that finishes, in one world; then a new table is begun.
-_ROUNDS = 4
 
+def play(world: World, a_round: Round, *, mixed: bool = False) -> int:
+    """Kill at this point, or let a worker sleep there, and let a run finish; how many SIGKILLs it took.
 
-def _scenario(random: Random, *, new: bool, spark: bool) -> tuple[str, str]:
-    """What is killed (worker, `spark`; or is only stopped), and at which point ("" for a random moment)."""
-    victim = random.choices(["worker", "stop", "spark"], [7, 2, int(spark)])[0]
-    if random.random() < 0.25 and victim != "stop":
-        return victim, ""
-    points = sorted(UNFINISHED) if victim == "spark" else [point for point in POINTS if point not in WORLDS]
-    while (point := random.choice(points)) == "table_made" and not new:
-        pass
-    return victim, point
-
-
-def _round(world: World, victim: str, point: str) -> int:
-    """Kill once, or as often as the point takes, and let a run finish; how often it was killed."""
-    sleeper = None
+    `mixed`: among the new files is one with bad records, for a world that sets them aside.
+    """
     if world.replaces and len(world.source.rows) > 1:
         world.source.change(2)
+    if mixed:
+        world.source.add_mixed()
+    point = a_round.point
     if not point:
         world.source.add(6)
-        kills = int(kill_at_a_moment(world, victim))
+        kills = int(kill_at_a_moment(world, a_round.victim))
     else:
-        kills = set_scene(world, point) + 1
-        if victim == "spark":
+        kills = set_scene(world, point)
+        if a_round.victim == "stop":
+            world.stop_at(point)
+        elif a_round.victim == "spark":
             world.kill_spark_at(point)
-        elif victim == "stop":
-            sleeper = world.stop_at(point)
-            world.end_leases()
         else:
             world.kill_at(point)
+        kills += a_round.victim != "stop"
+        assert kills == a_round.kills, f"{kills} kills for {a_round}"
     if point in HOLDING:
         world.release_held()
+    sleepers = [worker for worker in world._workers if not worker.ended]
+    if sleepers:
+        world.end_leases()
     world.finish()
-    if sleeper is not None:
+    for sleeper in sleepers:
         sleeper.wake()
         sleeper.wait()
     return kills
 
 
 @click.command()
-@click.option("--kills", default=20, show_default=True, type=click.IntRange(min=1), help="How many, at least.")
+@click.option(
+    "--kills", default=20, show_default=True, type=click.IntRange(min=1), help="How many SIGKILLs; 50 reach every step."
+)
 @click.option("--seed", default=1, show_default=True, help="Another seed is another order of moments.")
 @click.option("--database", default="sqlite", show_default=True, type=click.Choice(["sqlite", "postgresql"]))
 @click.option("--source", default="local", show_default=True, type=click.Choice(["local", "s3"]))
 @click.option("--spark", default="local", show_default=True, type=click.Choice(["local", "3.5"]))
 def main(kills: int, seed: int, database: str, source: str, spark: str) -> None:
     """Kill loads, and count the rows. Exit code 1 where anything is wrong with them or with the ledger."""
-    random = Random(seed)
-    total, done, reads = Verdict(), 0, 0
+    plan = Plan(kills, Random(seed), spark=spark == "local")
+    total, number, reads = Verdict(), 0, 0
+    steps: set[str] = set()
     with ExitStack() as parts:
         folder = parts.enter_context(tempfile.TemporaryDirectory(prefix="autoloader-chaos-"))
         server = parts.enter_context(postgres.running()) if database == "postgresql" else None
@@ -86,39 +85,42 @@ def main(kills: int, seed: int, database: str, source: str, spark: str) -> None:
             os.environ["AUTOLOADER_SPARK_REMOTE"] = remote
         lake = open_lake(home, remote)
         try:
-            number = 0
-            while done < kills:
+            while plan.left:
                 number += 1
                 name = f"world_{number}"
-                format_ = random.choice(["json", "csv"])
-                url = server.make_database() if server is not None else None
+                made = plan.world()
                 world = World(
                     *(lake, home, Path(folder, name), name),
-                    format_=format_,
-                    seed=number,
                     remote=remote,
-                    database_url=url,
-                    on_changed=random.choice(["hold", "replace"]),
+                    database_url=server.make_database() if server is not None else None,
                     bucket=store.bucket() if store is not None else None,
+                    **made,
                 )
+                verdict = Verdict()
                 try:
                     with world.reader() as reader:
-                        for turn in range(_ROUNDS):
-                            if done >= kills:
-                                break
-                            victim, point = _scenario(random, new=turn == 0, spark=remote is None)
-                            click.echo(f"{done + 1:4} {victim} at {point or 'a random moment'}", err=True)
-                            done += _round(world, victim, point)
+                        while verdict.good and (a_round := plan.next()) is not None:
+                            what = f"{a_round.victim} at {a_round.point or 'a random moment'}"
+                            click.echo(f"{kills - plan.left + 1:4} {what}", err=True)
+                            plan.left -= play(world, a_round, mixed="sets_aside" in made)
+                            if a_round.victim == "worker":
+                                steps.add(a_round.point)
+                            verdict = world.verify()
                 finally:
                     world.end()
                 reads += reader.reads
-                verdict = world.verify()
+                verdict += Verdict(partial_reads=len(world.partial), faults=world.partial)
                 for fault in verdict.faults:
                     click.echo(f"     {world.table_name}: {fault}", err=True)
-                total = total + verdict
+                total += verdict
         finally:
             lake.close()
-    click.echo(f"{number} tables, {reads} reads while they were loaded, {len(total.faults)} faults", err=True)
+    click.echo(
+        f"{number} tables, {reads} reads while they were loaded, a worker killed at {len(steps & {*POINTS})} of "
+        f"{len(POINTS)} steps, {len(total.faults)} faults",
+        err=True,
+    )
+    done = kills - plan.left
     click.echo(f"kills {done}, lost {total.lost}, doubled {total.doubled}, partial reads {total.partial_reads}")
     sys.exit(0 if total.good and reads else 1)
 

@@ -54,7 +54,8 @@ async def _database_away(_request: Request, error: Exception) -> JSONResponse:
 async def _not_storable(_request: Request, error: Exception) -> JSONResponse:
     """PostgreSQL takes no NUL character in a text, no longer one than its column, and no number beyond its type."""
     assert isinstance(error, DataError)
-    return JSONResponse({"detail": f"the database cannot store a value: {redact(str(error.orig))}"}, status_code=422)
+    message = f"the database cannot store a value: {redact(str(error.orig))}"
+    return JSONResponse({"detail": [{"type": "rule", "loc": [], "msg": message}]}, status_code=422)
 
 
 async def _bug(request: Request, error: Exception) -> JSONResponse:

@@ -23,8 +23,9 @@ _ROUTES = (
 )
 
 
-def _refusal(sentence: str) -> Callable[[], NoReturn]:
-    def refuse() -> NoReturn:
+def _refusal(sentence: str) -> Callable[[str], NoReturn]:
+    # The parameter is for the OpenAPI document, which is to declare each that a path has.
+    def refuse(ingestion_id: str) -> NoReturn:  # noqa: ARG001
         raise NotYet(sentence)
 
     return refuse

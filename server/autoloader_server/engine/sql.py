@@ -1,15 +1,13 @@
-"""The one place where names and values become SQL."""
+"""Values and names of tables as SQL; each name is quoted by the SDK's `identifier`."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 from autoloader_sdk.models import Destination
+from autoloader_sdk.spark import identifier
 
-
-def identifier(name: str) -> str:
-    """A name as Spark SQL takes it, whatever it holds."""
-    return "`" + name.replace("`", "``") + "`"
+__all__ = ["TableName", "identifier", "literal"]
 
 
 def literal(text: str) -> str:
