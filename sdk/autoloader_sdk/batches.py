@@ -71,7 +71,8 @@ class Batch(Resource[L]):
     @call
     def reload(self) -> Call[Batch[L]]:
         """Ask the service again; returns the batch itself."""
-        self.data = _data(self.ingestion_id, (yield Request("GET", self._path)).body)
+        reply = yield Request("GET", self._path)
+        self.data = reply.read(BatchData, ingestion_id=self.ingestion_id)
         return self
 
     @property
@@ -92,9 +93,6 @@ class Batch(Resource[L]):
 def list_batches(link: L, ingestion_id: str, status: str | None) -> Call[Listing[Batch[L]]]:
     """The batches of one ingestion, newest first, or those of one status."""
     params: Mapping[str, str] = {"status": status.upper()} if status else {}
-    bodies = yield from all_pages(Request("GET", f"{API}/ingestions/{quoted(ingestion_id)}/batches", params))
-    return Listing(Batch(link, _data(ingestion_id, body)) for body in bodies)
-
-
-def _data(ingestion_id: str, body: Mapping[str, object]) -> BatchData:
-    return BatchData.model_validate({"ingestion_id": ingestion_id, **body})
+    request = Request("GET", f"{API}/ingestions/{quoted(ingestion_id)}/batches", params)
+    found = yield from all_pages(request, BatchData, ingestion_id=ingestion_id)
+    return Listing(Batch(link, data) for data in found)

@@ -51,12 +51,12 @@ class _Nouns(Resource[L]):
     @call
     def info(self) -> Call[ServiceInfo]:
         """The service's name and version."""
-        return ServiceInfo.model_validate((yield Request("GET", "/")).body)
+        return (yield Request("GET", "/")).read(ServiceInfo)
 
     @call
     def health(self) -> Call[Health]:
         """Whether the service and its database are well."""
-        return Health.model_validate((yield Request("GET", "/health")).body)
+        return (yield Request("GET", "/health")).read(Health)
 
 
 class Client(_Nouns[Sync]):

@@ -38,8 +38,8 @@ class Cluster(Resource[L]):
     @call
     def test_connection(self) -> Call[ConnectionTest]:
         """Let the service connect to the cluster and say what it found."""
-        reply = yield Request("POST", f"{API}/clusters/{quoted(self.id)}/test-connection")
-        return ConnectionTest.model_validate(reply.body)
+        reply = yield Request("POST", f"{API}/clusters/{quoted(self.id)}/test-connection", safe=True)
+        return reply.read(ConnectionTest)
 
     def spark(self) -> SparkSession:
         """A Spark Connect session on this cluster, from here."""
@@ -63,10 +63,10 @@ class Clusters(Resource[L]):
             NotFound: the service knows no such cluster.
         """
         reply = yield Request("GET", f"{API}/clusters/{quoted(cluster_id)}")
-        return Cluster(self._link, ClusterData.model_validate(reply.body))
+        return Cluster(self._link, reply.read(ClusterData))
 
     @call
     def list(self) -> Call[Listing[Cluster[L]]]:
         """All of them."""
         reply = yield Request("GET", f"{API}/clusters")
-        return Listing(Cluster(self._link, ClusterData.model_validate(body)) for body in reply.body or [])
+        return Listing(Cluster(self._link, data) for data in reply.entries(ClusterData))

@@ -137,7 +137,9 @@ def _path(loc: Any) -> str:
 
 
 class TooMany(ApiError):
-    """429: too many requests; wait and try again."""
+    """429: too many requests; wait and try again. `retry_after`: for so many seconds, if the answer said so."""
+
+    retry_after: float | None = None
 
 
 class ServerError(ApiError):

@@ -120,11 +120,12 @@ class Ingestion(Resource[L]):
     def files(self, *, status: str | None = None, path: str | None = None) -> Stream[File]:
         """Each file that the service knows of, with what became of it; `status` as in `File`, in any case."""
         params = {key: value for key, value in (("status", status and status.upper()), ("path", path)) if value}
+        params["limit"] = "1000"
         request: Request | None = Request("GET", f"{self._path}/files", params)
         while request is not None:
             reply = yield request
-            for body in reply.body or []:
-                yield Item(File(FileData.model_validate(body)))
+            for data in reply.entries(FileData):
+                yield Item(File(data))
             request = Request("GET", reply.next_path) if reply.next_path else None
 
     @call
@@ -135,13 +136,13 @@ class Ingestion(Resource[L]):
     @call
     def pause(self) -> Call[Ingestion[L]]:
         """Stop its schedule; it can not be run until `resume`, but by force."""
-        yield Request("POST", f"{self._path}/pause")
+        yield Request("POST", f"{self._path}/pause", safe=True)
         return (yield from self._reload())
 
     @call
     def resume(self) -> Call[Ingestion[L]]:
         """Let its schedule go on."""
-        yield Request("POST", f"{self._path}/resume")
+        yield Request("POST", f"{self._path}/resume", safe=True)
         return (yield from self._reload())
 
     @call
@@ -197,7 +198,7 @@ class Ingestion(Resource[L]):
     @call
     def clear(self) -> Call[ClearedFiles]:
         """Forget which files were loaded: the next run loads all of them again, beside the rows there."""
-        return ClearedFiles.model_validate((yield Request("DELETE", f"{self._path}/processed-files")).body)
+        return (yield Request("DELETE", f"{self._path}/processed-files")).read(ClearedFiles)
 
     @call
     def refresh_full(self, *, auto_run: bool = True, dry_run: bool = False, force: bool = False) -> Call[Refresh[L]]:
@@ -266,13 +267,13 @@ class Ingestion(Resource[L]):
         body = {"confirm": True, "auto_run": auto_run, "dry_run": dry_run}
         params = {"force": "true"} if force else {}
         reply = yield Request("POST", f"{self._path}/refresh/{mode}", params, body=body)
-        return Refresh(self._link, self.id, RefreshOperation.model_validate(reply.body))
+        return Refresh(self._link, self.id, reply.read(RefreshOperation))
 
     def _reload(self) -> Call[Ingestion[L]]:
         return self._take((yield Request("GET", self._path)))
 
     def _take(self, reply: Reply) -> Ingestion[L]:
-        self.data = IngestionData.model_validate(reply.body)
+        self.data = reply.read(IngestionData)
         return self
 
     def __repr__(self) -> str:
@@ -349,7 +350,7 @@ class Ingestions(Resource[L]):
             if there is None:
                 raise
             return there
-        return Ingestion(self._link, IngestionData.model_validate(reply.body))
+        return Ingestion(self._link, reply.read(IngestionData))
 
     @call
     def test(
@@ -371,7 +372,7 @@ class Ingestions(Resource[L]):
         body = shorthand.ingestion(
             source, format, destination, name="test", on_schema_change=on_schema_change, cluster_id=cluster_id
         )
-        return PreviewResult.model_validate((yield Request("POST", f"{API}/ingestions/test", body=body)).body)
+        return (yield Request("POST", f"{API}/ingestions/test", body=body, safe=True)).read(PreviewResult)
 
     @call
     def estimate_cost(
@@ -391,8 +392,8 @@ class Ingestions(Resource[L]):
             Invalid: something in it breaks the contract, or there is no such source.
         """
         body = shorthand.ingestion(source, format, destination, when=schedule, name="estimate", cluster_id=cluster_id)
-        reply = yield Request("POST", f"{API}/ingestions/estimate-cost", body=body)
-        return CostBreakdown.model_validate(reply.body)
+        reply = yield Request("POST", f"{API}/ingestions/estimate-cost", body=body, safe=True)
+        return reply.read(CostBreakdown)
 
     @call
     def get(self, id_or_name: str) -> Call[Ingestion[L]]:
@@ -403,7 +404,7 @@ class Ingestions(Resource[L]):
         """
         if re.fullmatch(r"ing_[0-9a-f]{12}", id_or_name):
             reply = yield Request("GET", f"{API}/ingestions/{quoted(id_or_name)}")
-            return Ingestion(self._link, IngestionData.model_validate(reply.body))
+            return Ingestion(self._link, reply.read(IngestionData))
         return (yield from self._by_name(id_or_name))
 
     @call
@@ -416,8 +417,14 @@ class Ingestions(Resource[L]):
 
     def _list(self, filters: Mapping[str, str | None]) -> Generator[Step, Reply, Listing[Ingestion[L]]]:
         params = {key: value for key, value in filters.items() if value}
-        bodies = yield from all_pages(Request("GET", f"{API}/ingestions", params))
-        return Listing(Ingestion(self._link, IngestionData.model_validate(body)) for body in bodies)
+        found = yield from all_pages(Request("GET", f"{API}/ingestions", params), IngestionData)
+        # An older service filters by nothing.
+        kept = [
+            data
+            for data in found
+            if filters.get("status") in (None, data.status) and filters.get("source_type") in (None, data.source.type)
+        ]
+        return Listing(Ingestion(self._link, data) for data in kept)
 
     def _same(self, name: str, body: Mapping[str, Any]) -> Generator[Step, Reply, Ingestion[L] | None]:
         """The ingestion of that name, if there is one, provided that it loads the same."""

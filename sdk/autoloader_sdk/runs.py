@@ -18,6 +18,7 @@ from autoloader_sdk._http.endpoint import (
     Resource,
     Step,
     Stream,
+    all_pages,
     call,
     quoted,
     stream,
@@ -190,7 +191,7 @@ class Run(Resource[L]):
     @call
     def cancel(self) -> Call[Run[L]]:
         """Ask the service to end the run; what it has not published by then is loaded by a later one."""
-        yield Request("POST", f"{self._path}/cancel")
+        yield Request("POST", f"{self._path}/cancel", safe=True)
         yield from self._reload()
         return self
 
@@ -218,7 +219,7 @@ class Run(Resource[L]):
         try:
             if self.id:
                 reply = yield Request("GET", self._path)
-                self._take(reply.body)
+                self._take(reply.read(RunData, ingestion_id=self.data.ingestion_id))
             else:
                 yield from self._find()
         except NotFound:
@@ -230,17 +231,16 @@ class Run(Resource[L]):
         """The run that an older service started without telling its id: the newest since it was asked for."""
         params = {"days": "1", "limit": "20"}
         reply = yield Request("GET", f"{API}/ingestions/{quoted(self.ingestion_id)}/runs", params)
-        for body in reply.body or []:
-            found = RunData.model_validate(body)
+        for found in reply.entries(RunData, ingestion_id=self.ingestion_id):
             started = found.started_at
             since = self._asked_at is None or (started is not None and started >= self._asked_at - _SKEW)
             if since and found.id != self._retry_of:
-                self._take(body)
+                self._take(found)
                 return
         raise NotFound(f"the service has not said which run of {self.ingestion_id} it started")
 
-    def _take(self, body: Any) -> None:
-        self.data = RunData.model_validate({"ingestion_id": self.data.ingestion_id, **body})
+    def _take(self, data: RunData) -> None:
+        self.data = data
         self._seen = True
 
     def __repr__(self) -> str:
@@ -255,7 +255,7 @@ class Run(Resource[L]):
 
 def from_receipt(link: L, ingestion_id: str, reply: Reply) -> Run[L]:
     """The run that a receipt of either generation promises."""
-    receipt = RunReceipt.model_validate(reply.body or {})
+    receipt = reply.read(RunReceipt) if reply.body is not None else RunReceipt()
     told = {
         "id": receipt.run_id or "",
         "ingestion_id": ingestion_id,
@@ -277,7 +277,7 @@ class Runs(Resource[L]):
             NotFound: there is no such run of that ingestion.
         """
         reply = yield Request("GET", f"{API}/ingestions/{quoted(ingestion_id)}/runs/{quoted(run_id)}")
-        return Run(self._link, RunData.model_validate({"ingestion_id": ingestion_id, **reply.body}))
+        return Run(self._link, reply.read(RunData, ingestion_id=ingestion_id))
 
     @call
     def list(self, ingestion_id: str, *, days: int = 30, limit: int = 100) -> Call[Listing[Run[L]]]:
@@ -285,13 +285,16 @@ class Runs(Resource[L]):
         return (yield from list_runs(self._link, ingestion_id, days, limit))
 
 
+# The most that a service gives in one answer.
+_PAGE = 1_000
+
+
 def list_runs(link: L, ingestion_id: str, days: int, limit: int) -> Call[Listing[Run[L]]]:
     """The runs of one ingestion, newest first."""
-    params = {"days": str(days), "limit": str(limit)}
-    reply = yield Request("GET", f"{API}/ingestions/{quoted(ingestion_id)}/runs", params)
-    return Listing(
-        Run(link, RunData.model_validate({"ingestion_id": ingestion_id, **body})) for body in reply.body or []
-    )
+    params = {"days": str(days), "limit": str(min(limit, _PAGE))}
+    request = Request("GET", f"{API}/ingestions/{quoted(ingestion_id)}/runs", params)
+    found = yield from all_pages(request, RunData, most=limit, ingestion_id=ingestion_id)
+    return Listing(Run(link, data) for data in found)
 
 
 @contextmanager

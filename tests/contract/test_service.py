@@ -121,6 +121,7 @@ def test_what_comes_later_answers_501_with_a_sentence(http: httpx.Client, method
 
 
 def test_each_answer_has_a_request_id_and_keeps_the_callers(http: httpx.Client) -> None:
+    assert http.get("/").headers["Autoloader-Version"] == http.get("/").json()["version"]
     first, second = (http.get("/").headers["X-Request-ID"] for _ in range(2))
     assert first != second
     for path in ("/", "/nowhere", f"{PATH}/ing_0"):

@@ -29,26 +29,39 @@ from urllib.parse import quote
 
 from typing_extensions import TypeVar as DefaultTypeVar
 
-from autoloader_sdk.errors import AutoloaderError
+from autoloader_sdk.errors import ApiError, AutoloaderError
 
 if TYPE_CHECKING:
+    from pydantic import BaseModel
     from pyspark.sql.connect.session import SparkSession
 
 API = "/api/v1"
+_OTHER_SERVICE = "is base_url the address of an autoloader service?"
 
 T = TypeVar("T")
 S = TypeVar("S")
 P = ParamSpec("P")
+M = TypeVar("M", bound="BaseModel")
 
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """One HTTP request; `path` is below the service's address."""
+    """One HTTP request; `path` is below the service's address.
+
+    `safe`: sent twice it does what it does once. A POST is not, unless it says so: it carries a key by which a service
+    that knows such keys tells that it was sent before.
+    """
 
     method: str
     path: str
     params: Mapping[str, str] = field(default_factory=dict)
     body: Any = None
+    safe: bool = False
+
+    @property
+    def keyed(self) -> bool:
+        """Whether it needs a key to be sent twice."""
+        return self.method == "POST" and not self.safe
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,12 +80,37 @@ class Item(Generic[T]):
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """A successful answer: its JSON, the path of the next page, and the service's clock."""
+    """A successful answer: its JSON, the path of the next page, the service's clock, and what an error tells of it."""
 
     status: int = 204
     body: Any = None
     next_path: str | None = None
     date: datetime | None = None
+    told: Mapping[str, Any] = field(default_factory=dict)
+
+    def read(self, model: type[M], **known: Any) -> M:
+        """The answer as a model; what is `known` stands where the answer does not say it.
+
+        Raises ApiError where it is JSON of another kind.
+        """
+        return self._as(model, self.body, known)
+
+    def entries(self, model: type[M], **known: Any) -> list[M]:
+        """The answer as a list of models; none where it is null. Raises ApiError where it is JSON of another kind."""
+        if not isinstance(self.body, list | None):
+            raise ApiError(f"the answer should be a list, and is none; {_OTHER_SERVICE}", **self.told)
+        return [self._as(model, entry, known) for entry in self.body or []]
+
+    def _as(self, model: type[M], body: Any, known: Mapping[str, Any]) -> M:
+        from pydantic import ValidationError
+
+        try:
+            return model.model_validate({**known, **body} if isinstance(body, dict) else body)
+        except ValidationError as error:
+            line = error.errors(include_url=False, include_input=False)[0]
+            where = f"{'.'.join(map(str, line['loc']))}: " if line["loc"] else ""
+            what = f"the answer is not what an autoloader service sends ({where}{line['msg']})"
+            raise ApiError(f"{what}; {_OTHER_SERVICE}", **self.told) from None
 
 
 Step: TypeAlias = Request | Pause
@@ -82,15 +120,15 @@ Stream: TypeAlias = Generator[Step | Item[T], Reply, None]
 _NOTHING = Reply()
 
 
-def all_pages(request: Request) -> Call[list[Any]]:
-    """The entries of a list, page after page to its end."""
-    found: list[Any] = []
+def all_pages(request: Request, model: type[M], *, most: int | None = None, **known: Any) -> Call[list[M]]:
+    """The entries of a list, page after page to its end, or to `most` of them."""
+    found: list[M] = []
     following: Request | None = request
-    while following is not None:
+    while following is not None and (most is None or len(found) < most):
         reply = yield following
-        found += reply.body or []
+        found += reply.entries(model, **known)
         following = Request("GET", reply.next_path) if reply.next_path else None
-    return found
+    return found[:most]
 
 
 def quoted(part: str) -> str:

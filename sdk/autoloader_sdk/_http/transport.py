@@ -7,6 +7,8 @@ import email.utils
 import logging
 import time
 import uuid
+from collections.abc import Callable
+from datetime import UTC, datetime
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit, urlunsplit
@@ -25,9 +27,14 @@ if TYPE_CHECKING:
 # It tells of each further try; without a handler Python would print that bare on stderr.
 logging.getLogger("stamina").addHandler(logging.NullHandler())
 
-#: Answers of a proxy or a service that is just starting; each request may be sent again (POSTs carry a key).
-AGAIN = frozenset({502, 503, 504})
-_RETRY: dict[str, Any] = {"attempts": 4, "timeout": 30.0, "wait_initial": 0.2, "wait_max": 5.0}
+#: Answers of a proxy, or of a service that is just starting. What was asked may have been done.
+_NOT_READY = frozenset({502, 503, 504})
+_TOO_MANY = 429
+#: For so many seconds a request is tried again, and no single pause that an answer asks for is longer.
+_PATIENCE = 30.0
+_RETRY: dict[str, Any] = {"attempts": 4, "timeout": _PATIENCE, "wait_initial": 0.2, "wait_max": 5.0}
+#: A service of ours says so in each answer: it keeps idempotency keys, so a POST may be sent twice.
+OURS = "Autoloader-Version"
 _LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 
 
@@ -37,12 +44,48 @@ class _NotNow(Exception):
         self.response = response
 
 
-def _worth_another_try(error: Exception) -> bool:
-    """No connection, a broken one, or a service that is not ready. A slow answer is not asked for twice."""
-    broken = isinstance(error, httpx.TransportError) and not isinstance(
-        error, (httpx.ReadTimeout, httpx.WriteTimeout, httpx.PoolTimeout, httpx.UnsupportedProtocol)
-    )
-    return broken or isinstance(error, _NotNow)
+def _again(*, repeatable: bool) -> Callable[[Exception], bool | float]:
+    """Whether a request is sent once more after an error, and after how many seconds if the answer said so.
+
+    What was never sent, or was turned away (429), always is. After a broken connection, or from a proxy before a
+    service that is not ready, only what is `repeatable`: it may have been done. A slow answer is not asked for twice.
+    """
+
+    def again(error: Exception) -> bool | float:
+        if isinstance(error, _NotNow):
+            if error.response.status_code != _TOO_MANY and not repeatable:
+                return False
+            pause = _retry_after(error.response)
+            return True if pause is None else pause <= _PATIENCE and pause
+        if isinstance(error, httpx.ConnectError | httpx.ConnectTimeout):
+            return not _untrusted(error)
+        slow = (httpx.ReadTimeout, httpx.WriteTimeout, httpx.PoolTimeout, httpx.UnsupportedProtocol)
+        return repeatable and isinstance(error, httpx.TransportError) and not isinstance(error, slow)
+
+    return again
+
+
+def _retry_after(response: httpx.Response) -> float | None:
+    """The pause that an answer asks for, seconds: `Retry-After` is a number, or a time by the service's clock."""
+    said = response.headers.get("Retry-After", "").strip()
+    if said.isdecimal():
+        return float(said)
+    moment, now = _moment(said), _moment(response.headers.get("Date")) or datetime.now(UTC)
+    return max(0.0, (moment - now).total_seconds()) if moment is not None else None
+
+
+def _moment(header: str | None) -> datetime | None:
+    """A time in a header; None where there is none, or something else."""
+    try:
+        found = email.utils.parsedate_to_datetime(header) if header else None
+    except ValueError:
+        return None
+    return found.replace(tzinfo=UTC) if found is not None and found.tzinfo is None else found
+
+
+def _untrusted(error: Exception) -> bool:
+    """Whether a connection failed over the certificate of the other side."""
+    return "CERTIFICATE_VERIFY_FAILED" in str(error)
 
 
 class Address:
@@ -77,13 +120,13 @@ class Address:
         }
 
     def request_options(self, request: Request) -> dict[str, Any]:
-        """The arguments of `httpx.Client.build_request`; a POST has one key for all its tries."""
+        """The arguments of `httpx.Client.build_request`; what needs a key has one for all its tries."""
         options: dict[str, Any] = {"method": request.method, "url": request.path}
         if request.params:
             options["params"] = dict(request.params)
         if request.body is not None:
             options["json"] = request.body
-        if request.method == "POST":
+        if request.keyed:
             options["headers"] = {"Idempotency-Key": uuid.uuid4().hex}
         return options
 
@@ -103,6 +146,7 @@ class SyncTransport(Sync):
 
     def __init__(self, address: Address, transport: httpx.BaseTransport | None = None) -> None:
         self.address = address
+        self._ours = False
         self._http = httpx.Client(**address.client_options(), transport=transport)
 
     def perform(self, step: Step) -> Reply | AutoloaderError:
@@ -113,15 +157,14 @@ class SyncTransport(Sync):
             return Reply()
         request = self._http.build_request(**self.address.request_options(step))
         try:
-            for attempt in stamina.retry_context(on=_worth_another_try, **_RETRY):
+            for attempt in stamina.retry_context(on=_again(repeatable=not step.keyed or self._ours), **_RETRY):
                 with attempt:
-                    response = self._http.send(request)
-                    if response.status_code in AGAIN:
-                        raise _NotNow(response)  # noqa: TRY301 - what the retry loop waits for
+                    response = _ready(self._http.send(request))
         except _NotNow as last:
             response = last.response
         except httpx.HTTPError as error:
             return _failure(error, request)
+        self._ours |= OURS in response.headers
         return _read(response)
 
     def spark_session(self, cluster_id: str | None, url: str | None) -> SparkSession:  # noqa: ARG002
@@ -146,6 +189,7 @@ class AsyncTransport(Async):
         self.address = address
         self._transport = transport
         self.closed = False
+        self._ours = False
         self._by_loop: WeakKeyDictionary[asyncio.AbstractEventLoop, httpx.AsyncClient] = WeakKeyDictionary()
 
     def _http(self) -> httpx.AsyncClient:
@@ -163,15 +207,14 @@ class AsyncTransport(Async):
         http = self._http()
         request = http.build_request(**self.address.request_options(step))
         try:
-            async for attempt in stamina.retry_context(on=_worth_another_try, **_RETRY):
+            async for attempt in stamina.retry_context(on=_again(repeatable=not step.keyed or self._ours), **_RETRY):
                 with attempt:
-                    response = await http.send(request)
-                    if response.status_code in AGAIN:
-                        raise _NotNow(response)  # noqa: TRY301 - what the retry loop waits for
+                    response = _ready(await http.send(request))
         except _NotNow as last:
             response = last.response
         except httpx.HTTPError as error:
             return _failure(error, request)
+        self._ours |= OURS in response.headers
         return _read(response)
 
     def spark_session(self, cluster_id: str | None, url: str | None) -> SparkSession:  # noqa: ARG002
@@ -187,6 +230,13 @@ class AsyncTransport(Async):
             await http.aclose()
 
 
+def _ready(response: httpx.Response) -> httpx.Response:
+    """The answer, if it is one. Raises _NotNow where the service could not give any."""
+    if response.status_code in _NOT_READY or response.status_code == _TOO_MANY:
+        raise _NotNow(response)
+    return response
+
+
 def _closed() -> AutoloaderError:
     return errors.ClientClosed("this client is closed; make a new one")
 
@@ -198,6 +248,12 @@ def _failure(error: httpx.HTTPError, request: httpx.Request) -> AutoloaderError:
     if isinstance(error, (httpx.ReadTimeout, httpx.WriteTimeout, httpx.PoolTimeout)):
         made: AutoloaderError = errors.Timeout(
             f"{host} did not answer in time; give the client a longer timeout, or look at the service",
+            **asked,
+        )
+    elif _untrusted(error):
+        made = errors.ConnectionFailed(
+            f"the certificate of {host} is not trusted ({error}): set SSL_CERT_FILE to the file of the authority "
+            "that signed it, or look who answers there",
             **asked,
         )
     else:
@@ -222,13 +278,20 @@ def _read(response: httpx.Response) -> Reply | AutoloaderError:
     try:
         body = response.json() if response.content.strip() else None
     except ValueError:
-        return errors.ApiError("the answer is not JSON; is this the address of an autoloader service?", **told)
-    date = response.headers.get("Date")
+        page = response.text.lstrip()[:1] == "<"
+        what = (
+            "the answer is a web page, as a proxy or a login in front of a service sends it; is base_url the address "
+            "of the service itself, and is a token needed?"
+            if page
+            else "the answer is not JSON: it was cut off, or this is not the address of an autoloader service"
+        )
+        return errors.ApiError(what, **told)
     return Reply(
         status=response.status_code,
         body=body,
         next_path=_next_path(response),
-        date=email.utils.parsedate_to_datetime(date) if date else None,
+        date=_moment(response.headers.get("Date")),
+        told=told,
     )
 
 
@@ -252,7 +315,10 @@ def _error(response: httpx.Response, told: dict[str, Any]) -> AutoloaderError:
     if response.has_redirect_location:
         where = Address.shown(response.headers["Location"])
         return errors.ApiError(f"the service has moved to {where}; set base_url to that", **told)
-    return kind(f"{detail or response.reason_phrase or 'no reason given'}{_advice(status)}", **told)
+    made = kind(f"{detail or response.reason_phrase or 'no reason given'}{_advice(status)}", **told)
+    if isinstance(made, errors.TooMany):
+        made.retry_after = _retry_after(response)
+    return made
 
 
 def _detail(response: httpx.Response) -> Any:
@@ -270,5 +336,5 @@ def _advice(status: int) -> str:
         case 429:
             return "; wait a little and try again"
         case 502 | 503 | 504:
-            return "; the service is not ready, tried several times"
+            return "; the service is not ready: look whether what was asked was done, then try again"
     return ""
