@@ -93,7 +93,7 @@ def show(client: Client) -> None:
     chart = draw(table.groupBy("carrier").agg({"dep_delay": "avg", "flight": "count"}).toPandas())
     print(f"\nchart: {chart}")
     print(f"took {time.monotonic() - start:.0f} s; look around with:")
-    print(f"  .venv/bin/autoloader --home {HOME.relative_to(OUTPUT.parent)} files flights --status FAILED")
+    print(f"  .venv/bin/autoloader --home {HOME.relative_to(OUTPUT.parent)} files list flights --status FAILED")
 
 
 def expect(what: str, found: object, promised: object) -> None:

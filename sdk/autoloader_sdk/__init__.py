@@ -39,7 +39,7 @@ if TYPE_CHECKING:
         Unauthorized,
         WaitTimeout,
     )
-    from autoloader_sdk.files import File
+    from autoloader_sdk.files import File, Files, Verdict
     from autoloader_sdk.ingestions import Ingestion
     from autoloader_sdk.runs import Run
 
@@ -57,6 +57,7 @@ __all__ = [
     "Conflict",
     "ConnectionFailed",
     "File",
+    "Files",
     "Forbidden",
     "Ingestion",
     "Invalid",
@@ -69,6 +70,7 @@ __all__ = [
     "Timeout",
     "TooMany",
     "Unauthorized",
+    "Verdict",
     "WaitTimeout",
     "__version__",
     "errors",
@@ -81,8 +83,10 @@ _MODULE_OF = {
     "Client": "client",
     "Cluster": "clusters",
     "File": "files",
+    "Files": "files",
     "Ingestion": "ingestions",
     "Run": "runs",
+    "Verdict": "files",
 }
 
 

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from datetime import datetime
 
-from autoloader_sdk.models import FileData
+from autoloader_sdk._http.endpoint import Call, Item, L, Request, Resource, Stream, Sync, call, stream
+from autoloader_sdk.errors import NotFound, NotSupported
+from autoloader_sdk.models import FileData, FileVerdict
 from autoloader_sdk.notebook import display
+
+# So many files an answer: a page costs a hundredth of the time of a hundred of them one by one.
+_PAGE = "1000"
 
 
 class File:
@@ -65,3 +71,91 @@ class File:
 
     def _repr_html_(self) -> str:
         return display.file_html(self.data)
+
+
+class Verdict:
+    """Why a file is in the table, or is not. `str` gives the sentence."""
+
+    def __init__(self, data: FileVerdict) -> None:
+        self.data = data
+
+    @property
+    def path(self) -> str:
+        """The file, as the ledger calls it."""
+        return self.data.path
+
+    @property
+    def in_table(self) -> bool:
+        """Whether rows of it, or of an earlier version of it, are in the table."""
+        return self.data.in_table
+
+    @property
+    def sentence(self) -> str:
+        """What became of it, and what is to be done."""
+        return self.data.sentence
+
+    @property
+    def file(self) -> File | None:
+        """Its newest version in the ledger, if there is any."""
+        return File(self.data.file) if self.data.file is not None else None
+
+    def __dir__(self) -> list[str]:
+        return [name for name in super().__dir__() if not name.startswith("_")]
+
+    def __str__(self) -> str:
+        return f"{self.path}: {self.sentence}"
+
+    def __repr__(self) -> str:
+        return f"<Verdict {self}>"
+
+    def _repr_html_(self) -> str:
+        return display.verdict_html(self.data)
+
+
+class Files(Resource[L]):
+    """The files of an ingestion. Called, it gives them one by one; so does a loop over it."""
+
+    def __init__(self, link: L, path: str) -> None:
+        super().__init__(link)
+        self._path = path
+
+    @stream
+    def __call__(self, *, status: str | None = None, path: str | None = None) -> Stream[File]:
+        """Each file that the service knows of, with what became of it, as they are read page by page.
+
+        Args:
+            status: only those of this status, as in `File`, in any case.
+            path: only this file, those below this folder, or those of this name.
+        """
+        params = {key: value for key, value in (("status", status and status.upper()), ("path", path)) if value}
+        request: Request | None = Request("GET", self._path, params | {"limit": _PAGE})
+        while request is not None:
+            reply = yield request
+            for data in reply.entries(FileData):
+                yield Item(File(data))
+            request = Request("GET", reply.next_path) if reply.next_path else None
+
+    @call
+    def why(self, path: str) -> Call[Verdict]:
+        """Why a file is in the table, or is not, and what is to be done.
+
+        Args:
+            path: the file's path, or its path below the source. It need not be one that was ever seen.
+
+        Raises:
+            NotSupported: the service is an older one, which keeps no such ledger.
+        """
+        try:
+            reply = yield Request("GET", f"{self._path}/why", {"path": path})
+        except NotFound as error:
+            if "ingestion" in error.message:
+                raise
+            why = "this service does not tell why a file is (not) in the table: it is an older one"
+            raise NotSupported(why, status=error.status, method=error.method, url=error.url) from error
+        return Verdict(reply.read(FileVerdict))
+
+    def __iter__(self: Files[Sync]) -> Iterator[File]:
+        return iter(self())
+
+    def __repr__(self) -> str:
+        return f"<Files {self._path}>"

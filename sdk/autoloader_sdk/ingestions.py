@@ -11,27 +11,23 @@ from autoloader_sdk import shorthand
 from autoloader_sdk._http.endpoint import (
     API,
     Call,
-    Item,
     L,
     Request,
     Resource,
     Step,
-    Stream,
     Sync,
     all_pages,
     call,
     quoted,
-    stream,
 )
 from autoloader_sdk.batches import Batch, list_batches
 from autoloader_sdk.errors import AutoloaderError, Conflict, NotFound
-from autoloader_sdk.files import File
+from autoloader_sdk.files import Files
 from autoloader_sdk.listing import Listing
 from autoloader_sdk.models import (
     ClearedFiles,
     CostBreakdown,
     DestinationData,
-    FileData,
     FormatData,
     IngestionData,
     IngestionUpdate,
@@ -116,17 +112,10 @@ class Ingestion(Resource[L]):
         """Its runs of the last `days` days, newest first, at most `limit`."""
         return (yield from list_runs(self._link, self.id, days, limit))
 
-    @stream
-    def files(self, *, status: str | None = None, path: str | None = None) -> Stream[File]:
-        """Each file that the service knows of, with what became of it; `status` as in `File`, in any case."""
-        params = {key: value for key, value in (("status", status and status.upper()), ("path", path)) if value}
-        params["limit"] = "1000"
-        request: Request | None = Request("GET", f"{self._path}/files", params)
-        while request is not None:
-            reply = yield request
-            for data in reply.entries(FileData):
-                yield Item(File(data))
-            request = Request("GET", reply.next_path) if reply.next_path else None
+    @property
+    def files(self) -> Files[L]:
+        """Its files: `ingestion.files(status="failed")` for some, `ingestion.files.why(path)` for one."""
+        return Files(self._link, f"{self._path}/files")
 
     @call
     def batches(self, *, status: str | None = None) -> Call[Listing[Batch[L]]]:

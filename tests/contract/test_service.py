@@ -85,6 +85,7 @@ ROUTES = {
     "POST /api/v1/clusters/{cluster_id}/test-connection",
     # Ours.
     "GET /api/v1/ingestions/{ingestion_id}/files",
+    "GET /api/v1/ingestions/{ingestion_id}/files/why",
     "POST /api/v1/ingestions/{ingestion_id}/preview",
     "GET /api/v1/ingestions/{ingestion_id}/flow-runs",
     "POST /api/v1/ingestions/{ingestion_id}/runs/{run_id}/cancel",

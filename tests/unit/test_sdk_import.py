@@ -35,7 +35,7 @@ TYPED = """
 from collections.abc import AsyncIterator, Coroutine, Iterator
 from typing import Any, assert_type
 
-from autoloader_sdk import AsyncClient, Client, File, Ingestion, Run
+from autoloader_sdk import AsyncClient, Client, File, Ingestion, Run, Verdict
 from autoloader_sdk._http.endpoint import Async, Sync
 
 
@@ -43,6 +43,9 @@ def plain(client: Client) -> Run:
     ingestion = client.ingestions.get("flights")
     assert_type(ingestion, Ingestion[Sync])
     assert_type(ingestion.files(status="failed"), Iterator[File])
+    assert_type(ingestion.files.why("a.csv"), Verdict)
+    for file in ingestion.files:
+        assert_type(file, File)
     assert_type(ingestion.run(force=True).wait(timeout=3).ok, bool)
     for each in client.ingestions:
         assert_type(each, Ingestion)
@@ -53,6 +56,7 @@ async def awaited(client: AsyncClient) -> None:
     ingestion = await client.ingestions.get("flights")
     assert_type(ingestion, Ingestion[Async])
     assert_type(ingestion.files(), AsyncIterator[File])
+    assert_type(await ingestion.files.why("a.csv"), Verdict)
     started = ingestion.run()
     _ = assert_type(started, Coroutine[Any, Any, Run[Async]])
     assert_type((await (await started).wait()).metrics.records_ingested, int | None)

@@ -271,6 +271,23 @@ def test_files_are_read_page_by_page_to_the_last() -> None:
     assert [file.path for file in ingestion.files(status="failed")] == ["f0", "f1", "f2", "f3", "f4", "f5"]
 
 
+def test_why_a_file_is_in_the_table_is_a_sentence_and_an_older_service_does_not_tell() -> None:
+    told = {"path": "s3://b/a b.csv", "in_table": True, "sentence": "3 rows are in lake.a.b <i>", "versions": 1}
+    known = httpx.Response(200, json={"id": "ing_0123456789ab"})
+    handler, seen = answers(known, httpx.Response(200, json=told | {"file": {"path": "s3://b/a b.csv"}}))
+    verdict = client(handler).ingestions.get("ing_0123456789ab").files.why("a b.csv")
+    assert seen[1].url.params["path"] == "a b.csv"
+    assert str(verdict) == "s3://b/a b.csv: 3 rows are in lake.a.b <i>"
+    assert (verdict.in_table, verdict.file and verdict.file.path) == (True, "s3://b/a b.csv")
+    assert "&lt;i&gt;" in verdict._repr_html_()
+    handler, _ = answers(known, httpx.Response(404, json={"detail": "Not Found"}))
+    with pytest.raises(errors.NotSupported, match="an older one"):
+        client(handler).ingestions.get("ing_0123456789ab").files.why("a")
+    handler, _ = answers(known, httpx.Response(404, json={"detail": "ingestion ing_0123456789ab not found"}))
+    with pytest.raises(errors.NotFound):
+        client(handler).ingestions.get("ing_0123456789ab").files.why("a")
+
+
 def test_the_asynchronous_client_reads_the_same_pages_in_one_loop_after_another() -> None:
     made = AsyncClient(URL, transport=httpx.MockTransport(paged))
 

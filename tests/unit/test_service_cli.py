@@ -100,7 +100,12 @@ def test_create_list_and_look_in_one_folder(autoloader: Command, tmp_path: Path)
     (line,) = autoloader("ingestions", "list", "--json").stdout.splitlines()
     assert json.loads(line)["id"] == made.stdout.strip()
     assert autoloader("runs", "orders").stdout.splitlines()[0].startswith("id")
-    assert autoloader("files", "orders").stdout == ""
+    assert autoloader("files", "list", "orders").stdout == ""
+    (data / "new.csv").write_text("a\n1\n")
+    sentence = "it is at the source, and no run has looked yet: the next run loads it"
+    assert autoloader("files", "why", "orders", "new.csv").stdout == f"{data}/new.csv: {sentence}\n"
+    told = json.loads(autoloader("files", "why", "orders", str(data / "new.csv"), "--json").stdout)
+    assert (told["in_table"], told["sentence"], told["file"]) == (False, sentence, None)
     unknown = autoloader("runs", "oders")
     assert unknown.returncode == 1
     assert "oders" in unknown.stderr

@@ -290,13 +290,18 @@ def runs(context: Context, ingestion: str, days: int, limit: int, *, as_json: bo
     )
 
 
-@click.command()
+@click.group()
+def files() -> None:
+    """What became of each file."""
+
+
+@files.command("list")
 @click.argument("ingestion")
 @click.option("--status", help="One of the ledger's states, such as FAILED or HELD.")
 @click.option("--path", help="A file, a folder, or a file's name.")
 @_as_json
 @click.pass_obj
-def files(context: Context, ingestion: str, status: str | None, path: str | None, *, as_json: bool) -> None:
+def list_files(context: Context, ingestion: str, status: str | None, path: str | None, *, as_json: bool) -> None:
     """List the files that an ingestion knows of: which are in the table, which are not, and why."""
     with context.client() as client:
         for each in client.ingestions.get(ingestion).files(status=status, path=path):
@@ -304,6 +309,18 @@ def files(context: Context, ingestion: str, status: str | None, path: str | None
                 click.echo(each.data.model_dump_json())
             else:
                 click.echo("\t".join((each.status, each.path, each.reason or "")))
+
+
+@files.command()
+@click.argument("ingestion")
+@click.argument("path")
+@_as_json
+@click.pass_obj
+def why(context: Context, ingestion: str, path: str, *, as_json: bool) -> None:
+    """Tell why a file is in the table, or is not. PATH is the file's path, or its path below the source."""
+    with context.client() as client:
+        verdict = client.ingestions.get(ingestion).files.why(path)
+    click.echo(verdict.data.model_dump_json() if as_json else str(verdict))
 
 
 def _option(text: str) -> tuple[str, str | bool]:

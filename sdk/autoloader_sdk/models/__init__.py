@@ -8,7 +8,7 @@ from autoloader_sdk.models.base import AnswerModel, Moment, RequestModel, neares
 from autoloader_sdk.models.batch import BatchData
 from autoloader_sdk.models.cluster import ClusterData, ConnectionTest, Pricing
 from autoloader_sdk.models.destination import Destination, DestinationData, Optimization, Partitioning
-from autoloader_sdk.models.file import FileData, FileStatus
+from autoloader_sdk.models.file import FileData, FileStatus, FileVerdict
 from autoloader_sdk.models.format import Format, FormatData, FormatOptions, FormatSchema, FormatSchemaData
 from autoloader_sdk.models.ingestion import (
     MOST_BAD_RECORDS,
@@ -49,6 +49,7 @@ __all__ = [
     "DestinationData",
     "FileData",
     "FileStatus",
+    "FileVerdict",
     "Format",
     "FormatData",
     "FormatOptions",

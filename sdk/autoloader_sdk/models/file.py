@@ -43,3 +43,13 @@ class FileData(AnswerModel):
     attempts: int | None = None
     first_seen_at: Moment | None = None
     loaded_at: Moment | None = None
+
+
+class FileVerdict(AnswerModel):
+    """Why a file is in the table, or is not: `sentence`; `file` is its newest version, None where none is known."""
+
+    path: str
+    in_table: bool
+    sentence: str
+    file: FileData | None = None
+    versions: int = 0

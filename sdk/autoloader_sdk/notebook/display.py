@@ -10,7 +10,16 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime
 from html import escape
 
-from autoloader_sdk.models import UNENDED, BatchData, ClusterData, FileData, IngestionData, RunData, RunStatus
+from autoloader_sdk.models import (
+    UNENDED,
+    BatchData,
+    ClusterData,
+    FileData,
+    FileVerdict,
+    IngestionData,
+    RunData,
+    RunStatus,
+)
 
 _MARKS = {
     RunStatus.SUCCESS: "✓",
@@ -134,6 +143,14 @@ def file_text(file: FileData) -> str:
     """One line."""
     why = f" ({reason(file.reason)})" if file.reason else ""
     return f"<File {file.path!r}: {file.status}{why}>"
+
+
+def verdict_html(verdict: FileVerdict) -> str:
+    """The sentence, and the file where one is known."""
+    parts = [f"<div><strong>{escape(verdict.path)}</strong>: {escape(verdict.sentence)}</div>"]
+    if verdict.file is not None:
+        parts.append(table("its newest version", _FILE_COLUMNS, [_file_row(verdict.file)]))
+    return _block(parts)
 
 
 def file_html(file: FileData) -> str:

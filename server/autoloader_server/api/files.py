@@ -4,9 +4,10 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query, Request, Response
 
-from autoloader_sdk.models import FileData
+from autoloader_sdk.models import FileData, FileVerdict
 from autoloader_server.api.dependencies import TheService, link_next
 from autoloader_server.services import files
+from autoloader_server.services import why as verdicts
 
 router = APIRouter(prefix="/ingestions/{ingestion_id}", tags=["files"])
 
@@ -25,3 +26,12 @@ def find(
 ) -> list[FileData]:
     page = files.find(service, ingestion_id, status=status or (), path=path, limit=limit, cursor=cursor)
     return link_next(request, response, page)
+
+
+@router.get("/files/why", summary="Why a file is in the table, or is not")
+def why(
+    ingestion_id: str,
+    service: TheService,
+    path: Annotated[str, Query(min_length=1, description="a file: its path, or its path below the source")],
+) -> FileVerdict:
+    return verdicts.why(service, ingestion_id, path)

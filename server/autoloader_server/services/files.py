@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from autoloader_server.service import Service
 
 STATUSES: tuple[str, ...] = tuple(FileStatus)
-_SHOWN = (
+# Of a file version, what is answered.
+SHOWN = (
     *("path", "status", "reason", "size", "etag", "modified_at", "records", "bad_records", "run_id", "batch_id"),
     *(
         "attempts",
@@ -48,7 +49,7 @@ def find(
     """
     wanted = [known_status(each, STATUSES) for each in status]
     table = processed_files.c
-    query = select(*(table[name] for name in _SHOWN)).where(table.ingestion_id == ingestion_id)
+    query = select(*(table[name] for name in SHOWN)).where(table.ingestion_id == ingestion_id)
     if wanted:
         query = query.where(table.status.in_(wanted))
     if path is not None:

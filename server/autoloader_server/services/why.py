@@ -1,0 +1,169 @@
+"""Why one file is in the table of an ingestion, or is not: a sentence, from the ledger and from the source."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from datetime import datetime
+from functools import partial
+from typing import TYPE_CHECKING
+
+from sqlalchemy import RowMapping, select
+
+from autoloader_sdk.discovery.entries import Entry, below, local_path
+from autoloader_sdk.discovery.patterns import compile_pattern
+from autoloader_sdk.models import FileData, FileStatus, FileVerdict, IngestionCreate
+from autoloader_server.db.tables import processed_files
+from autoloader_server.engine import ledger
+from autoloader_server.engine.discover import Rules
+from autoloader_server.engine.place import Place
+from autoloader_server.engine.sql import TableName
+from autoloader_server.security.redact import logger
+from autoloader_server.services.files import SHOWN
+from autoloader_server.services.ingestions import row_of
+from autoloader_server.services.sources import listed
+
+if TYPE_CHECKING:
+    from autoloader_server.service import Service
+
+_log = logger(__name__)
+_S3 = re.compile(r"s3[an]?://")
+
+
+def why(service: Service, ingestion_id: str, path: str) -> FileVerdict:
+    """What became of a file, given by its path, or by its path below the source.
+
+    The ledger tells of a file that it knows; of another one the source is asked, once. Raises NotFound; Invalid or
+    NotDone where the source has to be asked and cannot be.
+    """
+    with service.database.read() as connection:
+        row = row_of(connection, ingestion_id)
+        spec = IngestionCreate.model_validate(row["spec"])
+        candidates = _candidates(spec, path)
+        files = processed_files.c
+        versions = (
+            connection.execute(
+                select(*(files[name] for name in SHOWN), files.identity)
+                .where(files.ingestion_id == ingestion_id, files.path.in_(candidates))
+                .order_by(files.ordinal.desc())
+            )
+            .mappings()
+            .all()
+        )
+        loaded = ledger.loaded_versions(connection, ingestion_id, versions[0]["path"]) if versions else []
+    if not versions:
+        return FileVerdict(path=candidates[0], in_table=False, sentence=_unknown(service, row, spec, candidates[0]))
+    newest = versions[0]
+    return FileVerdict(
+        path=newest["path"],
+        in_table=bool(loaded),
+        sentence=_known(newest, loaded, spec, _most_attempts(service, spec), paused=row["status"] == "paused"),
+        file=FileData.model_validate({name: newest[name] for name in SHOWN}),
+        versions=len(versions),
+    )
+
+
+def _candidates(spec: IngestionCreate, path: str) -> list[str]:
+    """What the ledger may call a file that somebody calls `path`, the likeliest first."""
+    root = spec.source.path
+    if spec.source.type == "s3":
+        root = _S3.sub("s3://", root, count=1)
+        if _S3.match(path):
+            return [_S3.sub("s3://", path, count=1)]
+    else:
+        root = local_path(root)
+        if path.startswith(("/", "file:")):
+            return list(dict.fromkeys([local_path(path), path]))
+    return [f"{root.rstrip('/')}/{path}", root] if root.rpartition("/")[2] == path else [f"{root.rstrip('/')}/{path}"]
+
+
+def _known(file: RowMapping, loaded: Sequence[str], spec: IngestionCreate, most_attempts: int, *, paused: bool) -> str:
+    """The sentence for the newest version of a file that the ledger knows."""
+    reason = file["reason"] or "no reason is on record"
+    next_run = "the ingestion is paused, and once it is resumed the next run" if paused else "the next run"
+    older = "; the rows of an earlier version are in the table" if loaded else ""
+    match file["status"]:
+        case FileStatus.SUCCESS if file["identity"] in loaded:
+            return _in_table(file, TableName.of(spec.destination))
+        case FileStatus.SUCCESS:
+            return f"it was loaded on {_at(file['loaded_at'])} into a table that is gone since"
+        case FileStatus.DISCOVERED:
+            return f"it waits since {_at(file['first_seen_at'])}: {next_run} loads it{older}"
+        case FileStatus.PROCESSING:
+            return (
+                f"run {file['run_id']} loads it in batch {file['batch_id']}, or died while it did: then {next_run} "
+                f"finishes that{older}"
+            )
+        case FileStatus.FAILED:
+            return f"it failed ({_times(file['attempts'])}): {reason}; {_again(file, most_attempts, next_run)}{older}"
+        case FileStatus.HELD if file["batch_id"] is not None:
+            return f"it is {reason}: release or drop batch {file['batch_id']}{older}"
+        case FileStatus.HELD:
+            return f"it is held back: {reason}{older}"
+        case FileStatus.SKIPPED if reason == ledger.LOADED_BEFORE:
+            return f"its rows are in the table: {reason}"
+        case FileStatus.SKIPPED:
+            return f"it is skipped: {reason}{older}"
+    return f"it is {file['status']}: {reason}{older}"
+
+
+def _in_table(file: RowMapping, table: TableName) -> str:
+    rows = "its rows are" if file["records"] is None else f"{file['records']:,} rows are"
+    if file["records"] == 0:
+        rows = "none of its records is" if file["bad_records"] else "it holds no records, so none is"
+    elif file["records"] == 1:
+        rows = "1 row is"
+    bad = f"; {file['bad_records']:,} bad records were rescued or set aside" if file["bad_records"] else ""
+    return f"{rows} in {table}, loaded on {_at(file['loaded_at'])} by run {file['run_id']}{bad}"
+
+
+def _again(file: RowMapping, most_attempts: int, next_run: str) -> str:
+    if not file["retryable"]:
+        return "it is not tried again before it has another content, or its run is retried"
+    if file["attempts"] >= most_attempts:
+        return f"after {_times(most_attempts)} it is not tried again by itself: retry its run"
+    return f"{next_run} after {_at(file['next_attempt_at'])} tries it again"
+
+
+def _unknown(service: Service, row: RowMapping, spec: IngestionCreate, path: str) -> str:
+    """The sentence for a file that the ledger has never heard of."""
+    with listed():
+        place = Place.of(spec.source, partial(service.credentials_of, row["credentials"]), _log.info)
+    root = place.store.root
+    try:
+        relative = below(root, path)
+    except ValueError:
+        return f"it is not below the source {root}: this ingestion never looks there"
+    pattern = spec.source.file_pattern
+    if pattern is not None and not compile_pattern(pattern).matches(relative):
+        return f"the pattern {pattern!r} does not match {relative!r}"
+    (found,) = place.store.stat_all([path])
+    if isinstance(found, FileNotFoundError):
+        return "there is no such file at the source, and there was none when a run looked"
+    if isinstance(found, OSError):
+        return f"the ledger does not know it, and the source does not show it: {found.strerror or found}"
+    return _not_seen(row, spec, root, found)
+
+
+def _not_seen(row: RowMapping, spec: IngestionCreate, root: str, found: Entry) -> str:
+    if (skipped := Rules.of(spec, root, row["created_at"]).skip(found)) is not None:
+        return f"it is at the source, and is not loaded: {skipped}"
+    if found.problem is not None:
+        return f"it is at the source, and cannot be loaded: {found.problem}"
+    last = row["last_run_at"]
+    looked = f"no run has looked since {_at(last)}" if last is not None else "no run has looked yet"
+    then = "the ingestion is paused" if row["status"] == "paused" else "the next run loads it"
+    return f"it is at the source, and {looked}: {then}"
+
+
+def _most_attempts(service: Service, spec: IngestionCreate) -> int:
+    given = spec.limits.wire().get("max_attempts") if spec.limits is not None else None
+    return given or service.settings.max_attempts
+
+
+def _times(number: int) -> str:
+    return "once" if number == 1 else f"{number} times"
+
+
+def _at(moment: datetime | None) -> str:
+    return "an unknown day" if moment is None else f"{moment:%Y-%m-%d %H:%M:%S} UTC"
