@@ -86,7 +86,7 @@ class Verdict:
 
     @property
     def in_table(self) -> bool:
-        """Whether rows of it, or of an earlier version of it, are in the table."""
+        """Whether rows of it, or of an earlier version of it, are in the table, loaded by this ingestion."""
         return self.data.in_table
 
     @property

@@ -21,7 +21,7 @@ from autoloader_sdk._http.endpoint import (
     quoted,
 )
 from autoloader_sdk.batches import Batch, list_batches
-from autoloader_sdk.errors import AutoloaderError, Conflict, NotFound
+from autoloader_sdk.errors import AutoloaderError, Conflict, NotFound, NotSupported
 from autoloader_sdk.files import Files
 from autoloader_sdk.listing import Listing
 from autoloader_sdk.models import (
@@ -50,6 +50,10 @@ if TYPE_CHECKING:
 
     from autoloader_sdk._http.endpoint import Reply
     from autoloader_sdk.models import OnBadRecord, OnSchemaChange
+
+
+# What a service changes that knows nothing of ours.
+_FIRST_CONTRACT = frozenset({"status", "schedule", "quality", "alert_recipients"})
 
 
 class Ingestion(Resource[L]):
@@ -159,6 +163,8 @@ class Ingestion(Resource[L]):
 
         Raises:
             Invalid: the outcome would be no ingestion that could be made; nothing was changed.
+            Conflict: files were found and judged by the rule, or what another rule began is not settled.
+            NotSupported: the service is an older one, which does not change these fields.
         """
         given = {
             "status": status,
@@ -173,7 +179,15 @@ class Ingestion(Resource[L]):
             "limits": shorthand.whole(limits),
         }
         body = shorthand.checked(IngestionUpdate, {key: value for key, value in given.items() if value is not None})
-        return self._take((yield Request("PUT", self._path, body=body)))
+        reply = yield Request("PUT", self._path, body=body)
+        self._take(reply)
+        if not reply.ours and (unknown := sorted(set(body) - _FIRST_CONTRACT)):
+            raise NotSupported(
+                f"this service is an older one: it changes {', '.join(sorted(_FIRST_CONTRACT))} alone, and has not "
+                f"changed {', '.join(unknown)}",
+                **reply.told,
+            )
+        return self
 
     @call
     def delete(self, *, delete_table: bool = False) -> Call[None]:
@@ -187,7 +201,7 @@ class Ingestion(Resource[L]):
     @call
     def clear(self) -> Call[ClearedFiles]:
         """Forget which files were loaded: the next run loads all of them again, beside the rows there."""
-        return (yield Request("DELETE", f"{self._path}/processed-files")).read(ClearedFiles)
+        return (yield Request("DELETE", f"{self._path}/processed-files", safe=False)).read(ClearedFiles)
 
     @call
     def refresh_full(self, *, auto_run: bool = True, dry_run: bool = False, force: bool = False) -> Call[Refresh[L]]:

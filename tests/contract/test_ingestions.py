@@ -5,17 +5,19 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from copy import deepcopy
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
-from sqlalchemy import select
+from sqlalchemy import insert, select, update
 
 from autoloader_sdk._http.asgi import LoopThread, PlainASGI
+from autoloader_server.db.tables import batches, processed_files
 from autoloader_server.db.tables import ingestions as table
 from autoloader_server.embedded import BASE_URL, open_service
+from autoloader_server.security.secrets import SecretBox
 from autoloader_server.service import Service
 
 API = "/api/v1"
@@ -372,6 +374,59 @@ def test_put_changes_rules_and_how_files_are_read(
     # What it is already is no change, and all else may change while a run is going.
     same = {"on_bad_record": "rescue", "on_schema_change": "ignore"}
     assert http.put(f"{PATH}/{ingestion}", json=same).json()["on_schema_change"] == "ignore"
+
+
+@pytest.mark.parametrize(
+    "source",
+    [{"on_changed_file": "append"}, {"include_existing": False}, {"modified_after": "2026-01-01T00:00:00Z"}],
+    ids=lambda source: next(iter(source)),
+)
+def test_put_changes_no_rule_by_which_files_were_judged(
+    http: httpx.Client, service: Service, ingestion: str, source: Body
+) -> None:
+    (name,) = source
+    before = http.get(f"{PATH}/{ingestion}").json()["source"]
+    assert http.put(f"{PATH}/{ingestion}", json={"source": source}).status_code == 200
+    assert http.put(f"{PATH}/{ingestion}", json={"source": {name: before[name]}}).json()["source"] == before
+    row = {"ingestion_id": ingestion, "path": "/a", "identity": "1", "size": 1, "status": "DISCOVERED"}
+    with service.database.write() as connection:
+        connection.execute(insert(processed_files).values(row | {"first_seen_at": datetime.now(UTC)}))
+    answer = http.put(f"{PATH}/{ingestion}", json={"source": source})
+    assert answer.status_code == 409
+    assert f"source.{name} cannot change any more" in answer.json()["detail"]
+    assert http.get(f"{PATH}/{ingestion}").json()["source"] == before
+    assert http.put(f"{PATH}/{ingestion}", json={"source": {"file_pattern": "*.csv"}}).status_code == 200
+
+
+@pytest.mark.parametrize("change", [{"on_bad_record": "rescue"}, {"cluster_id": "elsewhere"}], ids=str)
+@pytest.mark.parametrize(
+    "left", [{"status": "OPEN"}, {"status": "HELD"}, {"status": "LANDED"}, {"status": "BURNING"}], ids=str
+)
+def test_put_waits_for_what_another_rule_or_cluster_has_begun(
+    http: httpx.Client, service: Service, ingestion: str, change: Body, left: Body
+) -> None:
+    row = {"id": "b", "ingestion_id": ingestion, "run_id": "r7", "generation": 0, "files": 1, "bytes": 1}
+    row |= {"table_name": "t", "table_uuid": "u", "base_snapshot_id": 1, "created_at": datetime.now(UTC)}
+    with service.database.write() as connection:
+        connection.execute(insert(batches).values(row | left))
+    answer = http.put(f"{PATH}/{ingestion}", json=change)
+    assert answer.status_code == 409
+    assert f"{next(iter(change))} cannot change while run r7" in answer.json()["detail"]
+    with service.database.write() as connection:
+        connection.execute(update(batches).values(status="LANDED", branches_dropped=True))
+    assert http.put(f"{PATH}/{ingestion}", json=change).status_code == 200
+
+
+def test_credentials_that_cannot_be_decrypted_are_not_taken_away_by_what_was_answered(
+    http: httpx.Client, service: Service, ingestion: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    http.put(f"{PATH}/{ingestion}", json={"source": {"credentials": {"a": "secret"}}})
+    with monkeypatch.context() as patched:
+        patched.setattr(service, "secrets", SecretBox(None, service.home / "elsewhere.key"))
+        shown = http.get(f"{PATH}/{ingestion}").json()
+        assert shown["source"]["credentials"] == {}
+        http.put(f"{PATH}/{ingestion}", json={"source": shown["source"]})
+    assert http.get(f"{PATH}/{ingestion}").json()["source"]["credentials"] == {"a": "***"}
 
 
 def test_put_gives_new_credentials_and_takes_them_away(http: httpx.Client, service: Service, ingestion: str) -> None:

@@ -110,7 +110,9 @@ LOADED = {"batch_id": "b1", "loaded_at": MOMENT}
             False,
             "it failed (5 times): it vanished; after 5 times it is not tried again by itself: retry its run",
         ),
+        (FileStatus.FAILED, {"reason": "the path has a colon"}, False, "it cannot be loaded: the path has a colon"),
         (FileStatus.SKIPPED, {"reason": "hidden file"}, False, "it is skipped: hidden file"),
+        (FileStatus.SKIPPED, {"reason": ledger.LOADED_BEFORE}, False, f"it is skipped: {ledger.LOADED_BEFORE}"),
         (FileStatus.HELD, {"reason": "it changed"}, False, "it is held back: it changed"),
         (
             FileStatus.HELD,
@@ -160,21 +162,47 @@ def test_of_a_file_that_the_ledger_does_not_know_the_source_tells(
     for name in ("new.csv", "_hidden.csv", "other.txt", "a:b.csv", "deep/new.csv"):
         (folder / name).write_text("a\n1\n")
     (folder / "empty.csv").write_text("")
-    assert why("new.csv") == (False, "it is at the source, and no run has looked yet: the next run loads it")
-    assert why("deep/new.csv")[1].endswith("the next run loads it")
+    waits = (False, "it is at the source, and no run has looked yet: the next run loads it")
+    for name in ("new.csv", "./new.csv", "deep//new.csv", "deep/../new.csv", f"{folder}/new.csv"):
+        assert why(name) == waits
     assert why("_hidden.csv") == (False, "it is at the source, and is not loaded: hidden file")
     assert why("empty.csv") == (False, "it is at the source, and is not loaded: empty file")
-    assert why("gone.csv") == (False, "there is no such file at the source, and there was none when a run looked")
-    assert why("/elsewhere/a.csv") == (
-        False,
-        f"it is not below the source {folder}: this ingestion never looks there",
+    assert why("a:b.csv")[1].startswith("it is at the source, and cannot be loaded: the path has a colon")
+    missing = (False, "there is no such file at the source, and the ledger knows of none")
+    assert why("gone.csv") == why("new.csv/a") == missing
+    assert (
+        why("deep")[1] == "the ledger does not know it, and it is no file that could be loaded: it is no regular file"
     )
+    outside = (False, f"it is not below the source {folder}: this ingestion never looks there")
+    for name in ("/elsewhere/a.csv", "../../../../../../../../etc/passwd", f"{folder}-b/a.csv"):
+        assert why(name) == outside
     http.put(f"{API}/ingestions/{ingestion}", json={"source": {"file_pattern": "*.csv"}})
     assert why("other.txt") == (False, "the pattern '*.csv' does not match 'other.txt'")
     http.post(f"{API}/ingestions/{ingestion}/pause")
     with service.database.write() as connection:
         connection.execute(update(ingestions).values(last_run_at=MOMENT))
-    assert why("new.csv") == (False, f"it is at the source, and no run has looked since {AT}: the ingestion is paused")
+    looked = f"it is at the source, and no run has looked since {AT}"
+    assert why("new.csv")[1] == f"{looked}: the ingestion is paused, and once it is resumed the next run loads it"
+    with service.database.write() as connection:
+        connection.execute(update(ingestions).values(status="error"))
+    assert "the ingestion needs repair" in why("new.csv")[1]
+
+
+def test_a_source_that_is_one_file_is_called_by_its_name(
+    http: httpx.Client, body: dict[str, Any], folder: Path
+) -> None:
+    (folder / "a.csv").write_text("a\n1\n")
+    source = {"type": "local", "path": str(folder / "a.csv")}
+    ingestion = http.post(f"{API}/ingestions", json=body | {"source": source}).json()["id"]
+    answer = http.get(f"{API}/ingestions/{ingestion}/files/why", params={"path": "a.csv"}).json()
+    assert (answer["path"], answer["sentence"].endswith("the next run loads it")) == (str(folder / "a.csv"), True)
+
+
+@pytest.mark.parametrize("path", ["file://elsewhere/a", "a\0b", "/a\0b"])
+def test_what_is_no_path_is_told(http: httpx.Client, ingestion: str, path: str) -> None:
+    answer = http.get(f"{API}/ingestions/{ingestion}/files/why", params={"path": path})
+    assert answer.status_code == 422, answer.text
+    assert answer.json()["detail"][0]["loc"] == ["query", "path"]
 
 
 def test_a_source_that_is_on_s3_may_be_named_in_other_ways(

@@ -500,6 +500,17 @@ def name(ingestion: Ingestion) -> str:
     return f"{to.catalog}.{to.database}.{to.table}"
 
 
+def test_what_was_rescued_stays_where_columns_are_dropped_that_no_file_has(ingest: Ingest) -> None:
+    made = ingest("json", {"a.json": GOOD_JSON}, on_bad_record="rescue", on_schema_change="sync_all_columns")
+    made.load()
+    made.load({"b.json": '{"id": 3, "x": 1.5, "s": "c"}\n{"id": "no 3"}\n'})
+    ingestions.change(made.service, made.id, IngestionUpdate.model_validate({"on_bad_record": "fail"}))
+    assert made.load({"c.json": '{"id": 4, "x": 2.5}\n'}).errors == []
+    # The column that this run's file lacks is gone, that of the rescued records is not.
+    assert made.types() == {"id": "bigint", "x": "double", "_rescued_data": "string"}
+    assert [text for (text,) in made.rows("_rescued_data") if text] == ['{"id": "no 3"}']
+
+
 @pytest.mark.sparks(sparks.LOCAL, sparks.OLD)
 def test_the_rule_may_change_from_run_to_run(ingest: Ingest) -> None:
     made = ingest("json", {"a.json": GOOD_JSON})

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from tests.integration.test_load_avro_orc import avro
 from tests.integration.test_spark_hello import spark_of_version
 from tests.parts import spark35, sparks
 from tests.parts.object_stores import Seaweed
+from tests.parts.sparks import Running
 
 from autoloader_sdk.models import ConnectionTest
 from autoloader_server.engine.iceberg import Table
@@ -212,3 +213,52 @@ def test_statements_and_frames_of_ours_work_on_an_older_server(remote: str) -> N
         assert repr(made) == "DataFrame[a: int, b: string]"
     finally:
         release(session)
+
+
+def test_each_ingestion_runs_on_the_cluster_that_it_names(
+    servers: Callable[[str], Running], namespace: str, tmp_path: Path
+) -> None:
+    old = servers(sparks.OLD)
+    service = Service.open(
+        Settings.load(
+            home=servers(sparks.LOCAL).home,
+            database_url=f"sqlite:///{tmp_path}/autoloader.db",
+            clusters=[{"id": "old", "url": old.url, "catalog": "lake"}],
+        )
+    )
+    try:
+        made = {cluster: _on(service, cluster, namespace, tmp_path) for cluster in ("local", "old", "unknown")}
+        # At once: each has its own session.
+        runs = {cluster: ingestion.request() for cluster, ingestion in made.items()}
+        for cluster, run_id in runs.items():
+            ran = made[cluster].wait(run_id)
+            assert (ran.status, ran.records) == ("success", 2), (cluster, ran)
+        # A cluster that nobody knows is the local one.
+        here = [(row.tableName, row.namespace) for row in _tables(service.spark, namespace)]
+        assert sorted(here) == [("local", namespace), ("unknown", namespace)]
+        there = [row.tableName for row in _tables(service.spark_of("old"), namespace)]
+        assert there == ["old"]
+        assert service.spark_of("old").session().table(f"lake.{namespace}.old").count() == 2
+    finally:
+        service.close()
+
+
+def _on(service: Service, cluster: str, namespace: str, folder: Path) -> Ingestion:
+    """An ingestion of one file into a table that is called like its cluster."""
+    source = folder / cluster
+    source.mkdir()
+    (source / "a.csv").write_text(CSV)
+    return Ingestion(
+        service,
+        {
+            "name": cluster,
+            "cluster_id": cluster,
+            "source": {"type": "local", "path": str(source)},
+            "format": {"type": "csv"},
+            "destination": {"catalog": "lake", "database": namespace, "table": cluster},
+        },
+    )
+
+
+def _tables(spark: SparkSessions, namespace: str) -> list[Any]:
+    return spark.session().sql(f"SHOW TABLES IN lake.{namespace}").collect()

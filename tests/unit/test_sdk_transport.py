@@ -80,6 +80,28 @@ def test_what_may_have_been_done_is_not_sent_twice_to_a_service_that_knows_no_ke
     assert [("Idempotency-Key" in request.headers) for request in paused] == [False] * 3
 
 
+def test_clearing_is_not_asked_for_twice() -> None:
+    """The second time would forget what a run has loaded meanwhile."""
+    known = httpx.Response(200, json={"id": "ing_0123456789ab"}, headers=OURS)
+    handler, seen = answers(known, httpx.ReadError("cut"), httpx.Response(200, json={}))
+    ingestion = client(handler).ingestions.get("ing_0123456789ab")
+    with pytest.raises(errors.ConnectionFailed):
+        ingestion.clear()
+    assert len(seen) == 2
+
+
+def test_an_older_service_that_leaves_out_a_change_is_told_of() -> None:
+    older = httpx.Response(200, json={"id": "ing_0123456789ab"})
+    handler, seen = answers(older)
+    ingestion = client(handler).ingestions.get("ing_0123456789ab")
+    ingestion.update(schedule="hourly")
+    with pytest.raises(errors.NotSupported, match="has not changed on_bad_record, source"):
+        ingestion.update(on_bad_record="rescue", source={"credentials": {"a": "b"}}, status="paused")
+    assert json.loads(seen[-1].content)["status"] == "paused"
+    handler, _ = answers(httpx.Response(200, json={"id": "ing_0123456789ab", "on_bad_record": "rescue"}, headers=OURS))
+    client(handler).ingestions.get("ing_0123456789ab").update(on_bad_record="rescue")
+
+
 def test_what_was_never_sent_is_sent_again_to_any_service() -> None:
     never, receipt = httpx.ConnectError("refused"), httpx.Response(202, json={"run_id": "r1", "status": "accepted"})
     handler, seen = answers(httpx.Response(200, json={"id": "ing_0123456789ab"}), never, never, receipt)

@@ -95,4 +95,7 @@ def test_what_was_cleared_is_a_doubt_where_it_may_have_left_rows_in_this_table(
     clear(database, ingestion)
     assert doubt(database) is None
     add_batch(database, "landed", "LANDED", ingestion_id=ingestion)
-    assert doubt(database) == f"rows of its files may be from before the ingestion {ingestion} was cleared"
+    assert (
+        doubt(database)
+        == f"rows of its files may be from before the ingestion {ingestion} was cleared, refreshed or deleted"
+    )

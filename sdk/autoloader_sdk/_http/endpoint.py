@@ -48,20 +48,24 @@ M = TypeVar("M", bound="BaseModel")
 class Request:
     """One HTTP request; `path` is below the service's address.
 
-    `safe`: sent twice it does what it does once. A POST is not, unless it says so: it carries a key by which a service
-    that knows such keys tells that it was sent before.
+    `safe`: sent twice it does what it does once; None: as its method says. A POST is not, and carries a key by which a
+    service that knows such keys tells that it was sent before.
     """
 
     method: str
     path: str
     params: Mapping[str, str] = field(default_factory=dict)
     body: Any = None
-    safe: bool = False
+    safe: bool | None = None
 
     @property
     def keyed(self) -> bool:
         """Whether it needs a key to be sent twice."""
         return self.method == "POST" and not self.safe
+
+    def repeatable(self, *, ours: bool) -> bool:
+        """Whether it may be sent twice to a service that is `ours`, or to another one."""
+        return ours if self.keyed else self.safe is not False
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +91,8 @@ class Reply:
     next_path: str | None = None
     date: datetime | None = None
     told: Mapping[str, Any] = field(default_factory=dict)
+    ours: bool = False
+    """Whether the service is one that says its version: an older one knows nothing beyond the first contract."""
 
     def read(self, model: type[M], **known: Any) -> M:
         """The answer as a model; what is `known` stands where the answer does not say it.

@@ -157,7 +157,7 @@ class SyncTransport(Sync):
             return Reply()
         request = self._http.build_request(**self.address.request_options(step))
         try:
-            for attempt in stamina.retry_context(on=_again(repeatable=not step.keyed or self._ours), **_RETRY):
+            for attempt in stamina.retry_context(on=_again(repeatable=step.repeatable(ours=self._ours)), **_RETRY):
                 with attempt:
                     response = _ready(self._http.send(request))
         except _NotNow as last:
@@ -207,7 +207,9 @@ class AsyncTransport(Async):
         http = self._http()
         request = http.build_request(**self.address.request_options(step))
         try:
-            async for attempt in stamina.retry_context(on=_again(repeatable=not step.keyed or self._ours), **_RETRY):
+            async for attempt in stamina.retry_context(
+                on=_again(repeatable=step.repeatable(ours=self._ours)), **_RETRY
+            ):
                 with attempt:
                     response = _ready(await http.send(request))
         except _NotNow as last:
@@ -292,6 +294,7 @@ def _read(response: httpx.Response) -> Reply | AutoloaderError:
         next_path=_next_path(response),
         date=_moment(response.headers.get("Date")),
         told=told,
+        ours=OURS in response.headers,
     )
 
 

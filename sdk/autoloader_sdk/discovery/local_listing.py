@@ -43,11 +43,11 @@ def list_local(root: str, pattern: Pattern | None) -> Iterator[list[Entry]]:
         status = os.stat(root)
         if S_ISREG(status.st_mode):
             if pattern is None or pattern.matches(root.rpartition("/")[2]):
-                yield [Entry(_shown(root), status.st_size, status.st_mtime_ns, None, _name_problem(root))]
+                yield [Entry(_shown(root), status.st_size, status.st_mtime_ns, None, name_problem(root))]
             return
         real_root = os.path.realpath(root, strict=True)
         slash = "" if root == "/" else "/"
-        top = _Folder(_shown(root) + slash, root + slash, _name_problem(root), (real_root,))
+        top = _Folder(_shown(root) + slash, root + slash, name_problem(root), (real_root,))
         parts = _read_folder(top, "", pattern)
     except OSError as error:
         raise _source_error(root, error) from error
@@ -135,7 +135,7 @@ def _is_utf8(path: str) -> bool:
     return True
 
 
-def _name_problem(path: str) -> str | None:
+def name_problem(path: str) -> str | None:
     """What Spark can not read in a path of the scheme `file:`."""
     if ":" in path:
         what = "a colon"
@@ -168,7 +168,7 @@ def _with_problems(folder: _Folder, files: list[Entry], folders: list[_Folder]) 
         return folder.shown + storable
 
     def problem(path: str) -> str | None:
-        return folder.problem or _name_problem(path[len(folder.path) :])
+        return folder.problem or name_problem(path[len(folder.path) :])
 
     return (
         [file._replace(path=shown(file.path), problem=problem(file.path)) for file in files],

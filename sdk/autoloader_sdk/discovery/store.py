@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import stat
 from collections.abc import Callable, Iterator, Sequence
 from typing import BinaryIO, Protocol
 
@@ -53,8 +55,10 @@ class LocalStore:
         return list_local(self.root, pattern)
 
     def stat(self, path: str) -> Entry:
-        """Size and modification time; a local file has no ETag."""
+        """Size and modification time; a local file has no ETag. IsADirectoryError for what is no regular file."""
         found = os.stat(path)
+        if not stat.S_ISREG(found.st_mode):
+            raise IsADirectoryError(errno.EISDIR, "it is no regular file", path)
         return Entry(path, found.st_size, found.st_mtime_ns)
 
     def stat_all(self, paths: Sequence[str]) -> list[Entry | OSError]:

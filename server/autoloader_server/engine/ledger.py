@@ -164,8 +164,15 @@ def take_up_failed(database: Database, ingestion_id: str, max_attempts: int) -> 
 
 def let_changed_wait(database: Database, ingestion_id: str) -> int:
     """Files that are held since they changed after they were loaded wait: the rows that they would double are gone."""
-    unbatched = processed_files.c.batch_id.is_(None)
-    return _let_wait(database, ingestion_id, FileStatus.HELD, unbatched, reason=None)
+    return _let_wait(database, ingestion_id, FileStatus.HELD, processed_files.c.batch_id.is_(None), reason=None)
+
+
+def let_late_changed_wait(connection: Connection, ingestion_id: str) -> None:
+    """The few of them that somebody held since; the ingestion is locked, so nobody can hold another one."""
+    files = processed_files.c
+    its = (files.ingestion_id == ingestion_id, files.status == FileStatus.HELD, files.current, files.batch_id.is_(None))
+    values = {"status": FileStatus.DISCOVERED, "reason": None}
+    connection.execute(update(processed_files).where(*its).values(**values))
 
 
 def _let_wait(

@@ -373,8 +373,9 @@ def check_table(work: Work, table_id: str | None, state: TableState | None) -> N
     """Raises TableChanged unless the table is the one with this identity and loads from this ledger."""
     if state is None:
         raise TableChanged(
-            f"the table {work.table_name} is gone: it was dropped behind our back, or a refresh died after it had "
-            "dropped it: then ask for that again. To load everything into a new one, clear the ingestion's processed "
+            f"the table {work.table_name} is gone: it was dropped behind our back, or cluster_id was changed to a "
+            "cluster that has another catalog (then change it back), or a refresh died after it had dropped the table: "
+            "then ask for that again. To load everything into a new one, clear the ingestion's processed "
             "files and run again."
         )
     if state.ledger_id is not None and state.ledger_id != work.ledger_id:

@@ -253,7 +253,7 @@ def _doubt(connection: Connection, batch: Batch, files: Sequence[FileVersion]) -
         .limit(1)
     ).scalar()
     if cleared is not None:
-        return f"rows of its files may be from before the ingestion {cleared} was cleared"
+        return f"rows of its files may be from before the ingestion {cleared} was cleared, refreshed or deleted"
     other = processed_files.c
     for part in ledger.parts(files):
         path = connection.execute(

@@ -20,6 +20,7 @@ from autoloader_server.engine.errors import TableChanged
 from autoloader_server.engine.evolve import count_version, intend, make, some
 from autoloader_server.engine.ledger import FileVersion
 from autoloader_server.engine.prepare import check_history
+from autoloader_server.engine.read import RESCUED_DATA
 from autoloader_server.engine.schema import without
 from autoloader_server.engine.work import Ready, Work
 from autoloader_server.spark.errors import SparkUnavailable, first_line
@@ -111,7 +112,8 @@ def _absent(work: Work, files: Sequence[FileVersion]) -> list[Change]:
     if any(isinstance(now, OSError) or identity(now) != file.identity for file, now in zip(files, seen, strict=True)):
         return []
     with spark_errors():
-        data = without(work.schema, work.lineage)
+        # Also where bad records are not rescued any more: those that were stay.
+        data = without(work.schema, [*work.lineage, RESCUED_DATA])
         absent = work.format.absent(work.spark, [(file.path, file.size) for file in files], data)
         names = [field.name for field in data.fields]
         if not absent or all((name,) in absent for name in names):

@@ -14,7 +14,7 @@ from autoloader_sdk.models import MASKED, UNENDED, IngestionCreate, IngestionDat
 from autoloader_server.db.clock import now
 from autoloader_server.db.engine import Database
 from autoloader_server.db.locks import lock_ingestion, only_one
-from autoloader_server.db.tables import batches, ingestions, runs
+from autoloader_server.db.tables import batches, ingestions, processed_files, runs
 from autoloader_server.engine import held, run_record
 from autoloader_server.engine.batch_record import ENDED, UNFINISHED
 from autoloader_server.engine.errors import TableChanged
@@ -122,8 +122,8 @@ def find(
 def change(service: Service, ingestion_id: str, body: IngestionUpdate) -> IngestionData:
     """Change what was given and leave the rest. A run that is going ends by the rules with which it began.
 
-    Raises NotFound; Invalid where the outcome would be no ingestion that could be made; Conflict where the rule for
-    bad records is to change and what another rule has begun is not settled.
+    Raises NotFound; Invalid where the outcome would be no ingestion that could be made; Conflict where a rule is to
+    change by which something was decided already, or what another rule or another cluster has begun is not settled.
     """
     given = body.wire()
     with service.database.write() as connection:
@@ -132,17 +132,23 @@ def change(service: Service, ingestion_id: str, body: IngestionUpdate) -> Ingest
         changed = changed_spec(row["spec"], given)
         spec = changed.wire()
         credentials = spec["source"].pop("credentials", None)
-        if changed.on_bad_record != row["spec"].get("on_bad_record", "fail"):
+        before = IngestionCreate.model_validate(row["spec"])
+        if changed.on_bad_record != before.on_bad_record:
+            only_one(connection, "new ingestion")
             if faults := _in_the_way(connection, changed, but=ingestion_id):
                 raise Invalid(faults)
-            _check_settled(connection, ingestion_id)
+            _check_settled(connection, ingestion_id, "on_bad_record")
+        if changed.cluster_id != before.cluster_id:
+            _check_settled(connection, ingestion_id, "cluster_id")
+        _check_undecided(connection, ingestion_id, before, changed)
         values: dict[str, Any] = {
             "spec": spec,
             "cluster_id": changed.cluster_id,
             "updated_at": now(),
             "version": ingestions.c.version + 1,
         }
-        if "credentials" in (given.get("source") or {}):
+        # Without the key that decrypts them they are answered as {}, which takes none away when it is sent back.
+        if (given.get("source") or {}).get("credentials", {}) != {}:
             values["credentials"] = service.secrets.encrypt(credentials) if credentials else None
         if given.get("status") is not None:
             values |= {"status": given["status"], "status_reason": None}
@@ -150,7 +156,21 @@ def change(service: Service, ingestion_id: str, body: IngestionUpdate) -> Ingest
     return get(service, ingestion_id)
 
 
-def _check_settled(connection: Connection, ingestion_id: str) -> None:
+def _check_undecided(
+    connection: Connection, ingestion_id: str, before: IngestionCreate, changed: IngestionCreate
+) -> None:
+    """Raises Conflict where a rule changes by which files that the ledger knows were judged when they were found."""
+    rules = ("on_changed_file", "include_existing", "modified_after")
+    different = [name for name in rules if getattr(before.source, name) != getattr(changed.source, name)]
+    known = select(processed_files.c.id).where(processed_files.c.ingestion_id == ingestion_id).limit(1)
+    if different and connection.execute(known).first() is not None:
+        raise Conflict(
+            f"source.{different[0]} cannot change any more: files were found, and judged by it. Make another ingestion "
+            "for another table, or clear this one's processed files first, which loads all of them again"
+        )
+
+
+def _check_settled(connection: Connection, ingestion_id: str, field: str) -> None:
     """Raises Conflict where some run is going, or some batch is neither ended nor cleaned up after."""
     going = select(runs.c.id).where(runs.c.ingestion_id == ingestion_id, runs.c.status == RunStatus.RUNNING)
     left = select(batches.c.run_id).where(
@@ -160,7 +180,7 @@ def _check_settled(connection: Connection, ingestion_id: str) -> None:
     run_id = connection.execute(going).scalar() or connection.execute(left.limit(1)).scalar()
     if run_id is not None:
         raise Conflict(
-            f"on_bad_record cannot change while run {run_id} is going, or has left work: wait for its end, release or "
+            f"{field} cannot change while run {run_id} is going, or has left work: wait for its end, release or "
             "drop what is held, or run the ingestion once more; then change it"
         )
 
@@ -325,8 +345,12 @@ def drop_tables(service: Service, row: RowMapping) -> None:
     if state is not None and state.ledger_id not in (None, service.ledger_id):
         raise TableChanged(f"another autoloader database loads into it (ledger {state.ledger_id})")
     table.drop()
-    # Whatever the rule is today: it may have been another one.
-    Quarantine(Table(table.spark, quarantine_name(table.name)), service.ledger_id).drop()
+    # Whatever the rule is today: it may have been another one. Unless somebody loads into it since.
+    aside = {**row["spec"]["destination"], "table": quarantine_name(table.name).table}
+    with service.database.read() as connection:
+        taken = loading_into(connection, aside, but=row["id"])
+    if not taken:
+        Quarantine(Table(table.spark, quarantine_name(table.name)), service.ledger_id).drop()
 
 
 def _drop_table(service: Service, row: RowMapping) -> None:

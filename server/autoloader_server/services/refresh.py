@@ -23,10 +23,11 @@ from autoloader_sdk.models import (
     RunStatus,
 )
 from autoloader_server.db.clock import now
+from autoloader_server.db.locks import lock_ingestion
 from autoloader_server.db.tables import ingestions, processed_files, runs
 from autoloader_server.engine.batch_record import end_dropped
 from autoloader_server.engine.killpoints import reach
-from autoloader_server.engine.ledger import let_changed_wait
+from autoloader_server.engine.ledger import let_changed_wait, let_late_changed_wait
 from autoloader_server.engine.place import Place
 from autoloader_server.engine.sql import TableName
 from autoloader_server.engine.survey import Survey, survey
@@ -223,6 +224,8 @@ def _forget(service: Service, row: RowMapping, *, full: bool) -> int:
     if not full:
         let_changed_wait(service.database, ingestion_id)
         with service.database.write() as connection:
+            lock_ingestion(connection, ingestion_id)
+            let_late_changed_wait(connection, ingestion_id)
             # Unless a run has found it another one meanwhile.
             forget_table(connection, ingestion_id, ingestions.c.table_uuid == row["table_uuid"])
         return 0

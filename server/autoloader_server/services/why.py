@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING
 from sqlalchemy import RowMapping, select
 
 from autoloader_sdk.discovery.entries import Entry, below, local_path
+from autoloader_sdk.discovery.local_listing import name_problem
 from autoloader_sdk.discovery.patterns import compile_pattern
+from autoloader_sdk.discovery.s3_access import key_problem, s3_path
 from autoloader_sdk.models import FileData, FileStatus, FileVerdict, IngestionCreate
 from autoloader_server.db.tables import processed_files
 from autoloader_server.engine import ledger
@@ -19,6 +21,7 @@ from autoloader_server.engine.discover import Rules
 from autoloader_server.engine.place import Place
 from autoloader_server.engine.sql import TableName
 from autoloader_server.security.redact import logger
+from autoloader_server.services.errors import Fault, Invalid
 from autoloader_server.services.files import SHOWN
 from autoloader_server.services.ingestions import row_of
 from autoloader_server.services.sources import listed
@@ -33,13 +36,16 @@ _S3 = re.compile(r"s3[an]?://")
 def why(service: Service, ingestion_id: str, path: str) -> FileVerdict:
     """What became of a file, given by its path, or by its path below the source.
 
-    The ledger tells of a file that it knows; of another one the source is asked, once. Raises NotFound; Invalid or
-    NotDone where the source has to be asked and cannot be.
+    The ledger tells of a file that it knows; of another one the source is asked, once. Raises NotFound; Invalid where
+    there can be no such path; Invalid or NotDone where the source has to be asked and cannot be.
     """
     with service.database.read() as connection:
         row = row_of(connection, ingestion_id)
         spec = IngestionCreate.model_validate(row["spec"])
-        candidates = _candidates(spec, path)
+        try:
+            candidates = _candidates(spec, path)
+        except ValueError as error:
+            raise Invalid([Fault(("query", "path"), str(error))]) from None
         files = processed_files.c
         versions = (
             connection.execute(
@@ -52,12 +58,13 @@ def why(service: Service, ingestion_id: str, path: str) -> FileVerdict:
         )
         loaded = ledger.loaded_versions(connection, ingestion_id, versions[0]["path"]) if versions else []
     if not versions:
-        return FileVerdict(path=candidates[0], in_table=False, sentence=_unknown(service, row, spec, candidates[0]))
+        asked, sentence = _unknown(service, row, spec, candidates)
+        return FileVerdict(path=asked, in_table=False, sentence=sentence)
     newest = versions[0]
     return FileVerdict(
         path=newest["path"],
         in_table=bool(loaded),
-        sentence=_known(newest, loaded, spec, _most_attempts(service, spec), paused=row["status"] == "paused"),
+        sentence=_known(newest, loaded, spec, _most_attempts(service, spec), _next_run(row["status"])),
         file=FileData.model_validate({name: newest[name] for name in SHOWN}),
         versions=len(versions),
     )
@@ -68,19 +75,29 @@ def _candidates(spec: IngestionCreate, path: str) -> list[str]:
     root = spec.source.path
     if spec.source.type == "s3":
         root = _S3.sub("s3://", root, count=1)
-        if _S3.match(path):
-            return [_S3.sub("s3://", path, count=1)]
+        found = _S3.sub("s3://", path, count=1) if _S3.match(path) else f"{root.rstrip('/')}/{path}"
+    elif path.startswith(("/", "file:/")):
+        root, found = local_path(root), local_path(path)
     else:
         root = local_path(root)
-        if path.startswith(("/", "file:")):
-            return list(dict.fromkeys([local_path(path), path]))
-    return [f"{root.rstrip('/')}/{path}", root] if root.rpartition("/")[2] == path else [f"{root.rstrip('/')}/{path}"]
+        found = local_path(f"{root}/{path}")
+    # A source may be one file, which people call by its name.
+    return [found, root] if path == root.rpartition("/")[2] else [found]
 
 
-def _known(file: RowMapping, loaded: Sequence[str], spec: IngestionCreate, most_attempts: int, *, paused: bool) -> str:
+def _next_run(status: str) -> str:
+    """Whatever comes before it, in words."""
+    match status:
+        case "paused":
+            return "the ingestion is paused, and once it is resumed the next run"
+        case "error":
+            return "the ingestion needs repair (its warnings tell why), and after that the next run"
+    return "the next run"
+
+
+def _known(file: RowMapping, loaded: Sequence[str], spec: IngestionCreate, most_attempts: int, next_run: str) -> str:
     """The sentence for the newest version of a file that the ledger knows."""
     reason = file["reason"] or "no reason is on record"
-    next_run = "the ingestion is paused, and once it is resumed the next run" if paused else "the next run"
     older = "; the rows of an earlier version are in the table" if loaded else ""
     match file["status"]:
         case FileStatus.SUCCESS if file["identity"] in loaded:
@@ -94,13 +111,15 @@ def _known(file: RowMapping, loaded: Sequence[str], spec: IngestionCreate, most_
                 f"run {file['run_id']} loads it in batch {file['batch_id']}, or died while it did: then {next_run} "
                 f"finishes that{older}"
             )
+        case FileStatus.FAILED if not file["attempts"]:
+            return f"it cannot be loaded: {reason}{older}"
         case FileStatus.FAILED:
             return f"it failed ({_times(file['attempts'])}): {reason}; {_again(file, most_attempts, next_run)}{older}"
         case FileStatus.HELD if file["batch_id"] is not None:
             return f"it is {reason}: release or drop batch {file['batch_id']}{older}"
         case FileStatus.HELD:
             return f"it is held back: {reason}{older}"
-        case FileStatus.SKIPPED if reason == ledger.LOADED_BEFORE:
+        case FileStatus.SKIPPED if file["identity"] in loaded:
             return f"its rows are in the table: {reason}"
         case FileStatus.SKIPPED:
             return f"it is skipped: {reason}{older}"
@@ -125,35 +144,37 @@ def _again(file: RowMapping, most_attempts: int, next_run: str) -> str:
     return f"{next_run} after {_at(file['next_attempt_at'])} tries it again"
 
 
-def _unknown(service: Service, row: RowMapping, spec: IngestionCreate, path: str) -> str:
-    """The sentence for a file that the ledger has never heard of."""
+def _unknown(service: Service, row: RowMapping, spec: IngestionCreate, candidates: Sequence[str]) -> tuple[str, str]:
+    """The path and the sentence for a file that the ledger has never heard of."""
     with listed():
         place = Place.of(spec.source, partial(service.credentials_of, row["credentials"]), _log.info)
-    root = place.store.root
-    try:
-        relative = below(root, path)
-    except ValueError:
-        return f"it is not below the source {root}: this ingestion never looks there"
+        root = place.store.root
+        asked = [path for path in candidates if path == root or path.startswith(f"{root.rstrip('/')}/")]
+        if not asked:
+            return candidates[0], f"it is not below the source {root}: this ingestion never looks there"
+        seen = dict(zip(asked, place.store.stat_all(asked), strict=True))
+    path, found = next(((path, found) for path, found in seen.items() if isinstance(found, Entry)), (asked[0], None))
     pattern = spec.source.file_pattern
-    if pattern is not None and not compile_pattern(pattern).matches(relative):
-        return f"the pattern {pattern!r} does not match {relative!r}"
-    (found,) = place.store.stat_all([path])
-    if isinstance(found, FileNotFoundError):
-        return "there is no such file at the source, and there was none when a run looked"
-    if isinstance(found, OSError):
-        return f"the ledger does not know it, and the source does not show it: {found.strerror or found}"
-    return _not_seen(row, spec, root, found)
+    if pattern is not None and not compile_pattern(pattern).matches(below(root, path)):
+        return path, f"the pattern {pattern!r} does not match {below(root, path)!r}"
+    if found is None:
+        why = seen[path]
+        if isinstance(why, FileNotFoundError | NotADirectoryError):
+            return path, "there is no such file at the source, and the ledger knows of none"
+        assert isinstance(why, OSError)
+        return path, f"the ledger does not know it, and it is no file that could be loaded: {why.strerror or why}"
+    return path, _not_seen(row, spec, root, found)
 
 
 def _not_seen(row: RowMapping, spec: IngestionCreate, root: str, found: Entry) -> str:
     if (skipped := Rules.of(spec, root, row["created_at"]).skip(found)) is not None:
         return f"it is at the source, and is not loaded: {skipped}"
-    if found.problem is not None:
-        return f"it is at the source, and cannot be loaded: {found.problem}"
+    problem = key_problem(s3_path(found.path).key) if spec.source.type == "s3" else name_problem(found.path)
+    if problem is not None:
+        return f"it is at the source, and cannot be loaded: {problem}"
     last = row["last_run_at"]
     looked = f"no run has looked since {_at(last)}" if last is not None else "no run has looked yet"
-    then = "the ingestion is paused" if row["status"] == "paused" else "the next run loads it"
-    return f"it is at the source, and {looked}: {then}"
+    return f"it is at the source, and {looked}: {_next_run(row['status'])} loads it"
 
 
 def _most_attempts(service: Service, spec: IngestionCreate) -> int:
