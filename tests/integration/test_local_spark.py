@@ -19,6 +19,8 @@ import psutil
 import pytest
 from tests.homes import spark_home
 
+from autoloader_server.engine.iceberg import Table
+from autoloader_server.engine.sql import TableName
 from autoloader_server.spark.errors import SparkUnavailable
 from autoloader_server.spark.local import LocalSpark
 from autoloader_server.spark.processes import ProcessIdentity
@@ -129,6 +131,16 @@ def test_24_appends_at_once_all_get_in(shared: SparkSessions) -> None:
         list(pool.map(lambda n: session.range(n, n + 1).writeTo("lake.many.rows").append(), range(24)))
     rows = session.table("lake.many.rows").collect()
     assert sorted(row.id for row in rows) == list(range(24))
+
+
+def test_tables_that_are_made_at_once_in_a_new_namespace_are_all_made(shared: SparkSessions) -> None:
+    session = shared.session()
+    columns = session.range(1).schema
+    for number in range(5):
+        names = [TableName("lake", f"at once {number}", f"t{at}") for at in range(8)]
+        with ThreadPoolExecutor(8) as pool:
+            list(pool.map(lambda name: Table(session, name).create(columns, [], {"a": "b"}), names))
+        assert all(session.catalog.tableExists(name.quoted) for name in names)
 
 
 def test_all_threads_share_one_session(shared: SparkSessions) -> None:

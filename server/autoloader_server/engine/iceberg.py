@@ -108,13 +108,21 @@ class Table:
 
     def create(self, schema: StructType, partitions: Sequence[str], properties: Mapping[str, str]) -> None:
         """Make the namespace and the table where they are not there."""
-        self.spark.sql(f"CREATE NAMESPACE IF NOT EXISTS {self.name.namespace}")
+        self._make_namespace()
         columns = ", ".join(_column(field) for field in schema.fields)
         by = f" PARTITIONED BY ({', '.join(identifier(name) for name in partitions)})" if partitions else ""
         shown = ", ".join(f"{literal(key)} = {literal(value)}" for key, value in properties.items())
         self.spark.sql(
             f"CREATE TABLE IF NOT EXISTS {self.name.quoted} ({columns}) USING iceberg{by} TBLPROPERTIES ({shown})"
         )
+
+    def _make_namespace(self) -> None:
+        try:
+            self.spark.sql(f"CREATE NAMESPACE IF NOT EXISTS {self.name.namespace}")
+        except Exception:
+            # Somebody was quicker, which not every catalog tells so that Spark takes it for that (JDBC's does not).
+            if not self.spark.catalog.databaseExists(self.name.namespace):
+                raise
 
     def set_properties(self, properties: Mapping[str, str]) -> None:
         shown = ", ".join(f"{literal(key)} = {literal(value)}" for key, value in properties.items())
