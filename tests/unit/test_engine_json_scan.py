@@ -62,7 +62,8 @@ def value_of(kind: T.DataType) -> st.SearchStrategy[Any]:
         case T.DoubleType():
             return st.none() | st.floats(allow_nan=False, allow_infinity=False) | st.integers(-(2**63), 2**63 - 1)
         case T.DecimalType():
-            return st.none() | st.integers(-(10**20) + 1, 10**20 - 1)
+            # Wider ones have their own test below.
+            return st.none() | st.integers(-(2**63) + 1, 2**63 - 1)
         case _:
             return st.none() | st.booleans()
 
@@ -123,6 +124,17 @@ def test_what_goes_into_the_columns_is_nothing_strange_and_fits(
     assert scanner.strange(text.encode(), whole=whole) == ()
     beyond = any(letter in '\\"' or letter < " " for name in _names(schema) for letter in name)
     assert scanner.fits(text.encode(), whole=whole) == (not beyond)
+
+
+@pytest.mark.parametrize("number", [2**63, -(2**63), 10**20 - 1, -(10**20) + 1])
+def test_a_decimal_of_more_than_64_bits_is_walked_through_and_nothing_strange(number: int) -> None:
+    column = T.MapType(T.StringType(), T.ArrayType(T.DecimalType(20, 0)))
+    scanner = Scanner(T.StructType([T.StructField("d", T.DecimalType(20, 0)), T.StructField("m", column)]))
+    for record in ({"d": number}, {"m": {"a": [1, number]}}):
+        data = json.dumps(record).encode()
+        assert not scanner.fits(data, whole=False)
+        assert scanner.strange(data, whole=False) == ()
+        assert scanner.sound
 
 
 def _names(kind: T.DataType) -> list[str]:
