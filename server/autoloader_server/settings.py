@@ -36,7 +36,7 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
-from autoloader_sdk.models import MOST_BAD_RECORDS, MOST_FILES_PER_BATCH
+from autoloader_sdk.models import MOST_ATTEMPTS, MOST_BAD_RECORDS, MOST_FILES_PER_BATCH
 
 PREFIX = "AUTOLOADER_"
 DEFAULT_HOME = Path("~/.autoloader")
@@ -141,7 +141,7 @@ class Settings(BaseSettings):
         ge=0,
         description="batches from this size on are looked into while Spark stages them; smaller ones before",
     )
-    max_attempts: int = Field(default=5, ge=1, le=1_000, description="how often a failing file is tried")
+    max_attempts: int = Field(default=5, ge=1, le=MOST_ATTEMPTS, description="how often a failing file is tried")
     max_bad_records_per_file: int = Field(
         default=1_000,
         ge=1,

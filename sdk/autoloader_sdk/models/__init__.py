@@ -11,6 +11,7 @@ from autoloader_sdk.models.destination import Destination, DestinationData, Opti
 from autoloader_sdk.models.file import FileData, FileStatus, FileVerdict
 from autoloader_sdk.models.format import Format, FormatData, FormatOptions, FormatSchema, FormatSchemaData
 from autoloader_sdk.models.ingestion import (
+    MOST_ATTEMPTS,
     MOST_BAD_RECORDS,
     MOST_FILES_PER_BATCH,
     ClearedFiles,
@@ -35,6 +36,7 @@ from autoloader_sdk.models.source import MASKED, OnChangedFile, Source, SourceDa
 __all__ = [
     "FINISHED",
     "MASKED",
+    "MOST_ATTEMPTS",
     "MOST_BAD_RECORDS",
     "MOST_FILES_PER_BATCH",
     "UNENDED",

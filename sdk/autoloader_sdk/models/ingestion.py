@@ -16,6 +16,7 @@ OnBadRecord = Literal["fail", "rescue", "quarantine"]
 
 # A batch's files change their state in one transaction, and a longer one would keep leases from being renewed.
 MOST_FILES_PER_BATCH = 10_000
+MOST_ATTEMPTS = 1_000
 # They pass through the worker's memory.
 MOST_BAD_RECORDS = 10_000
 
@@ -28,7 +29,7 @@ class Limits(RequestModel):
 
     max_files_per_batch: Annotated[int, Field(ge=1, le=MOST_FILES_PER_BATCH)] = MOST_FILES_PER_BATCH
     max_bytes_per_batch: Annotated[int, Field(ge=1)] = 10 * 1024**3
-    max_attempts: Annotated[int, Field(ge=1, le=1_000)] = 5
+    max_attempts: Annotated[int, Field(ge=1, le=MOST_ATTEMPTS)] = 5
     max_bad_records_per_file: Annotated[int, Field(ge=1, le=MOST_BAD_RECORDS)] = 1_000
 
 

@@ -92,7 +92,7 @@ def start(connection: Connection, service: Service, run_id: str, lease: Lease) -
         ingestion_id=ingestion.id,
         generation=ingestion.generation,
         spec=spec,
-        limits=_limits(service, spec),
+        limits=limits_of(service, spec),
         lease=lease,
         created_at=ingestion.created_at,
         credentials=partial(service.credentials_of, ingestion.credentials),
@@ -103,7 +103,7 @@ def start(connection: Connection, service: Service, run_id: str, lease: Lease) -
     )
 
 
-def _limits(service: Service, spec: IngestionCreate) -> Limits:
+def limits_of(service: Service, spec: IngestionCreate) -> Limits:
     """What the ingestion says, and the service's settings for the rest."""
     settings = {name: getattr(service.settings, name) for name in Limits.model_fields}
     return Limits.model_validate(settings | (spec.limits.wire() if spec.limits is not None else {}))

@@ -169,10 +169,9 @@ def let_changed_wait(database: Database, ingestion_id: str) -> int:
 
 def let_late_changed_wait(connection: Connection, ingestion_id: str) -> None:
     """The few of them that somebody held since; the ingestion is locked, so nobody can hold another one."""
-    files = processed_files.c
-    its = (files.ingestion_id == ingestion_id, files.status == FileStatus.HELD, files.current, files.batch_id.is_(None))
+    its = _current(ingestion_id, FileStatus.HELD)
     values = {"status": FileStatus.DISCOVERED, "reason": None}
-    connection.execute(update(processed_files).where(*its).values(**values))
+    connection.execute(update(processed_files).where(its, processed_files.c.batch_id.is_(None)).values(**values))
 
 
 def _let_wait(
@@ -180,11 +179,7 @@ def _let_wait(
 ) -> int:
     """Current file versions with this status wait, a limited number in a transaction; how many."""
     files = processed_files.c
-    some = (
-        select(files.id)
-        .where(files.ingestion_id == ingestion_id, files.status == status, files.current, *which)
-        .limit(ROWS_PER_TRANSACTION)
-    )
+    some = select(files.id).where(_current(ingestion_id, status), *which).limit(ROWS_PER_TRANSACTION)
     waiting = 0
     while True:
         with database.write() as connection:
@@ -195,6 +190,11 @@ def _let_wait(
         waiting += let
         if let < ROWS_PER_TRANSACTION:
             return waiting
+
+
+def _current(ingestion_id: str, status: FileStatus) -> ColumnElement[bool]:
+    files = processed_files.c
+    return and_(files.ingestion_id == ingestion_id, files.status == status, files.current)
 
 
 def supersede(connection: Connection, ingestion_id: str, entry: Entry) -> None:

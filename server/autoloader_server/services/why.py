@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from datetime import datetime
 from functools import partial
@@ -14,9 +13,10 @@ from autoloader_sdk.discovery.entries import Entry, below, local_path
 from autoloader_sdk.discovery.local_listing import name_problem
 from autoloader_sdk.discovery.patterns import compile_pattern
 from autoloader_sdk.discovery.s3_access import key_problem, s3_path
-from autoloader_sdk.models import FileData, FileStatus, FileVerdict, IngestionCreate
+from autoloader_sdk.models import FileData, FileStatus, FileVerdict, IngestionCreate, source_type
 from autoloader_server.db.tables import processed_files
 from autoloader_server.engine import ledger
+from autoloader_server.engine.begin import limits_of
 from autoloader_server.engine.discover import Rules
 from autoloader_server.engine.place import Place
 from autoloader_server.engine.sql import TableName
@@ -30,7 +30,6 @@ if TYPE_CHECKING:
     from autoloader_server.service import Service
 
 _log = logger(__name__)
-_S3 = re.compile(r"s3[an]?://")
 
 
 def why(service: Service, ingestion_id: str, path: str) -> FileVerdict:
@@ -64,7 +63,7 @@ def why(service: Service, ingestion_id: str, path: str) -> FileVerdict:
     return FileVerdict(
         path=newest["path"],
         in_table=bool(loaded),
-        sentence=_known(newest, loaded, spec, _most_attempts(service, spec), _next_run(row["status"])),
+        sentence=_known(newest, loaded, spec, limits_of(service, spec).max_attempts, _next_run(row["status"])),
         file=FileData.model_validate({name: newest[name] for name in SHOWN}),
         versions=len(versions),
     )
@@ -74,8 +73,8 @@ def _candidates(spec: IngestionCreate, path: str) -> list[str]:
     """What the ledger may call a file that somebody calls `path`, the likeliest first."""
     root = spec.source.path
     if spec.source.type == "s3":
-        root = _S3.sub("s3://", root, count=1)
-        found = _S3.sub("s3://", path, count=1) if _S3.match(path) else f"{root.rstrip('/')}/{path}"
+        root = str(s3_path(root))
+        found = str(s3_path(path)) if source_type(path) == "s3" else f"{root.rstrip('/')}/{path}"
     elif path.startswith(("/", "file:/")):
         root, found = local_path(root), local_path(path)
     else:
@@ -158,11 +157,11 @@ def _unknown(service: Service, row: RowMapping, spec: IngestionCreate, candidate
     if pattern is not None and not compile_pattern(pattern).matches(below(root, path)):
         return path, f"the pattern {pattern!r} does not match {below(root, path)!r}"
     if found is None:
-        why = seen[path]
-        if isinstance(why, FileNotFoundError | NotADirectoryError):
+        error = seen[path]
+        if isinstance(error, FileNotFoundError | NotADirectoryError):
             return path, "there is no such file at the source, and the ledger knows of none"
-        assert isinstance(why, OSError)
-        return path, f"the ledger does not know it, and it is no file that could be loaded: {why.strerror or why}"
+        assert isinstance(error, OSError)
+        return path, f"the ledger does not know it, and it is no file that could be loaded: {error.strerror or error}"
     return path, _not_seen(row, spec, root, found)
 
 
@@ -175,11 +174,6 @@ def _not_seen(row: RowMapping, spec: IngestionCreate, root: str, found: Entry) -
     last = row["last_run_at"]
     looked = f"no run has looked since {_at(last)}" if last is not None else "no run has looked yet"
     return f"it is at the source, and {looked}: {_next_run(row['status'])} loads it"
-
-
-def _most_attempts(service: Service, spec: IngestionCreate) -> int:
-    given = spec.limits.wire().get("max_attempts") if spec.limits is not None else None
-    return given or service.settings.max_attempts
 
 
 def _times(number: int) -> str:
