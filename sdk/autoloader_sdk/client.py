@@ -18,6 +18,7 @@ from autoloader_sdk.errors import AutoloaderError
 from autoloader_sdk.ingestions import Ingestions
 from autoloader_sdk.models import Health, ServiceInfo
 from autoloader_sdk.runs import Runs
+from autoloader_sdk.tokens import Tokens
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -47,6 +48,11 @@ class _Nouns(Resource[L]):
     def clusters(self) -> Clusters[L]:
         """Where Spark runs."""
         return Clusters(self._link)
+
+    @property
+    def tokens(self) -> Tokens[L]:
+        """Who may use the service, and for what."""
+        return Tokens(self._link)
 
     @call
     def info(self) -> Call[ServiceInfo]:

@@ -23,7 +23,7 @@ class EmbeddedService:
         from autoloader_server.app import create_app
 
         self.service = service
-        self.app: FastAPI = create_app(service)
+        self.app: FastAPI = create_app(service, embedded=True)
 
     @property
     def base_url(self) -> str:

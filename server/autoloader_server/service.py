@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import logging
 import os
 from dataclasses import dataclass, field
@@ -72,6 +73,12 @@ class Service:
             database.close()
             raise
         return service
+
+    def of_tenant(self, tenant: str) -> Service:
+        """The same service, as if its database held this tenant's rows alone."""
+        other = copy.copy(self)
+        other.database = self.database.of_tenant(tenant)
+        return other
 
     @property
     def home(self) -> Path:

@@ -300,6 +300,21 @@ LEFT_BY: dict[str, dict[str, list[Row]]] = {
             a_file("never", FileStatus.DISCOVERED, ordinal=2),
         ],
     },
+    "0005": {
+        "tokens": [
+            {
+                "id": "token",
+                "name": "nightly",
+                "scope": "read",
+                "hash": "5" * 64,
+                "created_at": NOON,
+                "expires_at": NOON,
+            }
+        ],
+        "idempotency_keys": [
+            {"tenant_id": tenant, "key": "the same", "request": "r", "created_at": NOON} for tenant in ("a", "default")
+        ],
+    },
 }
 
 # The columns that each step upwards adds, with what it writes into them; it changes nothing else.
@@ -312,10 +327,16 @@ ADDED: dict[str, dict[str, Row]] = {
         "processed_files": {"bad_records": None},
     },
     "0004": {"batches": {"replaces": False}},
+    "0005": {},
 }
+# The tables that a step upwards adds.
+NEW_TABLES = {"0005": ("tokens",)}
+# The rows that a step downwards takes away: of tenants that the version before does not know.
+TAKEN_BACK = {"0005": {"idempotency_keys": ("tenant_id key", "a the same")}}
 
 # What each step downwards changes, beside taking those columns away; all else stays as it was.
 CHANGED_BACK: dict[str, Rows] = {
+    "0005": {},
     "0004": {
         "batches": {
             "new-open": {"status": "BURNED"},
@@ -366,7 +387,9 @@ def stored(database: Database) -> Rows:
 
 
 def _key(row: RowMapping) -> str:
-    return f"{row['ingestion_id']} {row['path']} {row['ordinal']}" if "ordinal" in row else str(row.get("id", "one"))
+    if "ordinal" in row:
+        return f"{row['ingestion_id']} {row['path']} {row['ordinal']}"
+    return f"{row['tenant_id']} {row['key']}" if "key" in row else str(row["id"])
 
 
 def leave(database: Database, step: str) -> None:
@@ -391,6 +414,7 @@ def climb(database: Database) -> Iterator[tuple[str, Rows, Rows]]:
     wanted: Rows = {}
     for step in revisions():
         migrate(database, step)
+        wanted |= {table: {} for table in NEW_TABLES.get(step, ())}
         for table, values in ADDED[step].items():
             for row in wanted[table].values():
                 row.update(values)
@@ -406,7 +430,7 @@ def test_each_step_up_fills_its_new_columns_and_leaves_all_rows_as_they_were(dat
     assert not any(empty.values())
     for step, wanted, found in steps:
         assert found == wanted, step
-        assert all(wanted.values()), "a table without a row"
+        assert all(rows for table, rows in wanted.items() if table not in NEW_TABLES.get(step, ())), "without a row"
 
 
 def test_each_step_down_leaves_rows_that_the_version_before_can_go_on_with(database: Database) -> None:
@@ -423,8 +447,14 @@ def test_each_step_down_leaves_rows_that_the_version_before_can_go_on_with(datab
         for table, rows in CHANGED_BACK[step].items():
             for key, changes in rows.items():
                 wanted[table][key].update(changes)
+        for table in NEW_TABLES.get(step, ()):
+            assert wanted.pop(table)
+        for table, keys in TAKEN_BACK.get(step, {}).items():
+            for key in keys:
+                del wanted[table][key]
         assert stored(database) == wanted, f"{step} down to {below}"
     migrate(database)
+    wanted |= {table: {} for tables in NEW_TABLES.values() for table in tables}
     for values in ADDED.values():
         for table, added in values.items():
             for row in wanted[table].values():

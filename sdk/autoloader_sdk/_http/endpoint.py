@@ -49,7 +49,7 @@ class Request:
     """One HTTP request; `path` is below the service's address.
 
     `safe`: sent twice it does what it does once; None: as its method says. A POST is not, and carries a key by which a
-    service that knows such keys tells that it was sent before.
+    service that knows such keys tells that it was sent before; False: it is never sent twice.
     """
 
     method: str
@@ -61,7 +61,7 @@ class Request:
     @property
     def keyed(self) -> bool:
         """Whether it needs a key to be sent twice."""
-        return self.method == "POST" and not self.safe
+        return self.method == "POST" and self.safe is None
 
     def repeatable(self, *, ours: bool) -> bool:
         """Whether it may be sent twice to a service that is `ours`, or to another one."""

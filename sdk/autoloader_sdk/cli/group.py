@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 class _Lazy(click.Group):
     """Subcommands live in modules that are imported when they are needed."""
 
-    modules = ("autoloader_sdk.cli.loads", "autoloader_sdk.cli.service")
+    modules = ("autoloader_sdk.cli.loads", "autoloader_sdk.cli.service", "autoloader_sdk.cli.tokens")
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         self._load()

@@ -8,13 +8,10 @@ from typing import TYPE_CHECKING, get_args
 import click
 
 from autoloader_sdk.cli.group import Context
+from autoloader_sdk.cli.output import as_json, print_json, print_table
 from autoloader_sdk.models import OnBadRecord, OnChangedFile, OnSchemaChange
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
-    from pydantic import BaseModel
-
     from autoloader_sdk.batches import Batch
     from autoloader_sdk.client import Client
     from autoloader_sdk.runs import Run
@@ -22,8 +19,6 @@ if TYPE_CHECKING:
 # What `run` ends with, beside 0 and click's 2 for a wrong call.
 FAILED = 1
 PARTIAL = 3
-
-_as_json = click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
 
 
 @click.group()
@@ -33,16 +28,16 @@ def ingestions() -> None:
 
 @ingestions.command("list")
 @click.option("--status", help="Only these: draft, active, paused or error.")
-@_as_json
+@as_json
 @click.pass_obj
 def list_ingestions(context: Context, status: str | None, *, as_json: bool) -> None:
     """List them."""
     with context.client() as client:
         found = [each.data for each in client.ingestions.list(status=status)]
     if as_json:
-        _print_json(found)
+        print_json(found)
         return
-    _print_table(
+    print_table(
         ("id", "name", "status", "source", "table"),
         (
             (
@@ -204,16 +199,16 @@ def batches() -> None:
 @batches.command("list")
 @click.argument("ingestion")
 @click.option("--status", help="Only these: held, landed, burned, open or burning.")
-@_as_json
+@as_json
 @click.pass_obj
 def list_batches(context: Context, ingestion: str, status: str | None, *, as_json: bool) -> None:
     """List an ingestion's batches, newest first."""
     with context.client() as client:
         found = [each.data for each in client.ingestions.get(ingestion).batches(status=status)]
     if as_json:
-        _print_json(found)
+        print_json(found)
         return
-    _print_table(
+    print_table(
         ("id", "status", "files", "rows", "reason"),
         (
             (
@@ -263,16 +258,16 @@ def _held(client: Client, ingestion: str, batch: str) -> Batch:
 @click.argument("ingestion")
 @click.option("--days", default=30, show_default=True, type=click.IntRange(min=1))
 @click.option("--limit", default=20, show_default=True, type=click.IntRange(1, 1000))
-@_as_json
+@as_json
 @click.pass_obj
 def runs(context: Context, ingestion: str, days: int, limit: int, *, as_json: bool) -> None:
     """List an ingestion's runs, newest first."""
     with context.client() as client:
         found = [each.data for each in client.ingestions.get(ingestion).runs(days=days, limit=limit)]
     if as_json:
-        _print_json(found)
+        print_json(found)
         return
-    _print_table(
+    print_table(
         ("id", "status", "trigger", "started (UTC)", "files", "rows", "failed", "message"),
         (
             (
@@ -299,7 +294,7 @@ def files() -> None:
 @click.argument("ingestion")
 @click.option("--status", help="One of the ledger's states, such as FAILED or HELD.")
 @click.option("--path", help="A file, a folder, or a file's name.")
-@_as_json
+@as_json
 @click.pass_obj
 def list_files(context: Context, ingestion: str, status: str | None, path: str | None, *, as_json: bool) -> None:
     """List the files that an ingestion knows of: which are in the table, which are not, and why."""
@@ -314,7 +309,7 @@ def list_files(context: Context, ingestion: str, status: str | None, path: str |
 @files.command()
 @click.argument("ingestion")
 @click.argument("path")
-@_as_json
+@as_json
 @click.pass_obj
 def why(context: Context, ingestion: str, path: str, *, as_json: bool) -> None:
     """Tell why a file is in the table, or is not. PATH is the file's path, or its path below the source."""
@@ -328,18 +323,6 @@ def _option(text: str) -> tuple[str, str | bool]:
     if not separator:
         raise click.BadParameter(f"'{text}' is not NAME=VALUE", param_hint="--option")
     return name, {"true": True, "false": False}.get(value, value)
-
-
-def _print_json(records: Iterable[BaseModel]) -> None:
-    for record in records:
-        click.echo(record.model_dump_json())
-
-
-def _print_table(header: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> None:
-    lines = [header, *rows]
-    widths = [max(len(line[at]) for line in lines) for at in range(len(header))]
-    for line in lines:
-        click.echo("  ".join(text.ljust(width) for text, width in zip(line, widths, strict=True)).rstrip())
 
 
 # `autoloader run …` is what people type; it also stands with its noun.

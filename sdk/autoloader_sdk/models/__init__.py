@@ -32,6 +32,7 @@ from autoloader_sdk.models.schedule import Backfill, Schedule, ScheduleData, cro
 from autoloader_sdk.models.schema_version import SchemaChange, SchemaVersion, SchemaVersions
 from autoloader_sdk.models.service import Health, ServiceInfo
 from autoloader_sdk.models.source import MASKED, OnChangedFile, Source, SourceData, source_type
+from autoloader_sdk.models.token import SCOPES, NewToken, Scope, TokenCreate, TokenData
 
 __all__ = [
     "FINISHED",
@@ -39,6 +40,7 @@ __all__ = [
     "MOST_ATTEMPTS",
     "MOST_BAD_RECORDS",
     "MOST_FILES_PER_BATCH",
+    "SCOPES",
     "UNENDED",
     "AnswerModel",
     "Backfill",
@@ -64,6 +66,7 @@ __all__ = [
     "IngestionUpdate",
     "Limits",
     "Moment",
+    "NewToken",
     "OnBadRecord",
     "OnChangedFile",
     "OnSchemaChange",
@@ -89,10 +92,13 @@ __all__ = [
     "SchemaChange",
     "SchemaVersion",
     "SchemaVersions",
+    "Scope",
     "ServiceInfo",
     "Source",
     "SourceData",
     "StatusChange",
+    "TokenCreate",
+    "TokenData",
     "cron_fault",
     "nearest",
     "source_type",

@@ -4,13 +4,22 @@ from typing import Annotated, TypeVar
 
 from fastapi import Depends, Header, Request, Response
 
+from autoloader_server.security.callers import Caller
 from autoloader_server.service import Service
 from autoloader_server.services.paging import Page
 
 
-def _service(request: Request) -> Service:
+def _caller(request: Request) -> Caller:
+    caller: Caller = request.state.caller
+    return caller
+
+
+TheCaller = Annotated[Caller, Depends(_caller)]
+
+
+def _service(request: Request, caller: TheCaller) -> Service:
     service: Service = request.app.state.service
-    return service
+    return service.of_tenant(caller.tenant)
 
 
 T = TypeVar("T")

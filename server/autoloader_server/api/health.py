@@ -8,6 +8,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from autoloader_sdk.models import Health, ServiceInfo
 from autoloader_server.api.dependencies import TheService
+from autoloader_server.db.tenancy import PING
 from autoloader_server.security.redact import logger
 from autoloader_server.service import Service
 
@@ -40,7 +41,7 @@ def health(service: TheService, response: Response) -> Health:
 def _database(service: Service) -> str:
     try:
         with service.database.read() as connection:
-            connection.execute(text("SELECT 1"))
+            connection.execute(text(PING))
     except SQLAlchemyError:
         _log.exception("the database does not answer")
         return "unhealthy"

@@ -12,12 +12,14 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from autoloader_server.api import tokens
 from autoloader_server.api.errors import refused
 from autoloader_server.db.engine import Database
 from autoloader_server.services import idempotency
 from autoloader_server.services.errors import Fault, Invalid, ServiceRefusal
 
 _LONGEST_KEY = 255
+_TOKENS = f"/api/v1{tokens.PATH}"
 # A client whose connection broke sends the same again while the first is still worked on.
 _WAITS = (0.05, 0.1, 0.2, 0.4, 0.8, 1.6, 3.2)
 
@@ -34,11 +36,16 @@ class Idempotency:
         if key is None or scope["method"] != "POST":
             await self.app(scope, receive, send)
             return
+        if scope["path"] == _TOKENS:
+            # The answer holds a token, which is kept nowhere.
+            await self.app(scope, receive, send)
+            return
         request = Request(scope, receive)
+        database = self.database.of_tenant(request.state.caller.tenant)
         body = await request.body()
         path = f"{scope['path']}?{scope['query_string'].decode('latin-1')}"
         try:
-            kept = await self._begin(key, idempotency.digest("POST", path, body))
+            kept = await self._begin(database, key, idempotency.digest("POST", path, body))
         except ServiceRefusal as error:
             await (await refused(request, error))(scope, receive, send)
             return
@@ -46,19 +53,19 @@ class Idempotency:
             answer = JSONResponse(kept.body, kept.status_code, headers={"Idempotency-Replayed": "true"})
             await answer(scope, receive, send)
             return
-        await self._carry_out(key, scope, _replayed(body, receive), send)
+        await self._carry_out(database, key, scope, _replayed(body, receive), send)
 
-    async def _begin(self, key: str, request: str) -> idempotency.Answer | None:
+    async def _begin(self, database: Database, key: str, request: str) -> idempotency.Answer | None:
         if not 0 < len(key) <= _LONGEST_KEY:
             raise Invalid([Fault(("header", "Idempotency-Key"), f"must have 1 to {_LONGEST_KEY} characters")])
         for seconds in _WAITS:
             try:
-                return await run_in_threadpool(idempotency.begin, self.database, key, request)
+                return await run_in_threadpool(idempotency.begin, database, key, request)
             except idempotency.StillWorking:
                 await asyncio.sleep(seconds)
-        return await run_in_threadpool(idempotency.begin, self.database, key, request)
+        return await run_in_threadpool(idempotency.begin, database, key, request)
 
-    async def _carry_out(self, key: str, scope: Scope, receive: Receive, send: Send) -> None:
+    async def _carry_out(self, database: Database, key: str, scope: Scope, receive: Receive, send: Send) -> None:
         """Do it, and keep the answer before it is sent, so that none is sent and then done again."""
         held: list[Message] = []
 
@@ -68,7 +75,7 @@ class Idempotency:
         try:
             await self.app(scope, receive, hold)
         finally:
-            await run_in_threadpool(idempotency.finish, self.database, key, _answer(held))
+            await run_in_threadpool(idempotency.finish, database, key, _answer(held))
         for message in held:
             await send(message)
 

@@ -5,7 +5,7 @@ from typing import Annotated
 from fastapi import APIRouter, Query, Request, Response
 
 from autoloader_sdk.models import ClearedFiles, IngestionCreate, IngestionData, IngestionUpdate, StatusChange
-from autoloader_server.api.dependencies import IdempotencyKey, TheService, link_next
+from autoloader_server.api.dependencies import IdempotencyKey, TheCaller, TheService, link_next
 from autoloader_server.services import ingestions
 from autoloader_server.services.clear import clear_processed_files
 
@@ -17,10 +17,13 @@ def create(
     *,
     body: IngestionCreate,
     service: TheService,
+    caller: TheCaller,
     idempotency_key: IdempotencyKey = None,
     unique_name: Annotated[bool, Query(description="409 where an ingestion of that name is there")] = False,
 ) -> IngestionData:
-    return ingestions.create(service, body, unique_name=unique_name, idempotency_key=idempotency_key)
+    return ingestions.create(
+        service, body, unique_name=unique_name, idempotency_key=idempotency_key, created_by=caller.name
+    )
 
 
 @router.get("", summary="The ingestions, oldest first")

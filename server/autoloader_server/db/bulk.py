@@ -8,14 +8,19 @@ from typing import Any
 from sqlalchemy import Connection, Table
 from sqlalchemy.exc import DBAPIError
 
+from autoloader_server.db.tenancy import DEFAULT_TENANT, TENANT
+
 
 def insert_many(connection: Connection, table: Table, names: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
     """Insert `rows`, values in the order of the columns `names`, in the caller's transaction.
 
-    Columns that are not named get the database's default. Values are stored as SQLAlchemy would store them.
+    Columns that are not named get the database's default, `tenant_id` the connection's. Values are stored as
+    SQLAlchemy would store them.
     """
     if not rows:
         return
+    own = connection.get_execution_options().get(TENANT, DEFAULT_TENANT)
+    names, rows = [*names, "tenant_id"], [[*row, own] for row in rows]
     converters = [_converter(connection, table, name) for name in names]
     stored = [
         tuple(value if convert is None else convert(value) for convert, value in zip(converters, row, strict=True))

@@ -15,7 +15,7 @@ from sqlalchemy import ColumnElement, Connection, Float, create_engine, event, l
 from sqlalchemy.engine import URL
 from sqlalchemy.exc import InterfaceError, InternalError, OperationalError
 
-from autoloader_server.db import postgres
+from autoloader_server.db import postgres, tenancy
 
 # SQLite's locks do not hold there; a ledger on one of them would one day load a file twice.
 _NETWORK_FILE_SYSTEMS = frozenset(
@@ -34,6 +34,8 @@ class Database:
     `read()` gives a snapshot, `write()` a transaction whose reads are still true when it writes: on SQLite it holds the
     write lock from its first statement, on PostgreSQL it takes the locks of `db/locks.py`.
 
+    It is all tenants', with new rows for the default one; `of_tenant` and `for_rows_of` give it for one of them.
+
     Raises ValueError for a place or a kind of database that cannot hold a ledger.
     """
 
@@ -41,6 +43,8 @@ class Database:
         self.url = make_url(url)
         self.is_sqlite = self.url.get_backend_name() == "sqlite"
         self.patience = 0.0
+        self.tenant = tenancy.DEFAULT_TENANT
+        self.bound = False
         if self.is_sqlite:
             _check_sqlite_place(self.url)
             self.engine = create_engine(self.url)
@@ -49,6 +53,19 @@ class Database:
         else:
             self.url = postgres.with_driver(self.url)
             self.engine = postgres.engine(self.url)
+        event.listen(self.engine, "before_execute", tenancy.bind, retval=True)
+
+    def of_tenant(self, tenant: str) -> Self:
+        """The same database, as if it held this tenant's rows alone."""
+        other = self.for_rows_of(tenant)
+        other.bound = True
+        return other
+
+    def for_rows_of(self, tenant: str) -> Self:
+        """The same database, with all rows; new ones are this tenant's."""
+        other = copy.copy(self)
+        other.tenant, other.bound = tenant, False
+        return other
 
     def patient(self, seconds: float) -> Self:
         """The same database for whoever can wait: where its server is away, a transaction begins when it is back.
@@ -73,6 +90,10 @@ class Database:
             yield connection
 
     def _connect(self) -> Connection:
+        options = {tenancy.TENANT: self.tenant, tenancy.BOUND: self.bound}
+        return self._connected().execution_options(**options)
+
+    def _connected(self) -> Connection:
         if not self.patience:
             return self.engine.connect()
         for attempt in stamina.retry_context(

@@ -23,6 +23,7 @@ from sqlalchemy import (
     text,
 )
 
+from autoloader_server.db.tenancy import DEFAULT_TENANT, tenant_of_new_row
 from autoloader_server.db.types import Sentence, UtcDateTime, bytewise_text, code
 
 metadata = MetaData(
@@ -38,7 +39,7 @@ _row_id = BigInteger().with_variant(Integer, "sqlite")
 
 
 def _tenant() -> Column[str]:
-    return Column("tenant_id", String(64), nullable=False, server_default="default")
+    return Column("tenant_id", String(64), nullable=False, default=tenant_of_new_row, server_default=DEFAULT_TENANT)
 
 
 ledger = Table(
@@ -232,10 +233,27 @@ schema_versions = Table(
     UniqueConstraint("ingestion_id", "version"),
 )
 
+tokens = Table(
+    "tokens",
+    metadata,
+    Column("id", String(36), primary_key=True),
+    _tenant(),
+    Column("name", String(255), nullable=False),
+    Column("scope", code(), nullable=False, comment="read, operate, admin"),
+    Column("hash", String(64), nullable=False, comment="SHA-256 of the token: it is random, and nowhere else"),
+    Column("parent_id", String(36), comment="the token that it was derived from, and ends with"),
+    Column("created_at", UtcDateTime, nullable=False),
+    Column("expires_at", UtcDateTime, nullable=False),
+    Column("revoked_at", UtcDateTime),
+    Column("last_used_at", UtcDateTime, comment="to the minute"),
+    UniqueConstraint("hash"),
+    Index("ix_tokens_tenant_id_created_at", "tenant_id", "created_at"),
+)
+
 idempotency_keys = Table(
     "idempotency_keys",
     metadata,
-    _tenant(),
+    Column("tenant_id", String(64), primary_key=True, default=tenant_of_new_row, server_default=DEFAULT_TENANT),
     Column("key", String(255), primary_key=True),
     Column("request", String(64), nullable=False, comment="a hash of method, path and body"),
     Column("status_code", Integer),

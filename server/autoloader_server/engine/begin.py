@@ -84,7 +84,7 @@ def start(connection: Connection, service: Service, run_id: str, lease: Lease) -
     spec = IngestionCreate.model_validate(ingestion.spec)
     return Work(
         # While its server is away a run waits, for as long as its lease lasts.
-        database=service.database.patient(lease.seconds),
+        database=service.database.for_rows_of(ingestion.tenant_id).patient(lease.seconds),
         sessions=service.spark_of(ingestion.cluster_id),
         home=service.settings.home,
         ledger_id=service.ledger_id,

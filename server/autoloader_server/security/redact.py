@@ -39,6 +39,7 @@ _PATTERNS: tuple[tuple[re.Pattern[str], str], ...] = (
     ),
     (re.compile(r"\b(?:AKIA|ASIA)[A-Z0-9]{16}\b"), MASK),
     (re.compile(r"\beyJ[A-Za-z0-9_\-]{8,}\.[A-Za-z0-9_\-]{8,}\.[A-Za-z0-9_\-]*"), MASK),
+    (re.compile(r"\bautoloader_[A-Za-z0-9_\-]{43}(?![A-Za-z0-9_\-])"), MASK),
     (re.compile(r"(?<=[?&]sig=)[^&\s]+", re.IGNORECASE), MASK),
 )
 

@@ -9,6 +9,7 @@ from pydantic import ValidationError
 
 from autoloader_sdk.discovery.patterns import compile_pattern
 from autoloader_sdk.models import IngestionCreate
+from autoloader_server.db.tenancy import DEFAULT_TENANT
 from autoloader_server.engine.read import SOURCE_FILE
 from autoloader_server.services.errors import Fault, Invalid
 from autoloader_server.settings import LOCAL_CLUSTER, Settings
@@ -21,12 +22,12 @@ _WITH_RECORDS = ("csv", "json")
 _FIXED = {"source": ("type", "path"), "format": ("type",)}
 
 
-def faults_of(body: IngestionCreate) -> list[Fault]:
-    """Why an ingestion like this is not made, previewed or priced; nothing where it can be."""
-    return [*_not_yet(body), *_unusable(body)]
+def faults_of(body: IngestionCreate, tenant: str) -> list[Fault]:
+    """Why an ingestion like this is not made, previewed or priced for a tenant; nothing where it can be."""
+    return [*_not_yet(body), *_unusable(body), *_not_its_own(body, tenant)]
 
 
-def changed_spec(spec: Mapping[str, Any], given: Mapping[str, Any]) -> IngestionCreate:
+def changed_spec(spec: Mapping[str, Any], given: Mapping[str, Any], tenant: str) -> IngestionCreate:
     """An ingestion after the change `given` (an `IngestionUpdate` on the wire); its credentials only if they are given.
 
     Raises Invalid where it would be none that could be made, or what tells its files and its table would be another.
@@ -57,7 +58,11 @@ def changed_spec(spec: Mapping[str, Any], given: Mapping[str, Any]) -> Ingestion
     except ValidationError as error:
         lines = error.errors(include_url=False, include_input=False)
         raise Invalid([Fault(("body", *line["loc"]), line["msg"]) for line in lines]) from None
-    if faults := faults_of(body):
+    faults = [*_not_yet(body), *_unusable(body)]
+    # Those that are stored are not in `body`, and were looked at when they came.
+    if (given.get("source") or {}).get("credentials", {}) != {}:
+        faults += _not_its_own(body, tenant)
+    if faults:
         raise Invalid(faults)
     return body
 
@@ -69,6 +74,24 @@ def _not_yet(body: IngestionCreate) -> list[Fault]:
         return []
     why = f"'{value}' is not there yet: a later version will know it; now: {', '.join(_SOURCES)}"
     return [Fault(("body", "source", "type"), why)]
+
+
+def _not_its_own(body: IngestionCreate, tenant: str) -> list[Fault]:
+    """A fault for all that is the service's own, where it serves another tenant than the one who runs it."""
+    if tenant == DEFAULT_TENANT:
+        return []
+    if body.source.type == "local":
+        return [Fault(("body", "source", "type"), f"local folders are the service's own, not of tenant '{tenant}'")]
+    given = body.source.credentials or {}
+    own = f"of the service itself are not for tenant '{tenant}': give them as text"
+    faults = [
+        Fault(("body", "source", "credentials", name), f"variables and files {own}")
+        for name, value in given.items()
+        if isinstance(value, Mapping)
+    ]
+    if body.source.type == "s3" and not given.get("aws_access_key_id"):
+        faults.append(Fault(("body", "source", "credentials"), f"the credentials {own}"))
+    return faults
 
 
 def _unusable(body: IngestionCreate) -> list[Fault]:

@@ -36,7 +36,7 @@ def estimate_cost(service: Service, body: IngestionCreate) -> CostBreakdown:
 
     Raises Invalid where it could not be made, or its source cannot be listed.
     """
-    faults = faults_of(body)
+    faults = faults_of(body, service.database.tenant)
     if faults:
         raise Invalid(faults)
     same = _same(service, body)

@@ -1,6 +1,8 @@
 """What a use case refuses. The API answers each with its status; `detail` is for the caller to read.
 
 ServiceRefusal
+├── NotLetIn      401: no token, or none that is taken
+├── NotAllowed    403: a token of too little scope
 ├── NotFound      404
 ├── Conflict      409
 ├── Invalid       422, with one entry for each field at fault
@@ -20,6 +22,18 @@ class ServiceRefusal(Exception):
     """A request that cannot be carried out; the message says why and what to do."""
 
     status_code = 400
+
+
+class NotLetIn(ServiceRefusal):
+    """Who asks is not known."""
+
+    status_code = 401
+
+
+class NotAllowed(ServiceRefusal):
+    """Who asks is known, and may not do this."""
+
+    status_code = 403
 
 
 class NotFound(ServiceRefusal):

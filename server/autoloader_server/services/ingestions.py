@@ -15,6 +15,7 @@ from autoloader_server.db.clock import now
 from autoloader_server.db.engine import Database
 from autoloader_server.db.locks import lock_ingestion, only_one
 from autoloader_server.db.tables import batches, ingestions, processed_files, runs
+from autoloader_server.db.tenancy import ACROSS_TENANTS
 from autoloader_server.engine import held, run_record
 from autoloader_server.engine.batch_record import ENDED, UNFINISHED
 from autoloader_server.engine.errors import TableChanged
@@ -36,7 +37,12 @@ _NAME = ("catalog", "database", "table")
 
 
 def create(
-    service: Service, body: IngestionCreate, *, unique_name: bool = False, idempotency_key: str | None = None
+    service: Service,
+    body: IngestionCreate,
+    *,
+    unique_name: bool = False,
+    idempotency_key: str | None = None,
+    created_by: str | None = None,
 ) -> IngestionData:
     """Save a new ingestion as a draft.
 
@@ -47,10 +53,10 @@ def create(
 
     Raises Invalid where a value is one that a later version will know, or that no run could do anything with.
     """
-    faults = faults_of(body)
+    faults = faults_of(body, service.database.tenant)
     if faults:
         raise Invalid(faults)
-    ingestion_id = _new_id(idempotency_key)
+    ingestion_id = _new_id(service.database.tenant, idempotency_key)
     spec = body.wire()
     credentials = spec["source"].pop("credentials", None)
     moment = now()
@@ -61,6 +67,7 @@ def create(
         "cluster_id": body.cluster_id,
         "spec": spec,
         "credentials": service.secrets.encrypt(credentials) if credentials else None,
+        "created_by": created_by,
         "created_at": moment,
         "updated_at": moment,
     }
@@ -69,10 +76,10 @@ def create(
         made = connection.execute(select(ingestions.c.created_at).where(ingestions.c.id == ingestion_id)).scalar()
         if made is not None and moment - made > KEPT:
             # The key was forgotten since: this is another request.
-            made, ingestion_id = None, _new_id(None)
+            made, ingestion_id = None, _new_id(service.database.tenant, None)
             values["id"] = ingestion_id
         if made is None:
-            if faults := _in_the_way(connection, body):
+            if faults := _in_the_way(connection, service, body):
                 raise Invalid(faults)
             if unique_name and (other := _named(connection, body.name)):
                 raise Conflict(f"an ingestion named '{body.name}' is there already: {other}")
@@ -129,17 +136,17 @@ def change(service: Service, ingestion_id: str, body: IngestionUpdate) -> Ingest
     with service.database.write() as connection:
         lock_ingestion(connection, ingestion_id)
         row = row_of(connection, ingestion_id)
-        changed = changed_spec(row["spec"], given)
+        changed = changed_spec(row["spec"], given, service.database.tenant)
         spec = changed.wire()
         credentials = spec["source"].pop("credentials", None)
         before = IngestionCreate.model_validate(row["spec"])
-        if changed.on_bad_record != before.on_bad_record:
+        moved = [name for name in ("on_bad_record", "cluster_id") if getattr(changed, name) != getattr(before, name)]
+        if moved:
             only_one(connection, "new ingestion")
-            if faults := _in_the_way(connection, changed, but=ingestion_id):
+            if faults := _in_the_way(connection, service, changed, but=ingestion_id):
                 raise Invalid(faults)
-            _check_settled(connection, ingestion_id, "on_bad_record")
-        if changed.cluster_id != before.cluster_id:
-            _check_settled(connection, ingestion_id, "cluster_id")
+        for name in moved:
+            _check_settled(connection, ingestion_id, name)
         _check_undecided(connection, ingestion_id, before, changed)
         values: dict[str, Any] = {
             "spec": spec,
@@ -245,7 +252,8 @@ def queue_deletion_runs(database: Database) -> list[tuple[str, str]]:
     """
     waiting = select(runs.c.ingestion_id).where(runs.c.status.in_(UNENDED))
     left = (
-        select(batches.c.ingestion_id.distinct())
+        select(batches.c.ingestion_id, ingestions.c.tenant_id)
+        .distinct()
         .join(ingestions, ingestions.c.id == batches.c.ingestion_id)
         .where(
             ingestions.c.deleted_at.is_not(None),
@@ -258,15 +266,20 @@ def queue_deletion_runs(database: Database) -> list[tuple[str, str]]:
             return []
     with database.write() as connection:
         only_one(connection, "deletion runs")
-        due = [each for each in connection.execute(left).scalars() if _is_due(connection, each)]
-        found = [(str(uuid.uuid4()), ingestion_id) for ingestion_id in due]
-        for run_id, ingestion_id in found:
+        due = [each for each in connection.execute(left).all() if _is_due(connection, each.ingestion_id)]
+        found = [(str(uuid.uuid4()), each) for each in due]
+        for run_id, its in found:
             connection.execute(
                 insert(runs).values(
-                    id=run_id, ingestion_id=ingestion_id, status=RunStatus.QUEUED, trigger="deletion", created_at=now()
+                    id=run_id,
+                    tenant_id=its.tenant_id,
+                    ingestion_id=its.ingestion_id,
+                    status=RunStatus.QUEUED,
+                    trigger="deletion",
+                    created_at=now(),
                 )
             )
-    return found
+    return [(run_id, its.ingestion_id) for run_id, its in found]
 
 
 def _is_due(connection: Connection, ingestion_id: str) -> bool:
@@ -306,14 +319,27 @@ def _sets_aside(spec: Mapping[str, Any]) -> bool:
     return spec.get("on_bad_record") == "quarantine"
 
 
-def _in_the_way(connection: Connection, body: IngestionCreate, *, but: str | None = None) -> list[Fault]:
-    """A fault where one table would be loaded into, and be the quarantine table of another one."""
+def _in_the_way(
+    connection: Connection, service: Service, body: IngestionCreate, *, but: str | None = None
+) -> list[Fault]:
+    """A fault where one table would be loaded into, and be the quarantine table of another one, or another tenant's."""
     from autoloader_server.engine.quarantine import SUFFIX
 
     spec = body.wire()
     table, aside = _table_key(spec["destination"]), _table_key(spec["destination"], SUFFIX)
-    query = select(ingestions.c.id, ingestions.c.spec).where(ingestions.c.deleted_at.is_(None), ingestions.c.id != but)
-    for other, its in connection.execute(query):
+    query = (
+        select(ingestions.c.id, ingestions.c.spec, ingestions.c.tenant_id)
+        .where(ingestions.c.deleted_at.is_(None), ingestions.c.id != but)
+        .execution_options(**ACROSS_TENANTS)
+    )
+    for other, its, whose in connection.execute(query):
+        if whose != service.database.tenant:
+            # On another cluster the same name is another table. Whose it is stays theirs.
+            theirs = [_table_key(its["destination"]), _table_key(its["destination"], SUFFIX)]
+            same_catalog = service.cluster(its.get("cluster_id")) == service.cluster(body.cluster_id)
+            if same_catalog and (table in theirs or aside in theirs):
+                return [Fault(("body", "destination", "table"), "another tenant loads into it: name another table")]
+            continue
         if _sets_aside(its) and _table_key(its["destination"], SUFFIX) == table:
             why = f"ingestion {other} sets its bad records aside in this table: load into another one"
             return [Fault(("body", "destination", "table"), why)]
@@ -365,10 +391,11 @@ def _drop_table(service: Service, row: RowMapping) -> None:
         raise NotDone(f"the table {table} could not be dropped, so the ingestion is not deleted: {reason}") from error
 
 
-def _new_id(idempotency_key: str | None) -> str:
+def _new_id(tenant: str, idempotency_key: str | None) -> str:
     if idempotency_key is None:
         return f"ing_{uuid.uuid4().hex[:12]}"
-    return f"ing_{hashlib.sha256(idempotency_key.encode()).hexdigest()[:12]}"
+    whole = f"{tenant}\0{idempotency_key}"
+    return f"ing_{hashlib.sha256(whole.encode()).hexdigest()[:12]}"
 
 
 def _data(service: Service, row: RowMapping) -> IngestionData:

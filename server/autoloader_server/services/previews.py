@@ -30,7 +30,7 @@ def preview_of(service: Service, body: IngestionCreate) -> PreviewResult:
 
     Raises Invalid where the ingestion could not be made or its source cannot be listed, NotDone where Spark fails.
     """
-    faults = faults_of(body)
+    faults = faults_of(body, service.database.tenant)
     if faults:
         raise Invalid(faults)
     sample = Sample()

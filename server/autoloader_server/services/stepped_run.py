@@ -109,6 +109,7 @@ class SteppedRun:
                 connection.execute(
                     insert(runs).values(
                         id=run_id,
+                        tenant_id=ingestion["tenant_id"],
                         ingestion_id=ingestion_id,
                         status=RunStatus.RUNNING,
                         trigger=trigger,
