@@ -3,32 +3,29 @@
     client = Client("https://autoloader.example.org", token="…")   # a service somewhere
     client = Client.local()                                          # one in this process
 
-Without arguments the address and the token are read from `AUTOLOADER_API_URL` and `AUTOLOADER_TOKEN`, at the
-moment when the client is made.
+Without arguments the address and the token are those of `AUTOLOADER_URL` and `AUTOLOADER_TOKEN`, or of a profile
+(`config`), read at the moment when the client is made.
 """
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING, Any, Self
 
 from autoloader_sdk._http.endpoint import Async, Call, L, Request, Resource, Sync, call
 from autoloader_sdk.clusters import Clusters
-from autoloader_sdk.errors import AutoloaderError
+from autoloader_sdk.config import Config, Secret, load
 from autoloader_sdk.ingestions import Ingestions
 from autoloader_sdk.models import Health, ServiceInfo
 from autoloader_sdk.runs import Runs
 from autoloader_sdk.tokens import Tokens
 
 if TYPE_CHECKING:
+    import os
     from types import TracebackType
 
     import httpx
 
-    from autoloader_sdk._http.transport import Address, AsyncTransport, SyncTransport
-
-#: Seconds that a service has for one answer.
-TIMEOUT = 30.0
+    from autoloader_sdk._http.transport import AsyncTransport, SyncTransport
 
 
 class _Nouns(Resource[L]):
@@ -73,19 +70,33 @@ class Client(_Nouns[Sync]):
     def __init__(
         self,
         base_url: str | None = None,
-        token: str | None = None,
+        token: str | Secret | None = None,
         *,
-        timeout: float = TIMEOUT,
+        profile: str | None = None,
+        timeout: float | None = None,
+        ca: str | os.PathLike[str] | None = None,
+        proxy: str | None = None,
         transport: httpx.BaseTransport | None = None,
     ) -> None:
-        """`timeout`: seconds for one answer; `transport`: an httpx transport, for special networks.
+        """What is not given comes from the environment, or from a profile; `config` says what came from where.
+
+        Args:
+            base_url: The service's address, such as `https://autoloader.example.org`.
+            token: What lets one in.
+            profile: The name of a profile in the user's file of them.
+            timeout: Seconds for one answer, 30 unless said.
+            ca: A file of certificates to trust beside the usual ones, PEM.
+            proxy: The proxy to go through; without it those of the environment (HTTPS_PROXY, NO_PROXY).
+            transport: An httpx transport, for special networks.
 
         Raises:
-            AutoloaderError: there is no address, or it is none.
+            AutoloaderError: there is no address, or something here is not what it should be.
         """
-        from autoloader_sdk._http.transport import SyncTransport
+        from autoloader_sdk._http.transport import Address, SyncTransport
 
-        super().__init__(SyncTransport(_address(base_url, token, timeout), transport))
+        token = Secret.of(token)  # from here on no traceback shows it
+        config = load(base_url, token, profile=profile, timeout=timeout, ca=ca, proxy=proxy)
+        super().__init__(SyncTransport(Address(config), transport))
 
     @classmethod
     def local(cls, home: str | os.PathLike[str] | None = None, **settings: Any) -> Self:
@@ -103,6 +114,11 @@ class Client(_Nouns[Sync]):
         client = cls.__new__(cls)
         Resource.__init__(client, sync_link(home, settings))
         return client
+
+    @property
+    def config(self) -> Config:
+        """The address, the token (masked) and the rest, each with where it came from."""
+        return self._link.address.config
 
     def close(self) -> None:
         """Give back what it holds; a local client first waits for its runs. Later calls: ClientClosed."""
@@ -128,19 +144,33 @@ class AsyncClient(_Nouns[Async]):
     def __init__(
         self,
         base_url: str | None = None,
-        token: str | None = None,
+        token: str | Secret | None = None,
         *,
-        timeout: float = TIMEOUT,
+        profile: str | None = None,
+        timeout: float | None = None,
+        ca: str | os.PathLike[str] | None = None,
+        proxy: str | None = None,
         transport: httpx.AsyncBaseTransport | None = None,
     ) -> None:
-        """`timeout`: seconds for one answer; `transport`: an httpx transport, for special networks.
+        """What is not given comes from the environment, or from a profile; `config` says what came from where.
+
+        Args:
+            base_url: The service's address, such as `https://autoloader.example.org`.
+            token: What lets one in.
+            profile: The name of a profile in the user's file of them.
+            timeout: Seconds for one answer, 30 unless said.
+            ca: A file of certificates to trust beside the usual ones, PEM.
+            proxy: The proxy to go through; without it those of the environment (HTTPS_PROXY, NO_PROXY).
+            transport: An httpx transport, for special networks.
 
         Raises:
-            AutoloaderError: there is no address, or it is none.
+            AutoloaderError: there is no address, or something here is not what it should be.
         """
-        from autoloader_sdk._http.transport import AsyncTransport
+        from autoloader_sdk._http.transport import Address, AsyncTransport
 
-        super().__init__(AsyncTransport(_address(base_url, token, timeout), transport))
+        token = Secret.of(token)  # from here on no traceback shows it
+        config = load(base_url, token, profile=profile, timeout=timeout, ca=ca, proxy=proxy)
+        super().__init__(AsyncTransport(Address(config), transport))
 
     @classmethod
     def local(cls, home: str | os.PathLike[str] | None = None, **settings: Any) -> Self:
@@ -154,6 +184,11 @@ class AsyncClient(_Nouns[Async]):
         client = cls.__new__(cls)
         Resource.__init__(client, async_link(home, settings))
         return client
+
+    @property
+    def config(self) -> Config:
+        """The address, the token (masked) and the rest, each with where it came from."""
+        return self._link.address.config
 
     async def close(self) -> None:
         """Give back what it holds; a local client first waits for its runs. Later calls: ClientClosed."""
@@ -169,16 +204,3 @@ class AsyncClient(_Nouns[Async]):
 
     def __repr__(self) -> str:
         return f"<AsyncClient {self._link.address!r}>"
-
-
-def _address(base_url: str | None, token: str | None, timeout: float) -> Address:
-    from autoloader_sdk._http.transport import Address
-
-    url = base_url or os.environ.get("AUTOLOADER_API_URL")
-    if not url:
-        raise AutoloaderError(
-            "no address of a service: give Client('http://127.0.0.1:8000'), set AUTOLOADER_API_URL, "
-            "or run one in this process with Client.local()"
-        )
-    token = os.environ.get("AUTOLOADER_TOKEN") if token is None else token
-    return Address(url, (token or "").strip() or None, timeout)

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from autoloader_sdk._http.asgi import AwaitedASGI, LoopThread, PlainASGI
 from autoloader_sdk._http.transport import Address, AsyncTransport, SyncTransport
+from autoloader_sdk.config import Config
 from autoloader_sdk.errors import MissingExtra
 from autoloader_sdk.notebook.progress import say
 
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from pyspark.sql.connect.session import SparkSession
 
 #: What requests to the embedded service are addressed to; it never leaves the process.
-_ADDRESS = "http://localhost"
+_CONFIG = Config("http://localhost", timeout=None, origins={"url": "this process", "timeout": "this process"})
 _QUIET_SECONDS = 2.0
 
 _Key = tuple[str | None, tuple[tuple[str, str], ...], int]
@@ -101,7 +102,7 @@ class Embedded:
 
 class _LocalSync(SyncTransport):
     def __init__(self, embedded: Embedded) -> None:
-        super().__init__(Address(_ADDRESS, None, timeout=None), PlainASGI(embedded.service.app, embedded.thread))
+        super().__init__(Address(_CONFIG), PlainASGI(embedded.service.app, embedded.thread))
         self._embedded = embedded
 
     def spark_session(self, cluster_id: str | None, url: str | None) -> SparkSession:  # noqa: ARG002
@@ -116,7 +117,7 @@ class _LocalSync(SyncTransport):
 
 class _LocalAsync(AsyncTransport):
     def __init__(self, embedded: Embedded) -> None:
-        address = Address(_ADDRESS, None, timeout=None)
+        address = Address(_CONFIG)
         super().__init__(address, AwaitedASGI(embedded.service.app, embedded.thread))
         self._embedded = embedded
 

@@ -332,10 +332,10 @@ def test_a_closed_client_says_so() -> None:
 def test_the_address_comes_from_the_environment_when_the_client_is_made(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.delenv("AUTOLOADER_API_URL", raising=False)
-    with pytest.raises(errors.AutoloaderError, match="AUTOLOADER_API_URL"):
+    monkeypatch.delenv("AUTOLOADER_URL", raising=False)
+    with pytest.raises(errors.AutoloaderError, match="AUTOLOADER_URL"):
         Client()
-    monkeypatch.setenv("AUTOLOADER_API_URL", "http://127.0.0.1:9/api/v1/")
+    monkeypatch.setenv("AUTOLOADER_URL", "http://127.0.0.1:9/api/v1/")
     monkeypatch.setenv("AUTOLOADER_TOKEN", "from-env\n")
     handler, seen = answers(httpx.Response(200, json=[]))
     Client(transport=httpx.MockTransport(handler)).ingestions.list()

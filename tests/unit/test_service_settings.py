@@ -162,7 +162,7 @@ def test_a_config_that_is_not_there_is_an_error(monkeypatch: pytest.MonkeyPatch,
 
 
 def test_an_unknown_variable_is_warned_of_with_the_nearest_name() -> None:
-    found = unknown_variables({"AUTOLOADER_PROT": "1", "AUTOLOADER_PORT": "1", "AUTOLOADER_API_URL": "x", "PATH": "y"})
+    found = unknown_variables({"AUTOLOADER_PROT": "1", "AUTOLOADER_PORT": "1", "AUTOLOADER_URL": "x", "PATH": "y"})
     assert len(found) == 1
     assert "AUTOLOADER_PROT" in found[0]
     assert "did you mean AUTOLOADER_PORT?" in found[0]

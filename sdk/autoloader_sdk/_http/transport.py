@@ -5,13 +5,15 @@ from __future__ import annotations
 import asyncio
 import email.utils
 import logging
+import os
+import ssl
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from datetime import UTC, datetime
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import urlsplit
 from weakref import WeakKeyDictionary
 
 import httpx
@@ -19,9 +21,12 @@ import stamina
 
 from autoloader_sdk import errors
 from autoloader_sdk._http.endpoint import API, Async, Pause, Reply, Request, Step, Sync
+from autoloader_sdk.config import Config, Secret, without_user
 from autoloader_sdk.errors import AutoloaderError
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from pyspark.sql.connect.session import SparkSession
 
 # It tells of each further try; without a handler Python would print that bare on stderr.
@@ -88,36 +93,55 @@ def _untrusted(error: Exception) -> bool:
     return "CERTIFICATE_VERIFY_FAILED" in str(error)
 
 
+class _Bearer(httpx.Auth):
+    """Dresses a request at the last moment, so that no options of a client hold the token."""
+
+    def __init__(self, token: Secret) -> None:
+        self._token = token
+
+    def auth_flow(self, request: httpx.Request) -> Generator[httpx.Request, httpx.Response, None]:
+        request.headers["Authorization"] = f"Bearer {self._token.reveal()}"
+        yield request
+
+
 class Address:
     """A service's base URL and how requests to it are dressed."""
 
-    def __init__(self, base_url: str, token: str | None, timeout: float | None) -> None:
+    def __init__(self, config: Config) -> None:
+        self.config = config
         # httpx would send a user and password in the URL instead of the token.
-        self.base_url = self.shown(_base(base_url)) if token else _base(base_url)
-        self._token = token
-        self._timeout = timeout
+        self.base_url = _base(without_user(config.url) if config.token is not None else config.url)
 
     def __repr__(self) -> str:
-        return self.shown(self.base_url)
-
-    @staticmethod
-    def shown(url: str | httpx.URL) -> str:
-        """A URL without the user and password that it may hold."""
-        parts = urlsplit(str(url))
-        return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
+        return without_user(self.base_url)
 
     def client_options(self) -> dict[str, Any]:
-        """The options of an httpx client, sync or async."""
-        headers = {"Accept": "application/json", "User-Agent": f"autoloader-sdk/{version('autoloader-sdk')}"}
-        if self._token:
-            headers["Authorization"] = f"Bearer {self._token}"
-        return {
+        """The options of an httpx client, sync or async.
+
+        Raises:
+            AutoloaderError: the certificates or the proxy are none.
+        """
+        config = self.config
+        options: dict[str, Any] = {
             "base_url": self.base_url,
-            "headers": headers,
-            "timeout": self._timeout,
+            "headers": {"Accept": "application/json", "User-Agent": f"autoloader-sdk/{version('autoloader-sdk')}"},
+            "timeout": config.timeout,
             # A proxy from the environment has no business with a service on this machine.
             "trust_env": urlsplit(self.base_url).hostname not in _LOOPBACK,
         }
+        if config.token is not None:
+            options["auth"] = _Bearer(config.token)
+        if config.ca is not None:
+            options["verify"] = _trusting(config.ca)
+        if config.proxy is not None:
+            try:
+                options["proxy"] = httpx.Proxy(config.proxy)
+            except (ValueError, httpx.InvalidURL):
+                shown = without_user(config.proxy)
+                raise errors.AutoloaderError(
+                    f"proxy '{shown}' is no address of one; write it like http://proxy.example.org:3128"
+                ) from None
+        return options
 
     def request_options(self, request: Request) -> dict[str, Any]:
         """The arguments of `httpx.Client.build_request`; what needs a key has one for all its tries."""
@@ -136,9 +160,19 @@ def _base(url: str) -> str:
     parts = urlsplit(url.strip())
     if parts.scheme not in {"http", "https"} or not parts.hostname:
         raise errors.AutoloaderError(
-            f"base_url '{Address.shown(url)}' is no address of a service; write it like http://127.0.0.1:8000"
+            f"base_url '{without_user(url)}' is no address of a service; write it like http://127.0.0.1:8000"
         )
     return url.strip().rstrip("/").removesuffix(API)
+
+
+def _trusting(certificates: Path) -> ssl.SSLContext:
+    """The usual authorities, and those in a file."""
+    context = httpx.create_ssl_context()
+    try:
+        context.load_verify_locations(cafile=certificates)
+    except (OSError, ssl.SSLError) as error:
+        raise errors.AutoloaderError(f"ca: {certificates} holds no certificates in PEM: {error}") from None
+    return context
 
 
 class SyncTransport(Sync):
@@ -147,7 +181,17 @@ class SyncTransport(Sync):
     def __init__(self, address: Address, transport: httpx.BaseTransport | None = None) -> None:
         self.address = address
         self._ours = False
-        self._http = httpx.Client(**address.client_options(), transport=transport)
+        self._transport = transport
+        self._pid = os.getpid()
+        self._client = httpx.Client(**address.client_options(), transport=transport)
+
+    @property
+    def _http(self) -> httpx.Client:
+        if self._pid != os.getpid():
+            # After a fork: over the parent's connections answers would reach the wrong process.
+            self._pid = os.getpid()
+            self._client = httpx.Client(**self.address.client_options(), transport=self._transport)
+        return self._client
 
     def perform(self, step: Step) -> Reply | AutoloaderError:
         if self.closed:
@@ -175,11 +219,11 @@ class SyncTransport(Sync):
     @property
     def closed(self) -> bool:
         """Whether `close` was called."""
-        return self._http.is_closed
+        return self._client.is_closed
 
     def close(self, *, wait: bool = True) -> None:  # noqa: ARG002 - a local link waits
         """Give the connections back; later calls are errors. `wait`: for the runs of this process, if any."""
-        self._http.close()
+        self._client.close()
 
 
 class AsyncTransport(Async):
@@ -190,10 +234,14 @@ class AsyncTransport(Async):
         self._transport = transport
         self.closed = False
         self._ours = False
+        self._pid = os.getpid()
         self._by_loop: WeakKeyDictionary[asyncio.AbstractEventLoop, httpx.AsyncClient] = WeakKeyDictionary()
 
     def _http(self) -> httpx.AsyncClient:
         loop = asyncio.get_running_loop()
+        if self._pid != os.getpid():
+            self._pid = os.getpid()
+            self._by_loop.clear()
         if loop not in self._by_loop:
             self._by_loop[loop] = httpx.AsyncClient(**self.address.client_options(), transport=self._transport)
         return self._by_loop[loop]
@@ -245,8 +293,8 @@ def _closed() -> AutoloaderError:
 
 def _failure(error: httpx.HTTPError, request: httpx.Request) -> AutoloaderError:
     """A request without an answer."""
-    asked: dict[str, Any] = {"method": request.method, "url": Address.shown(request.url)}
-    host = Address.shown(f"{request.url.scheme}://{request.url.netloc.decode()}")
+    asked: dict[str, Any] = {"method": request.method, "url": without_user(str(request.url))}
+    host = without_user(f"{request.url.scheme}://{request.url.netloc.decode()}")
     if isinstance(error, (httpx.ReadTimeout, httpx.WriteTimeout, httpx.PoolTimeout)):
         made: AutoloaderError = errors.Timeout(
             f"{host} did not answer in time; give the client a longer timeout, or look at the service",
@@ -254,8 +302,8 @@ def _failure(error: httpx.HTTPError, request: httpx.Request) -> AutoloaderError:
         )
     elif _untrusted(error):
         made = errors.ConnectionFailed(
-            f"the certificate of {host} is not trusted ({error}): set SSL_CERT_FILE to the file of the authority "
-            "that signed it, or look who answers there",
+            f"the certificate of {host} is not trusted ({error}): give the file of the authority that signed it "
+            "(`ca`, or SSL_CERT_FILE), or look who answers there",
             **asked,
         )
     else:
@@ -271,7 +319,7 @@ def _read(response: httpx.Response) -> Reply | AutoloaderError:
     request = response.request
     told: dict[str, Any] = {
         "method": request.method,
-        "url": Address.shown(request.url),
+        "url": without_user(str(request.url)),
         "status": response.status_code,
         "request_id": response.headers.get("X-Request-ID"),
     }
@@ -316,7 +364,7 @@ def _error(response: httpx.Response, told: dict[str, Any]) -> AutoloaderError:
             return errors.Invalid.of(detail, **told)
         detail = errors.Invalid.of(detail).message
     if response.has_redirect_location:
-        where = Address.shown(response.headers["Location"])
+        where = without_user(response.headers["Location"])
         return errors.ApiError(f"the service has moved to {where}; set base_url to that", **told)
     made = kind(f"{detail or response.reason_phrase or 'no reason given'}{_advice(status)}", **told)
     if isinstance(made, errors.TooMany):
