@@ -133,7 +133,8 @@ class Client(_Nouns[Sync]):
         self._link.close(wait=not isinstance(error, KeyboardInterrupt))
 
     def __repr__(self) -> str:
-        return f"<Client {self._link.address!r}>"
+        link = getattr(self, "_link", None)  # in a traceback it may be half made
+        return f"<Client {link.address!r}>" if link else "<Client>"
 
 
 class AsyncClient(_Nouns[Async]):
@@ -203,4 +204,5 @@ class AsyncClient(_Nouns[Async]):
         await self._link.close(wait=not isinstance(error, KeyboardInterrupt))
 
     def __repr__(self) -> str:
-        return f"<AsyncClient {self._link.address!r}>"
+        link = getattr(self, "_link", None)  # in a traceback it may be half made
+        return f"<AsyncClient {link.address!r}>" if link else "<AsyncClient>"

@@ -17,6 +17,7 @@ Nothing is read before a client is made.
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -151,10 +152,8 @@ def file() -> Path:
 
 def without_user(url: str) -> str:
     """A URL without the user and password that it may hold."""
-    from urllib.parse import urlsplit, urlunsplit
-
-    parts = urlsplit(url)
-    return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
+    # Also where it is no URL: somebody has mistyped one then.
+    return re.sub(r"^((?:[A-Za-z][A-Za-z0-9+.-]*:)?//)?[^/?#]*@", r"\1", url)
 
 
 def profiles() -> tuple[str | None, dict[str, dict[str, Any]]]:

@@ -113,7 +113,7 @@ class Address:
         self.base_url = _base(without_user(config.url) if config.token is not None else config.url)
 
     def __repr__(self) -> str:
-        return without_user(self.base_url)
+        return without_user(getattr(self, "base_url", self.config.url))  # in a traceback it may be half made
 
     def client_options(self) -> dict[str, Any]:
         """The options of an httpx client, sync or async.
