@@ -9,6 +9,7 @@ Without arguments the address and the token are those of `AUTOLOADER_URL` and `A
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Self
 
 from autoloader_sdk._http.endpoint import Async, Call, L, Request, Resource, Sync, call
@@ -21,11 +22,16 @@ from autoloader_sdk.tokens import Tokens
 
 if TYPE_CHECKING:
     import os
+    from collections.abc import Callable, Collection
+    from pathlib import Path
     from types import TracebackType
 
     import httpx
 
     from autoloader_sdk._http.transport import AsyncTransport, SyncTransport
+    from autoloader_sdk.code.files import Where
+    from autoloader_sdk.code.plan import Entry, Plan
+    from autoloader_sdk.prefect import AsyncPrefect, Prefect
 
 
 class _Nouns(Resource[L]):
@@ -50,6 +56,78 @@ class _Nouns(Resource[L]):
     def tokens(self) -> Tokens[L]:
         """Who may use the service, and for what."""
         return Tokens(self._link)
+
+    @call
+    def diff(self, *files: Where, credentials: bool = False) -> Call[Plan]:
+        """What would have to be done for the service to have what the files say; nothing is changed.
+
+        Args:
+            files: YAML files, folders of them, open texts; one ingestion a document (docs/ingestions-as-code.md).
+            credentials: also send those of which only the names can be compared.
+
+        Raises:
+            Invalid: the files have faults; `fields` has each, with file and line.
+            MissingExtra: PyYAML is not installed.
+        """
+        from autoloader_sdk.code.apply import diff
+
+        return (yield from diff(files, credentials=credentials))
+
+    @call
+    def apply(
+        self,
+        *files: Where,
+        dry_run: bool = False,
+        prune: Collection[str] = (),
+        credentials: bool = False,
+        on_plan: Callable[[Plan], object] | None = None,
+        on_done: Callable[[Entry], object] | None = None,
+    ) -> Call[Plan]:
+        """Make and change ingestions until the service has what the files say; the plan, with what became of each.
+
+        Args:
+            files: As for `diff`. What a file does not say has its default, but for credentials, which then stay.
+            dry_run: Only the plan.
+            prune: Names or ids of ingestions that are in no file and are deleted; their tables stay.
+            credentials: also send those of which only the names can be compared.
+            on_plan: Is given the plan before anything is changed; what it raises ends it there.
+            on_done: Is given each entry once it is done, or failed.
+
+        Raises:
+            Invalid: the files have faults; nothing was changed.
+            ApplyFailed: some could not be done; all others were.
+            MissingExtra: PyYAML is not installed.
+        """
+        from autoloader_sdk.code.apply import apply
+
+        return (
+            yield from apply(
+                self._link,
+                files,
+                dry_run=dry_run,
+                prune=prune,
+                credentials=credentials,
+                on_plan=on_plan,
+                on_done=on_done,
+            )
+        )
+
+    @call
+    def export(self, folder: str | os.PathLike[str], *names: str, force: bool = False) -> Call[list[Path]]:
+        """Write a file for each ingestion, or for each of those named; returns the files.
+
+        Args:
+            folder: It is made where it is not there. Files in it that have the same content are left alone.
+            names: Names or ids.
+            force: Write over files that hold something else.
+
+        Raises:
+            AutoloaderError: such a file is there, or a name is several ingestions'; nothing was written.
+            MissingExtra: PyYAML is not installed.
+        """
+        from autoloader_sdk.code.export import export
+
+        return (yield from export(folder, names, force=force))
 
     @call
     def info(self) -> Call[ServiceInfo]:
@@ -119,6 +197,19 @@ class Client(_Nouns[Sync]):
     def config(self) -> Config:
         """The address, the token (masked) and the rest, each with where it came from."""
         return self._link.address.config
+
+    @cached_property
+    def prefect(self) -> Prefect:
+        """A client of the Prefect server of PREFECT_API_URL, closed with this one.
+
+        Raises:
+            AutoloaderError: that is not set.
+        """
+        from autoloader_sdk.prefect import Prefect
+
+        made = Prefect()
+        self._link.close_too(made.close)
+        return made
 
     def close(self) -> None:
         """Give back what it holds; a local client first waits for its runs. Later calls: ClientClosed."""
@@ -190,6 +281,19 @@ class AsyncClient(_Nouns[Async]):
     def config(self) -> Config:
         """The address, the token (masked) and the rest, each with where it came from."""
         return self._link.address.config
+
+    @cached_property
+    def prefect(self) -> AsyncPrefect:
+        """A client of the Prefect server of PREFECT_API_URL, closed with this one.
+
+        Raises:
+            AutoloaderError: that is not set.
+        """
+        from autoloader_sdk.prefect import AsyncPrefect
+
+        made = AsyncPrefect()
+        self._link.close_too(made.close)
+        return made
 
     async def close(self) -> None:
         """Give back what it holds; a local client first waits for its runs. Later calls: ClientClosed."""

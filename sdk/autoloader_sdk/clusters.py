@@ -41,9 +41,18 @@ class Cluster(Resource[L]):
         reply = yield Request("POST", f"{API}/clusters/{quoted(self.id)}/test-connection", safe=True)
         return reply.read(ConnectionTest)
 
-    def spark(self) -> SparkSession:
-        """A Spark Connect session on this cluster, from here."""
-        return self._link.spark_session(self.id, self.data.spark_connect_url)
+    def spark(self, *, token: str | None = None) -> SparkSession:
+        """A Spark Connect session on this cluster, from here, with its catalog as the current one.
+
+        Args:
+            token: what lets one in; without it that of `SPARK_CONNECT_AUTHENTICATE_TOKEN`, if set.
+
+        Raises:
+            MissingExtra: pyspark is not installed.
+            UnsupportedSpark: the cluster's Spark is neither 3.5 nor 4.x.
+            AutoloaderError: the service names no address of the cluster.
+        """
+        return self._link.spark_session(self.id, self.data.spark_connect_url, token=token, catalog=self.data.catalog)
 
     def __repr__(self) -> str:
         return f"<Cluster {self.id} ({self.name}): {self.status}>"

@@ -15,6 +15,7 @@ AutoloaderError
 │       └── NotSupported 501: a later version of the service will know it
 ├── RunFailed            a run ended as failed or cancelled; `run` is that run
 ├── WaitTimeout          a run had not ended in the time given; `run` goes on (also a TimeoutError)
+├── ApplyFailed          some ingestions of files could not be made or changed; the others were
 ├── ClientClosed         the client was closed
 └── MissingExtra         an extra is not installed; the message has the line (also an ImportError)
 
@@ -28,6 +29,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
+    from autoloader_sdk.code.plan import Plan
     from autoloader_sdk.runs import Run
 
 
@@ -176,6 +178,20 @@ class WaitTimeout(AutoloaderError, TimeoutError):
     def __init__(self, message: str, *, run: Run[Any], **request: Any) -> None:
         super().__init__(message, **request)
         self.run = run
+
+
+class ApplyFailed(AutoloaderError):
+    """Some of what files say could not be done; all else was.
+
+    `failed` has the name and the error of each, `plan` what became of every entry.
+    """
+
+    def __init__(
+        self, message: str, *, plan: Plan, failed: Iterable[tuple[str, AutoloaderError]], **request: Any
+    ) -> None:
+        super().__init__(message, **request)
+        self.plan = plan
+        self.failed = tuple(failed)
 
 
 class ClientClosed(AutoloaderError):

@@ -43,10 +43,12 @@ from autoloader_sdk.models import (
 from autoloader_sdk.notebook import display
 from autoloader_sdk.refreshes import Refresh
 from autoloader_sdk.runs import Run, from_receipt, list_runs
+from autoloader_sdk.schema_versions import VersionsOfSchema
 from autoloader_sdk.shorthand import Short
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
+    from pyspark.sql.connect.session import SparkSession
 
     from autoloader_sdk._http.endpoint import Reply
     from autoloader_sdk.models import OnBadRecord, OnSchemaChange
@@ -120,6 +122,11 @@ class Ingestion(Resource[L]):
     def files(self) -> Files[L]:
         """Its files: `ingestion.files(status="failed")` for some, `ingestion.files.why(path)` for one."""
         return Files(self._link, f"{self._path}/files")
+
+    @property
+    def schema_versions(self) -> VersionsOfSchema[L]:
+        """How its table's columns changed: `schema_versions()` for all changes, `schema_versions.diff()` in sum."""
+        return VersionsOfSchema(self._link, f"{self._path}/schema-versions")
 
     @call
     def batches(self, *, status: str | None = None) -> Call[Listing[Batch[L]]]:
@@ -254,6 +261,21 @@ class Ingestion(Resource[L]):
         except NotFound:
             where = f"{self.destination.catalog}.{self.destination.database}.{table}"
             raise NotFound(f"no bad record of {self.name!r} was set aside yet: there is no table {where}") from None
+
+    def spark(self, *, token: str | None = None) -> SparkSession:
+        """A Spark Connect session on the cluster that it runs on, with its catalog as the current one.
+
+        Args:
+            token: what lets one into the cluster; without it that of `SPARK_CONNECT_AUTHENTICATE_TOKEN`, if set.
+
+        Raises:
+            MissingExtra: pyspark is not installed.
+            UnsupportedSpark: the cluster's Spark is neither 3.5 nor 4.x.
+            AutoloaderError: the service names no address of the cluster.
+        """
+        return self._link.spark_session(
+            self.data.cluster_id, self.data.spark_connect_url, token=token, catalog=self.destination.catalog
+        )
 
     def _read(self, table: str) -> DataFrame:
         from autoloader_sdk.spark import read_table

@@ -66,6 +66,15 @@ class Embedded:
             shared.users += 1
             return shared
 
+    def spark_session(self, cluster_id: str | None, catalog: str | None) -> SparkSession:
+        """The user's session on a cluster, with a current catalog; without one the service's own, to read a table."""
+        if not catalog:
+            shared: SparkSession = self.service.spark_session(cluster_id)
+            return shared
+        made: SparkSession = self.service.users_session(cluster_id)
+        made.catalog.setCurrentCatalog(catalog)
+        return made
+
     def release(self, *, wait: bool = True) -> None:
         """One client less; the last one waits for what runs, and closes the service."""
         with _lock:
@@ -105,9 +114,15 @@ class _LocalSync(SyncTransport):
         super().__init__(Address(_CONFIG), PlainASGI(embedded.service.app, embedded.thread))
         self._embedded = embedded
 
-    def spark_session(self, cluster_id: str | None, url: str | None) -> SparkSession:  # noqa: ARG002
-        made: SparkSession = self._embedded.service.spark_session(cluster_id)
-        return made
+    def spark_session(
+        self,
+        cluster_id: str | None,
+        url: str | None,  # noqa: ARG002 - the service has the session
+        *,
+        token: str | None = None,  # noqa: ARG002
+        catalog: str | None = None,
+    ) -> SparkSession:
+        return self._embedded.spark_session(cluster_id, catalog)
 
     def close(self, *, wait: bool = True) -> None:
         if not self.closed:
@@ -121,9 +136,15 @@ class _LocalAsync(AsyncTransport):
         super().__init__(address, AwaitedASGI(embedded.service.app, embedded.thread))
         self._embedded = embedded
 
-    def spark_session(self, cluster_id: str | None, url: str | None) -> SparkSession:  # noqa: ARG002
-        made: SparkSession = self._embedded.service.spark_session(cluster_id)
-        return made
+    def spark_session(
+        self,
+        cluster_id: str | None,
+        url: str | None,  # noqa: ARG002 - the service has the session
+        *,
+        token: str | None = None,  # noqa: ARG002
+        catalog: str | None = None,
+    ) -> SparkSession:
+        return self._embedded.spark_session(cluster_id, catalog)
 
     async def close(self, *, wait: bool = True) -> None:
         if not self.closed:

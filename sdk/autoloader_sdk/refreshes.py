@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from autoloader_sdk._http.endpoint import L, Resource
 from autoloader_sdk.models import RefreshImpact, RefreshOperation, RefreshStep, RunData
+from autoloader_sdk.notebook import display
 from autoloader_sdk.runs import Run
 
 
@@ -52,9 +53,7 @@ class Refresh(Resource[L]):
         return f"<Refresh {self.data.mode} of {self._ingestion_id}: {self.status}>"
 
     def __str__(self) -> str:
-        lines = [f"{self.status}: {self.data.message}"]
-        lines += [
-            f"  {step.operation}: {step.status}" + (f" ({step.error})" if step.error else "")
-            for step in self.operations
-        ]
-        return "\n".join([*lines, *(f"  {sentence}" for sentence in (*self.warnings, *self.data.notes))])
+        return display.refresh_text(self.data)
+
+    def _repr_html_(self) -> str:
+        return display.refresh_html(self.data)

@@ -24,8 +24,9 @@ from autoloader_sdk._http.endpoint import (
     stream,
 )
 from autoloader_sdk.errors import NotFound, RunFailed, WaitTimeout
+from autoloader_sdk.events import RunEvent, between
 from autoloader_sdk.listing import Listing
-from autoloader_sdk.models import FINISHED, UNENDED, RunData, RunError, RunMetrics, RunReceipt, RunStatus
+from autoloader_sdk.models import FINISHED, UNENDED, RunData, RunError, RunLogLine, RunMetrics, RunReceipt, RunStatus
 from autoloader_sdk.notebook import display
 
 if TYPE_CHECKING:
@@ -176,17 +177,52 @@ class Run(Resource[L]):
         return self
 
     @stream
-    def follow(self, *, poll: float = 1.0) -> Stream[Run[L]]:
-        """The run, once now and again at each change, until it has ended."""
-        before = ""
+    def follow(self, *, poll: float = 1.0) -> Stream[RunEvent]:
+        """What happens in the run, as it happens, until it has ended.
+
+            >>> for event in run.follow():  # doctest: +SKIP
+            ...     print(event)
+
+        What has happened already comes first. `poll`: seconds between two looks.
+        """
+        before: RunData | None = None
         while True:
             yield from self._reload(appearing=True)
-            if (now := self._state) != before:
-                before = now
-                yield Item(self)
+            for event in between(before, self.data):
+                yield Item(event)
             if self.done:
                 return
+            before = self.data
             yield Pause(poll)
+
+    @stream
+    def logs(self, *, follow: bool = False, poll: float = 1.0) -> Stream[RunLogLine]:
+        """Its log, oldest line first, however it was started.
+
+        Args:
+            follow: go on until the run has ended, with each line as it is written.
+            poll: seconds between two looks.
+
+        Raises:
+            NotFound: the service knows no such run, or is an older one, which keeps no logs.
+        """
+        yield from self._reload(appearing=True)
+        last = 0
+        while True:
+            # A line may be written after the look at the run that finds it ended, and before it is asked for.
+            done = self.done
+            following: str | None = f"{self._path}/logs"
+            params = {"after": str(last)}
+            while following is not None:
+                reply = yield Request("GET", following, params)
+                for line in reply.entries(RunLogLine):
+                    last = max(last, line.id)
+                    yield Item(line)
+                following, params = reply.next_path, {}
+            if done or not follow:
+                return
+            yield Pause(poll)
+            yield from self._reload()
 
     @call
     def cancel(self) -> Call[Run[L]]:

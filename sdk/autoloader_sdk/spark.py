@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
+import os
+import re
+import threading
 from typing import TYPE_CHECKING
+from urllib.parse import quote
 
+from autoloader_sdk.config import Secret
 from autoloader_sdk.errors import AutoloaderError, MissingExtra, NotFound
 
 if TYPE_CHECKING:
@@ -11,11 +17,25 @@ if TYPE_CHECKING:
     from pyspark.sql.connect.session import SparkSession
 
 
-def session(url: str | None) -> SparkSession:
-    """A Spark Connect session at `url` (`sc://host:port/;token=…`); one per URL in a process.
+#: By this name Spark itself knows a token of Spark Connect, from version 4.0 on.
+TOKEN_VARIABLE = "SPARK_CONNECT_AUTHENTICATE_TOKEN"  # noqa: S105 - a name
+
+_sessions: dict[tuple[str, str], SparkSession] = {}
+_lock = threading.Lock()
+
+
+def session(url: str | None, *, token: str | None = None, catalog: str | None = None) -> SparkSession:
+    """A Spark Connect session at `url` (`sc://host:port`); in a process one for each URL and token.
+
+    Args:
+        url: what the service knows of the cluster; it holds no token.
+        token: what lets one in; without it that of `SPARK_CONNECT_AUTHENTICATE_TOKEN`, if set. It travels over TLS,
+            unless the URL says `use_ssl=false`.
+        catalog: made the current one.
 
     Raises:
-        AutoloaderError: there is no URL to connect to.
+        AutoloaderError: there is no URL to connect to, or nothing of the kind answers there.
+        UnsupportedSpark: Spark there is neither 3.5 nor 4.x.
         MissingExtra: pyspark is not installed.
     """
     if not url:
@@ -24,10 +44,52 @@ def session(url: str | None) -> SparkSession:
             "the Spark of its own machine never does: there, Client.local(home) with its home folder reads the table"
         )
     try:
-        from pyspark.sql.connect.session import SparkSession as ConnectSession
+        from grpc import RpcError
+        from pyspark.errors import PySparkException
     except ImportError as missing:
-        raise MissingExtra("reading a table with Spark", "local") from missing
-    made: SparkSession = ConnectSession.builder.remote(url).getOrCreate()
+        raise MissingExtra("a session with Spark", "local") from missing
+    secret = Secret(token or os.environ.get(TOKEN_VARIABLE, ""))
+    token = None
+    key = (url, hashlib.sha256(secret.reveal().encode()).hexdigest())
+    with _lock:
+        found = _sessions.get(key)
+        if found is None or found.is_stopped:
+            try:
+                found = _connected(url, secret)
+            except (PySparkException, RpcError) as error:
+                reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+                raise AutoloaderError(f"{url} could not be reached with Spark Connect: {reason}") from None
+            _sessions[key] = found
+    if catalog:
+        found.catalog.setCurrentCatalog(catalog)
+    return found
+
+
+def with_token(url: str, token: Secret) -> str:
+    """The URL as pyspark takes it: a token in it demands TLS, and travels as a header where the URL goes without."""
+    if not token.reveal():
+        return url
+    separator = "" if url.endswith((";", "/;")) else ";" if "/;" in url else "/;"
+    plain = re.search(r";use_ssl=false(;|$)", url, re.IGNORECASE)
+    given = quote(token.reveal())
+    return f"{url.rstrip('/') if separator == '/;' else url}{separator}" + (
+        f"authorization=Bearer%20{given}" if plain else f"token={given}"
+    )
+
+
+def _connected(url: str, token: Secret) -> SparkSession:
+    from pyspark.sql.connect.client.retries import DefaultPolicy
+    from pyspark.sql.connect.session import SparkSession as ConnectSession
+
+    from autoloader_sdk.spark35 import adapt
+
+    # Has `pyspark.sql.functions` make columns for Connect, as the builder would.
+    os.environ.setdefault("SPARK_CONNECT_MODE_ENABLED", "1")
+    # Not by the builder: its `getOrCreate` gives the first session of the process, whatever URL it is asked for.
+    made: SparkSession = ConnectSession(connection=with_token(url, token))
+    # About 8 s until a server that is away is an error; the client's own policy tries for over 150 s.
+    made.client.set_retry_policies([DefaultPolicy(max_retries=6, max_backoff=2000)])
+    adapt(made)
     return made
 
 

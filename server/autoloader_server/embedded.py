@@ -33,6 +33,10 @@ class EmbeddedService:
         """The session of the cluster (the local one by default), whose Spark is started where it is not."""
         return self.service.spark_of(cluster_id).session()
 
+    def users_session(self, cluster_id: str | None = None) -> SparkSession:
+        """A session on the same Spark that is the user's own."""
+        return self.service.spark_of(cluster_id).for_user()
+
     def active_runs(self) -> list[str]:
         """The ids of the runs that this process carries out now or is about to."""
         return self.service.queue.active()

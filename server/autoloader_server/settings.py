@@ -15,7 +15,6 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Literal, Self
-from urllib.parse import quote
 
 from pydantic import (
     BaseModel,
@@ -36,7 +35,9 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
+from autoloader_sdk.config import Secret
 from autoloader_sdk.models import MOST_ATTEMPTS, MOST_BAD_RECORDS, MOST_FILES_PER_BATCH
+from autoloader_sdk.spark import with_token
 
 PREFIX = "AUTOLOADER_"
 DEFAULT_HOME = Path("~/.autoloader")
@@ -99,10 +100,7 @@ class ClusterSettings(BaseModel):
         except (KeyError, OSError):
             named = f"the environment variable {place}" if kind == "env" else f"the file {place}"
             raise ValueError(f"cluster {self.id!r}: its token should be in {named}, which cannot be read") from None
-        separator = "" if self.url.endswith((";", "/;")) else ";" if "/;" in self.url else "/;"
-        plain = re.search(r";use_ssl=false(;|$)", self.url, re.IGNORECASE)
-        parameter = f"authorization=Bearer%20{quote(token)}" if plain else f"token={quote(token)}"
-        return f"{self.url.rstrip('/') if separator == '/;' else self.url}{separator}{parameter}"
+        return with_token(self.url, Secret(token))
 
 
 class Settings(BaseSettings):

@@ -41,6 +41,7 @@ NEEDED: dict[tuple[str, str], Scope] = {
     ("POST", "/ingestions/{ingestion_id}/run"): "operate",
     ("GET", "/ingestions/{ingestion_id}/runs"): "read",
     ("GET", "/ingestions/{ingestion_id}/runs/{run_id}"): "read",
+    ("GET", "/ingestions/{ingestion_id}/runs/{run_id}/logs"): "read",
     ("POST", "/ingestions/{ingestion_id}/runs/{run_id}/retry"): "operate",
     ("POST", "/ingestions/{ingestion_id}/runs/{run_id}/cancel"): "operate",
     ("GET", "/ingestions/{ingestion_id}/flow-runs"): "read",

@@ -315,6 +315,7 @@ LEFT_BY: dict[str, dict[str, list[Row]]] = {
             {"tenant_id": tenant, "key": "the same", "request": "r", "created_at": NOON} for tenant in ("a", "default")
         ],
     },
+    "0006": {"run_logs": [{"id": 1, "run_id": "r", "timestamp": NOON, "level": "info", "message": "started"}]},
 }
 
 # The columns that each step upwards adds, with what it writes into them; it changes nothing else.
@@ -328,14 +329,16 @@ ADDED: dict[str, dict[str, Row]] = {
     },
     "0004": {"batches": {"replaces": False}},
     "0005": {},
+    "0006": {},
 }
 # The tables that a step upwards adds.
-NEW_TABLES = {"0005": ("tokens",)}
+NEW_TABLES = {"0005": ("tokens",), "0006": ("run_logs",)}
 # The rows that a step downwards takes away: of tenants that the version before does not know.
 TAKEN_BACK = {"0005": {"idempotency_keys": ("tenant_id key", "a the same")}}
 
 # What each step downwards changes, beside taking those columns away; all else stays as it was.
 CHANGED_BACK: dict[str, Rows] = {
+    "0006": {},
     "0005": {},
     "0004": {
         "batches": {

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from autoloader_sdk import Client
 from autoloader_sdk.files import File
 from autoloader_sdk.listing import Listing
-from autoloader_sdk.models import ClusterData, FileData, IngestionData, RunData
+from autoloader_sdk.models import ClusterData, FileData, IngestionData, RunData, RunMetrics
 from autoloader_sdk.notebook import display, progress
 
 EVIL = '<img src=x onerror="alert(1)">&amp;\'"</table><script>'
@@ -166,9 +166,12 @@ def test_in_a_terminal_progress_is_one_line_a_second_and_the_end_at_once(
     ):
         now = moment
         show(RunData(id="r", status=status))
-    lines = capsys.readouterr().err.splitlines()
+    written = capsys.readouterr().err
+    lines = written.split("\r\x1b[K")[1:]
     assert [line.split()[0] for line in lines] == ["0.0", "1.0", "1.6"]
     assert "success" in lines[-1]
+    assert written.count("\n") == 1
+    assert written.endswith("\n")
 
 
 def test_where_nobody_looks_progress_is_quiet_unless_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -183,6 +186,30 @@ def test_where_nobody_looks_progress_is_quiet_unless_asked_for(monkeypatch: pyte
     assert len(out.getvalue().splitlines()) == 2
 
 
+def test_in_a_log_progress_is_one_line_in_ten_seconds_and_the_end_at_once(capsys: pytest.CaptureFixture[str]) -> None:
+    now = 100.0
+    show = progress._lines(lambda: now)
+    for moment, status in ((100.0, "running"), (105.0, "running"), (110.0, "running"), (112.0, "success")):
+        now = moment
+        show(RunData(id="r", status=status, metrics=RunMetrics(duration_seconds=moment - 100)))
+    lines = capsys.readouterr().err.splitlines()
+    assert [line.split(", ")[-1] for line in lines] == ["0.0 s", "10.0 s", "12.0 s"]
+
+
+def test_a_run_that_goes_on_tells_its_pace_and_the_time_left() -> None:
+    took = RunMetrics(files_processed=30, files_planned=120, error_count=10, bytes_read=40 * 2**20, duration_seconds=20)
+    run = RunData(id="r", status="running", metrics=took, step="loading")
+    assert display.left(run) == (40 / 120, 40.0)
+    assert display.run_line(run).endswith("of 120 files, 2.0 MiB/s, about 40 s left")
+    assert 'value="0.333" max="1"' in display.run_html(run)
+    # Before the first file is in the table nobody can tell.
+    begun = RunData(id="r", status="running", metrics=RunMetrics(files_planned=120, duration_seconds=3), step="loading")
+    assert display.left(begun) is None
+    assert display.run_line(begun).endswith("3.0 s, loading")
+    assert "<progress>" in display.run_html(begun)
+    assert display.left(RunData(id="r", status="success", metrics=took)) is None
+
+
 NOTEBOOK = """
 import json
 from IPython.core.displaypub import CapturingDisplayPublisher
@@ -190,7 +217,7 @@ from IPython.core.interactiveshell import InteractiveShell
 shell = InteractiveShell.instance()
 shell.kernel = object()
 shell.display_pub = CapturingDisplayPublisher()
-from autoloader_sdk.models import RunData
+from autoloader_sdk.models import RunData, RunMetrics
 from autoloader_sdk.notebook.progress import progress
 with progress() as show:
     for status in ("running", "running", "success"):

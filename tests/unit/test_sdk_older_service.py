@@ -115,8 +115,8 @@ def test_following_gives_each_change_once() -> None:
     states = [run("running"), run("running"), run("running", metrics={"files_processed": 3}), run("success")]
     service = OlderService({"run_id": "r1", "status": "accepted"}, *states)
     started = service.client().ingestions.get(ID).run()
-    followed = [(each.status, each.metrics.files_processed) for each in started.follow(poll=0)]
-    assert followed == [("running", 0), ("running", 3), ("success", 0)]
+    followed = [(each.kind, each.run.status, each.files) for each in started.follow(poll=0)]
+    assert followed == [("status", "running", 0), ("progress", "running", 3), ("status", "success", 0)]
 
 
 def test_the_asynchronous_client_waits_for_the_same_run() -> None:

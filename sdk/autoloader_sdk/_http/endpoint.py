@@ -1,4 +1,4 @@
-"""A call to the service, written once and run plainly by `Client` or awaited by `AsyncClient`.
+"""A call to a service, written once and run plainly by `Client` or awaited by `AsyncClient`.
 
 A call is a generator: it yields what it wants done (a `Request`, or a `Pause`), is resumed with the `Reply`,
 and returns its result. A stream yields an `Item` for each result in between. Neither knows whether it is
@@ -29,14 +29,14 @@ from urllib.parse import quote
 
 from typing_extensions import TypeVar as DefaultTypeVar
 
+from autoloader_sdk._http.service import AUTOLOADER, Service
 from autoloader_sdk.errors import ApiError, AutoloaderError
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
     from pyspark.sql.connect.session import SparkSession
 
-API = "/api/v1"
-_OTHER_SERVICE = "is base_url the address of an autoloader service?"
+API = AUTOLOADER.root
 
 T = TypeVar("T")
 S = TypeVar("S")
@@ -93,6 +93,7 @@ class Reply:
     told: Mapping[str, Any] = field(default_factory=dict)
     ours: bool = False
     """Whether the service is one that says its version: an older one knows nothing beyond the first contract."""
+    service: Service = AUTOLOADER
 
     def read(self, model: type[M], **known: Any) -> M:
         """The answer as a model; what is `known` stands where the answer does not say it.
@@ -104,8 +105,14 @@ class Reply:
     def entries(self, model: type[M], **known: Any) -> list[M]:
         """The answer as a list of models; none where it is null. Raises ApiError where it is JSON of another kind."""
         if not isinstance(self.body, list | None):
-            raise ApiError(f"the answer should be a list, and is none; {_OTHER_SERVICE}", **self.told)
+            raise self._other("the answer should be a list, and is none")
         return [self._as(model, entry, known) for entry in self.body or []]
+
+    def value(self, kind: type[T]) -> T:
+        """The answer as a bare text, number or truth value. Raises ApiError where it is something else."""
+        if not isinstance(self.body, kind):
+            raise self._other(f"the answer is not what {self.service.name} sends")
+        return self.body
 
     def _as(self, model: type[M], body: Any, known: Mapping[str, Any]) -> M:
         from pydantic import ValidationError
@@ -115,8 +122,11 @@ class Reply:
         except ValidationError as error:
             line = error.errors(include_url=False, include_input=False)[0]
             where = f"{'.'.join(map(str, line['loc']))}: " if line["loc"] else ""
-            what = f"the answer is not what an autoloader service sends ({where}{line['msg']})"
-            raise ApiError(f"{what}; {_OTHER_SERVICE}", **self.told) from None
+            what = f"the answer is not what {self.service.name} sends ({where}{line['msg']})"
+            raise self._other(what) from None
+
+    def _other(self, what: str) -> ApiError:
+        return ApiError(f"{what}; is {self.service.setting} the address of {self.service.name}?", **self.told)
 
 
 Step: TypeAlias = Request | Pause
@@ -146,7 +156,9 @@ class Link(ABC):
     """The way to one service: how steps are done, and how Spark is reached beside it."""
 
     @abstractmethod
-    def spark_session(self, cluster_id: str | None, url: str | None) -> SparkSession:
+    def spark_session(
+        self, cluster_id: str | None, url: str | None, *, token: str | None = None, catalog: str | None = None
+    ) -> SparkSession:
         """A session on a cluster, where its tables can be read; `url` is its Spark Connect address."""
 
 

@@ -9,7 +9,7 @@ import os
 import ssl
 import time
 import uuid
-from collections.abc import Callable, Generator
+from collections.abc import Awaitable, Callable, Generator
 from datetime import UTC, datetime
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
@@ -20,7 +20,8 @@ import httpx
 import stamina
 
 from autoloader_sdk import errors
-from autoloader_sdk._http.endpoint import API, Async, Pause, Reply, Request, Step, Sync
+from autoloader_sdk._http.endpoint import Async, Pause, Reply, Request, Step, Sync
+from autoloader_sdk._http.service import AUTOLOADER, Service
 from autoloader_sdk.config import Config, Secret, without_user
 from autoloader_sdk.errors import AutoloaderError
 
@@ -93,24 +94,27 @@ def _untrusted(error: Exception) -> bool:
     return "CERTIFICATE_VERIFY_FAILED" in str(error)
 
 
-class _Bearer(httpx.Auth):
-    """Dresses a request at the last moment, so that no options of a client hold the token."""
+class _Entry(httpx.Auth):
+    """Dresses a request at the last moment, so that no options of a client hold the secret."""
 
-    def __init__(self, token: Secret) -> None:
-        self._token = token
+    def __init__(self, service: Service, secret: Secret) -> None:
+        self._service = service
+        self._secret = secret
 
     def auth_flow(self, request: httpx.Request) -> Generator[httpx.Request, httpx.Response, None]:
-        request.headers["Authorization"] = f"Bearer {self._token.reveal()}"
+        service = self._service
+        request.headers["Authorization"] = f"{service.scheme} {service.credentials(self._secret.reveal())}"
         yield request
 
 
 class Address:
     """A service's base URL and how requests to it are dressed."""
 
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: Config, service: Service = AUTOLOADER) -> None:
         self.config = config
+        self.service = service
         # httpx would send a user and password in the URL instead of the token.
-        self.base_url = _base(without_user(config.url) if config.token is not None else config.url)
+        self.base_url = service.base(without_user(config.url) if config.token is not None else config.url)
 
     def __repr__(self) -> str:
         return without_user(getattr(self, "base_url", self.config.url))  # in a traceback it may be half made
@@ -130,7 +134,7 @@ class Address:
             "trust_env": urlsplit(self.base_url).hostname not in _LOOPBACK,
         }
         if config.token is not None:
-            options["auth"] = _Bearer(config.token)
+            options["auth"] = _Entry(self.service, config.token)
         if config.ca is not None:
             options["verify"] = _trusting(config.ca)
         if config.proxy is not None:
@@ -150,19 +154,9 @@ class Address:
             options["params"] = dict(request.params)
         if request.body is not None:
             options["json"] = request.body
-        if request.keyed:
+        if request.keyed and self.service.keys:
             options["headers"] = {"Idempotency-Key": uuid.uuid4().hex}
         return options
-
-
-def _base(url: str) -> str:
-    """The service's address without what we add ourselves."""
-    parts = urlsplit(url.strip())
-    if parts.scheme not in {"http", "https"} or not parts.hostname:
-        raise errors.AutoloaderError(
-            f"base_url '{without_user(url)}' is no address of a service; write it like http://127.0.0.1:8000"
-        )
-    return url.strip().rstrip("/").removesuffix(API)
 
 
 def _trusting(certificates: Path) -> ssl.SSLContext:
@@ -182,6 +176,7 @@ class SyncTransport(Sync):
         self.address = address
         self._ours = False
         self._transport = transport
+        self._beside: list[Callable[[], object]] = []
         self._pid = os.getpid()
         self._client = httpx.Client(**address.client_options(), transport=transport)
 
@@ -207,14 +202,21 @@ class SyncTransport(Sync):
         except _NotNow as last:
             response = last.response
         except httpx.HTTPError as error:
-            return _failure(error, request)
+            return _failure(error, request, self.address.service)
         self._ours |= OURS in response.headers
-        return _read(response)
+        return _read(response, self.address.service)
 
-    def spark_session(self, cluster_id: str | None, url: str | None) -> SparkSession:  # noqa: ARG002
+    def spark_session(
+        self,
+        cluster_id: str | None,  # noqa: ARG002 - a local link knows clusters by it
+        url: str | None,
+        *,
+        token: str | None = None,
+        catalog: str | None = None,
+    ) -> SparkSession:
         from autoloader_sdk.spark import session
 
-        return session(url)
+        return session(url, token=token, catalog=catalog)
 
     @property
     def closed(self) -> bool:
@@ -224,6 +226,12 @@ class SyncTransport(Sync):
     def close(self, *, wait: bool = True) -> None:  # noqa: ARG002 - a local link waits
         """Give the connections back; later calls are errors. `wait`: for the runs of this process, if any."""
         self._client.close()
+        while self._beside:
+            self._beside.pop()()
+
+    def close_too(self, close: Callable[[], object]) -> None:
+        """Have something else closed with this link."""
+        self._beside.append(close)
 
 
 class AsyncTransport(Async):
@@ -233,6 +241,7 @@ class AsyncTransport(Async):
         self.address = address
         self._transport = transport
         self.closed = False
+        self._beside: list[Callable[[], Awaitable[object]]] = []
         self._ours = False
         self._pid = os.getpid()
         self._by_loop: WeakKeyDictionary[asyncio.AbstractEventLoop, httpx.AsyncClient] = WeakKeyDictionary()
@@ -263,14 +272,21 @@ class AsyncTransport(Async):
         except _NotNow as last:
             response = last.response
         except httpx.HTTPError as error:
-            return _failure(error, request)
+            return _failure(error, request, self.address.service)
         self._ours |= OURS in response.headers
-        return _read(response)
+        return _read(response, self.address.service)
 
-    def spark_session(self, cluster_id: str | None, url: str | None) -> SparkSession:  # noqa: ARG002
+    def spark_session(
+        self,
+        cluster_id: str | None,  # noqa: ARG002 - a local link knows clusters by it
+        url: str | None,
+        *,
+        token: str | None = None,
+        catalog: str | None = None,
+    ) -> SparkSession:
         from autoloader_sdk.spark import session
 
-        return session(url)
+        return session(url, token=token, catalog=catalog)
 
     async def close(self, *, wait: bool = True) -> None:  # noqa: ARG002 - a local link waits
         """Give this loop's connections back; calls after this are errors. `wait`: as in the plain link."""
@@ -278,6 +294,12 @@ class AsyncTransport(Async):
         http = self._by_loop.pop(asyncio.get_running_loop(), None)
         if http is not None:
             await http.aclose()
+        while self._beside:
+            await self._beside.pop()()
+
+    def close_too(self, close: Callable[[], Awaitable[object]]) -> None:
+        """Have something else closed with this link."""
+        self._beside.append(close)
 
 
 def _ready(response: httpx.Response) -> httpx.Response:
@@ -291,13 +313,13 @@ def _closed() -> AutoloaderError:
     return errors.ClientClosed("this client is closed; make a new one")
 
 
-def _failure(error: httpx.HTTPError, request: httpx.Request) -> AutoloaderError:
+def _failure(error: httpx.HTTPError, request: httpx.Request, service: Service) -> AutoloaderError:
     """A request without an answer."""
     asked: dict[str, Any] = {"method": request.method, "url": without_user(str(request.url))}
     host = without_user(f"{request.url.scheme}://{request.url.netloc.decode()}")
     if isinstance(error, (httpx.ReadTimeout, httpx.WriteTimeout, httpx.PoolTimeout)):
         made: AutoloaderError = errors.Timeout(
-            f"{host} did not answer in time; give the client a longer timeout, or look at the service",
+            f"{host} did not answer in time; give the client a longer timeout, or look at {service.called}",
             **asked,
         )
     elif _untrusted(error):
@@ -309,13 +331,13 @@ def _failure(error: httpx.HTTPError, request: httpx.Request) -> AutoloaderError:
     else:
         reason = str(error) or type(error).__name__
         made = errors.ConnectionFailed(
-            f"{host} could not be reached ({reason}); is the service running, and the address right?", **asked
+            f"{host} could not be reached ({reason}); is {service.called} running, and the address right?", **asked
         )
     made.__cause__ = error
     return made
 
 
-def _read(response: httpx.Response) -> Reply | AutoloaderError:
+def _read(response: httpx.Response, service: Service) -> Reply | AutoloaderError:
     request = response.request
     told: dict[str, Any] = {
         "method": request.method,
@@ -324,68 +346,63 @@ def _read(response: httpx.Response) -> Reply | AutoloaderError:
         "request_id": response.headers.get("X-Request-ID"),
     }
     if not response.is_success:
-        return _error(response, told)
+        return _error(response, service, told)
     try:
         body = response.json() if response.content.strip() else None
     except ValueError:
-        page = response.text.lstrip()[:1] == "<"
-        what = (
-            "the answer is a web page, as a proxy or a login in front of a service sends it; is base_url the address "
-            "of the service itself, and is a token needed?"
-            if page
-            else "the answer is not JSON: it was cut off, or this is not the address of an autoloader service"
-        )
-        return errors.ApiError(what, **told)
+        cut_off = f"the answer is not JSON: it was cut off, or this is not the address of {service.name}"
+        return errors.ApiError(service.page if _is_page(response) else cut_off, **told)
     return Reply(
         status=response.status_code,
         body=body,
-        next_path=_next_path(response),
+        next_path=_next_path(response, service.root),
         date=_moment(response.headers.get("Date")),
         told=told,
         ours=OURS in response.headers,
+        service=service,
     )
 
 
-def _next_path(response: httpx.Response) -> str | None:
+def _next_path(response: httpx.Response, root: str) -> str | None:
     """Where the next page is, below the address that we know: a proxy's link may name another host."""
     link = response.links.get("next", {}).get("url")
     if not link:
         return None
     whole = str(response.url.join(link))
-    return API + whole.partition(API)[2]
+    return root + whole.partition(root)[2]
 
 
-def _error(response: httpx.Response, told: dict[str, Any]) -> AutoloaderError:
+def _error(response: httpx.Response, service: Service, told: dict[str, Any]) -> AutoloaderError:
     status = response.status_code
     kind = errors.STATUS_ERRORS.get(status, errors.ServerError if status >= 500 else errors.ApiError)
-    detail = _detail(response)
-    if isinstance(detail, list) and all(isinstance(entry, dict) for entry in detail) and detail:
-        if kind is errors.Invalid:
-            return errors.Invalid.of(detail, **told)
-        detail = errors.Invalid.of(detail).message
     if response.has_redirect_location:
         where = without_user(response.headers["Location"])
-        return errors.ApiError(f"the service has moved to {where}; set base_url to that", **told)
-    made = kind(f"{detail or response.reason_phrase or 'no reason given'}{_advice(status)}", **told)
+        return errors.ApiError(f"{service.called} has moved to {where}; set {service.setting} to that", **told)
+    detail = _detail(response, service)
+    fields: tuple[errors.FieldProblem, ...] = ()
+    if isinstance(detail, list) and all(isinstance(entry, dict) for entry in detail) and detail:
+        listed = errors.Invalid.of(detail)
+        detail, fields = listed.message, listed.fields
+    own = detail and not _is_page(response)
+    said = f"{service.says if own else ''}{detail or response.reason_phrase or 'no reason given'}"
+    made = kind(f"{said}{service.advice(status, detail)}", **told)
+    if isinstance(made, errors.Invalid):
+        made.fields = fields
     if isinstance(made, errors.TooMany):
         made.retry_after = _retry_after(response)
     return made
 
 
-def _detail(response: httpx.Response) -> Any:
+def _detail(response: httpx.Response, service: Service) -> Any:
+    """What the answer says of the error; of a web page only that it is one."""
     try:
         body = response.json()
     except ValueError:
+        if _is_page(response):
+            return f"{response.reason_phrase or 'an error'}, as a web page and not as {service.name} tells it"
         return " ".join(response.text.split())[:200]
-    return body.get("detail", body) if isinstance(body, dict) else body
+    return service.detail(body)
 
 
-def _advice(status: int) -> str:
-    match status:
-        case 401:
-            return "; give a token: Client(token=...) or AUTOLOADER_TOKEN"
-        case 429:
-            return "; wait a little and try again"
-        case 502 | 503 | 504:
-            return "; the service is not ready: look whether what was asked was done, then try again"
-    return ""
+def _is_page(response: httpx.Response) -> bool:
+    return response.text.lstrip()[:1] == "<"

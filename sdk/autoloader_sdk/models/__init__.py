@@ -27,7 +27,16 @@ from autoloader_sdk.models.ingestion import (
 from autoloader_sdk.models.preview import CostBreakdown, PreviewColumn, PreviewResult
 from autoloader_sdk.models.quality import Quality, QualityData
 from autoloader_sdk.models.refresh import RefreshImpact, RefreshOperation, RefreshRequest, RefreshStep
-from autoloader_sdk.models.run import FINISHED, UNENDED, RunData, RunError, RunMetrics, RunReceipt, RunStatus
+from autoloader_sdk.models.run import (
+    FINISHED,
+    UNENDED,
+    RunData,
+    RunError,
+    RunLogLine,
+    RunMetrics,
+    RunReceipt,
+    RunStatus,
+)
 from autoloader_sdk.models.schedule import Backfill, Schedule, ScheduleData, cron_fault
 from autoloader_sdk.models.schema_version import SchemaChange, SchemaVersion, SchemaVersions
 from autoloader_sdk.models.service import Health, ServiceInfo
@@ -84,6 +93,7 @@ __all__ = [
     "RequestModel",
     "RunData",
     "RunError",
+    "RunLogLine",
     "RunMetrics",
     "RunReceipt",
     "RunStatus",

@@ -110,6 +110,11 @@ class AnswerModel(BaseModel):
 
     model_config = ConfigDict(extra="allow", populate_by_name=True, hide_input_in_errors=True, serialize_by_alias=True)
 
+    def _repr_html_(self) -> str:
+        from autoloader_sdk.notebook.display import model_html
+
+        return model_html(self)
+
 
 def _aware(moment: datetime) -> datetime:
     """UTC; a time without a zone is UTC (the older service sends such)."""

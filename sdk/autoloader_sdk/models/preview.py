@@ -25,6 +25,16 @@ class PreviewResult(AnswerModel):
     estimated_records: int | None = 0
     warnings: Annotated[list[str], NoneIsEmpty] = Field(default_factory=list)
 
+    def __str__(self) -> str:
+        from autoloader_sdk.notebook.display import preview_text
+
+        return preview_text(self)
+
+    def _repr_html_(self) -> str:
+        from autoloader_sdk.notebook.display import preview_html
+
+        return preview_html(self)
+
 
 class CostBreakdown(AnswerModel):
     """The answer of `POST /ingestions/estimate-cost`, in US dollars."""

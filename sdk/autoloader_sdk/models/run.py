@@ -30,6 +30,7 @@ class RunMetrics(AnswerModel):
     """What a run did. Bytes are those of the source (read) and of the table (written), durations are seconds.
 
     `bad_records`: records that were rescued or set aside, as `on_bad_record` says;
+    `files_found`: at the source; `files_planned`: to be loaded by this run, as far as it knows;
     `held`: files held back by a rule; `skipped`: files that are not data; `columns_ignored`: columns of the
     files that `on_schema_change: ignore` left out.
     """
@@ -44,6 +45,8 @@ class RunMetrics(AnswerModel):
     held: int | None = 0
     skipped: int | None = 0
     columns_ignored: int | None = 0
+    files_found: int | None = 0
+    files_planned: int | None = 0
 
 
 class RunError(AnswerModel):
@@ -53,6 +56,15 @@ class RunError(AnswerModel):
     error_type: str | None = None
     message: str | None = None
     timestamp: Moment | None = None
+
+
+class RunLogLine(AnswerModel):
+    """One line of a run's log; `level` is info, warning or error."""
+
+    id: int = 0
+    timestamp: Moment | None = None
+    level: str = "info"
+    message: str = ""
 
 
 class RunData(AnswerModel):
@@ -69,6 +81,7 @@ class RunData(AnswerModel):
     spark_job_id: str | None = None
     flow_run_id: str | None = None
     message: str | None = None
+    step: str | None = None
     warnings: Annotated[list[str], NoneIsEmpty] = Field(default_factory=list)
 
     @field_validator("metrics", mode="before")

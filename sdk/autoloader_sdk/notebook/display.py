@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 from html import escape
+from typing import TYPE_CHECKING
 
 from autoloader_sdk.models import (
     UNENDED,
@@ -17,9 +18,16 @@ from autoloader_sdk.models import (
     FileData,
     FileVerdict,
     IngestionData,
+    PreviewResult,
+    RefreshImpact,
+    RefreshOperation,
     RunData,
     RunStatus,
+    SchemaChange,
 )
+
+if TYPE_CHECKING:
+    from pydantic import BaseModel
 
 _MARKS = {
     RunStatus.SUCCESS: "✓",
@@ -79,8 +87,30 @@ def _did(run: RunData) -> str:
     return (
         f"{_some(took.files_processed, 'file')}{failed}, {_some(took.records_ingested, 'row')}, "
         f"{size(took.bytes_read)} read, {size(took.bytes_written)} written, "
-        f"{took.duration_seconds or 0:.1f} s"
+        f"{took.duration_seconds or 0:.1f} s{_going(run)}"
     )
+
+
+def left(run: RunData) -> tuple[float, float] | None:
+    """Of a run that goes on: which part of its files is done, and for how many seconds more it goes on at this pace.
+
+    None as long as that cannot be told: before it knows its files, and before the first of them is loaded.
+    """
+    took = run.metrics
+    done, planned = (took.files_processed or 0) + (took.error_count or 0), took.files_planned or 0
+    if run.status not in UNENDED or not 0 < done <= planned or not took.duration_seconds:
+        return None
+    return done / planned, took.duration_seconds * (planned - done) / done
+
+
+def _going(run: RunData) -> str:
+    """How fast it goes, and how long yet."""
+    part = left(run)
+    if part is None:
+        return f", {run.step}" if run.step and run.status in UNENDED else ""
+    took = run.metrics
+    pace = size((took.bytes_read or 0) / (took.duration_seconds or 1))
+    return f", of {count(took.files_planned)} files, {pace}/s, about {part[1]:,.0f} s left"
 
 
 def _some(number: int | None, what: str) -> str:
@@ -97,7 +127,9 @@ def run_html(run: RunData) -> str:
     heading = f"{_MARKS.get(run.status, '…')} run {run.id}: {run.status}".replace("  ", " ")
     parts = [f"<strong>{escape(heading)}</strong>", f"<div>{escape(_did(run))}</div>"]
     if run.status in UNENDED:
-        parts.insert(1, f" <progress>{escape(run.status)}</progress>")
+        part = left(run)
+        value = "" if part is None else f' value="{part[0]:.3f}" max="1"'
+        parts.insert(1, f" <progress{value}>{escape(run.status)}</progress>")
     parts += [f"<div>{escape(note)}</div>" for note in [run.message, *run.warnings] if note]
     if run.metrics.held:
         parts.append(f"<div>held: {count(run.metrics.held)}</div>")
@@ -164,6 +196,94 @@ _FILE_COLUMNS = ("path", "status", "reason", "size", "rows", "loaded at")
 def _file_row(file: FileData) -> tuple[str, ...]:
     why = reason(file.reason) if file.reason else "–"
     return (file.path, file.status, why, size(file.size), count(file.records), moment(file.loaded_at))
+
+
+def refresh_text(data: RefreshOperation) -> str:
+    """What was done or would be done, and what it means."""
+    lines = [f"{data.status}: {data.message}"]
+    lines += [f"  {name}: {told}" for name, told in _refresh_steps(data)]
+    lines += [f"  {name}: {value}" for name, value in _impact_rows(data.impact)]
+    lines += [f"  {sentence}" for sentence in (*data.warnings, *data.notes)]
+    return "\n".join(lines + [f"  {name.replace('_', ' ')}: {what}" for name, what in (data.next_steps or {}).items()])
+
+
+def refresh_html(data: RefreshOperation) -> str:
+    """A refresh, or the plan of one, as a table of its steps and of what it means."""
+    heading = f"<strong>refresh, {escape(data.mode.replace('_', ' '))}: {escape(data.status)}</strong>"
+    parts = [heading, f"<div>{escape(data.message)}</div>"]
+    if steps := _refresh_steps(data):
+        what = "what it would do" if data.would_perform else "what it did"
+        parts.append(table(what, ("step", "outcome"), steps))
+    parts.append(table("what it means", ("", ""), _impact_rows(data.impact)))
+    return _block(parts + [f"<div>{escape(sentence)}</div>" for sentence in (*data.warnings, *data.notes)])
+
+
+def _refresh_steps(data: RefreshOperation) -> list[tuple[str, str]]:
+    done = [(each.operation, f"{each.status}{f' ({each.error})' if each.error else ''}") for each in data.operations]
+    would = [
+        (
+            str(each.get("operation")),
+            "; ".join(f"{name}: {value}" for name, value in each.items() if name != "operation"),
+        )
+        for each in data.would_perform or []
+    ]
+    return done or would
+
+
+def _impact_rows(impact: RefreshImpact) -> list[tuple[str, str]]:
+    return [
+        ("files to load", count(impact.files_to_process)),
+        ("files that stay out", count(impact.files_skipped)),
+        ("size", size(impact.estimated_data_size_gb * 1e9)),
+        ("about", f"{impact.estimated_duration_minutes:.1f} min, ${impact.estimated_cost_usd:,.2f}"),
+    ]
+
+
+def preview_text(preview: PreviewResult) -> str:
+    """What a load would see, in plain lines."""
+    about = "an unknown number of" if preview.estimated_records is None else f"about {count(preview.estimated_records)}"
+    lines = [f"{_some(preview.file_count, 'file')}, {about} rows"]
+    lines += [f"  {column.name} {column.data_type}{' (new)' if column.is_new else ''}" for column in preview.schema_]
+    lines += [f"  warning: {warning}" for warning in preview.warnings]
+    return "\n".join([*lines, *preview.sample_data])
+
+
+def preview_html(preview: PreviewResult) -> str:
+    """What a load would see: its columns, first rows and warnings."""
+    heading, *_ = preview_text(preview).splitlines()
+    parts = [f"<strong>{escape(heading)}</strong>"]
+    if preview.schema_:
+        rows = [(each.name, each.data_type, "new" if each.is_new else "") for each in preview.schema_]
+        parts.append(table("columns", ("name", "type", ""), rows))
+    if preview.sample_data:
+        parts.append(table("first rows", ("",), [(row,) for row in preview.sample_data[:_SHOWN_ROWS]]))
+    return _block(parts + [f"<div>{escape(warning)}</div>" for warning in preview.warnings])
+
+
+def model_html(model: BaseModel) -> str:
+    """Any answer as a table of what it says."""
+    shown = {
+        name: value
+        for name, value in model
+        if value not in (None, [], {}) and (name not in type(model).model_fields or type(model).model_fields[name].repr)
+    }
+    rows = [
+        (name.rstrip("_"), moment(value) if isinstance(value, datetime) else str(value))
+        for name, value in shown.items()
+    ]
+    return _block([table(type(model).__name__, ("", ""), rows)])
+
+
+def schema_difference_html(old: int, new: int, changes: Sequence[SchemaChange]) -> str:
+    """Which columns came, went, or have another type."""
+    rows = [
+        (each.column_name, each.change_type.replace("_", " ").lower(), each.old_type or "–", each.new_type or "–")
+        for each in changes
+    ]
+    heading = f"<strong>schema version {old} → {new}</strong>"
+    if not rows:
+        return _block([heading, "<div>no difference</div>"])
+    return _block([heading, table("what changed", ("column", "change", "old type", "new type"), rows)])
 
 
 def batch_text(batch: BatchData) -> str:

@@ -6,6 +6,7 @@ under papermill.
 
 from __future__ import annotations
 
+import shutil
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -13,10 +14,14 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from autoloader_sdk.models import FINISHED
-from autoloader_sdk.notebook.display import run_html, run_line, run_text
+from autoloader_sdk.notebook.display import left, run_html, run_line, run_text
 
 if TYPE_CHECKING:
     from autoloader_sdk.models import RunData
+
+
+_BAR = 20  # characters
+_LOG_SECONDS = 10.0
 
 
 def say(line: str) -> None:
@@ -76,29 +81,36 @@ def _notebook() -> Callable[[RunData], object]:
 
 
 def _terminal(clock: Callable[[], float] = time.monotonic) -> Callable[[RunData], object]:
-    """One line a second, and the last one at once."""
+    """One line that is written over each second, with a bar as soon as there is one; the last one stays."""
     started = clock()
     last = started - 1
 
     def show(run: RunData) -> None:
         nonlocal last
         now = clock()
-        if run.status in FINISHED or now - last >= 1:
+        ended = run.status in FINISHED
+        if ended or now - last >= 1:
             last = now
-            say(f"{now - started:6.1f} s  {run_line(run)}")
+            part = left(run)
+            filled = 0 if part is None else round(part[0] * _BAR)
+            bar = "" if part is None else "█" * filled + "░" * (_BAR - filled) + " "
+            line = f"{now - started:6.1f} s  {bar}{run_line(run)}"
+            width = shutil.get_terminal_size().columns
+            shown = line if ended else line[: width - 1]
+            print(f"\r\x1b[K{shown}", end="\n" * ended, file=sys.stderr, flush=True)  # noqa: T201
 
     return show
 
 
-def _lines() -> Callable[[RunData], object]:
-    """One line for each change; that time went by is none."""
-    shown = ""
+def _lines(clock: Callable[[], float] = time.monotonic) -> Callable[[RunData], object]:
+    """For a log: one line in ten seconds, the first and the last one at once."""
+    last = clock() - _LOG_SECONDS
 
     def show(run: RunData) -> None:
-        nonlocal shown
-        state = run.model_dump_json(exclude={"metrics": {"duration_seconds"}})
-        if state != shown:
-            shown = state
+        nonlocal last
+        now = clock()
+        if run.status in FINISHED or now - last >= _LOG_SECONDS:
+            last = now
             say(run_line(run))
 
     return show

@@ -4,9 +4,9 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query, Request, Response
 
-from autoloader_sdk.models import RunData, RunReceipt
+from autoloader_sdk.models import RunData, RunLogLine, RunReceipt
 from autoloader_server.api.dependencies import IdempotencyKey, TheService, link_next
-from autoloader_server.services import runs
+from autoloader_server.services import run_logs, runs
 
 router = APIRouter(prefix="/ingestions/{ingestion_id}", tags=["runs"])
 
@@ -35,6 +35,22 @@ def find(
 @router.get("/runs/{run_id}", summary="One run")
 def get(ingestion_id: str, run_id: str, service: TheService) -> RunData:
     return runs.get(service, ingestion_id, run_id)
+
+
+@router.get("/runs/{run_id}/logs", summary="What it says of itself, oldest line first")
+def logs(
+    *,
+    ingestion_id: str,
+    run_id: str,
+    service: TheService,
+    request: Request,
+    response: Response,
+    after: Annotated[int, Query(ge=0, le=2**63 - 1, description="only lines after the one of this id")] = 0,
+    limit: Annotated[int, Query(ge=1, le=1000)] = 1000,
+    cursor: str | None = None,
+) -> list[RunLogLine]:
+    page = run_logs.find(service, ingestion_id, run_id, after=after, limit=limit, cursor=cursor)
+    return link_next(request, response, page)
 
 
 @router.post("/runs/{run_id}/retry", status_code=202, summary="A new run over the files that failed in this one")

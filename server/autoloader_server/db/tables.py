@@ -137,6 +137,18 @@ run_errors = Table(
     Column("timestamp", UtcDateTime, nullable=False),
 )
 
+run_logs = Table(
+    "run_logs",
+    metadata,
+    Column("id", _row_id, primary_key=True, autoincrement=True),
+    _tenant(),
+    Column("run_id", String(36), nullable=False),
+    Column("timestamp", UtcDateTime, nullable=False),
+    Column("level", code(), nullable=False, comment="info, warning, error"),
+    Column("message", Sentence, nullable=False),
+    Index("ix_run_logs_run_id_id", "run_id", "id"),
+)
+
 batches = Table(
     "batches",
     metadata,

@@ -21,6 +21,7 @@ from autoloader_server.engine import ledger
 from autoloader_server.engine.errors import GenerationChanged
 from autoloader_server.engine.lease import Lease
 from autoloader_server.engine.ledger import FileVersion
+from autoloader_server.engine.run_log import say
 from autoloader_server.security.redact import redact
 
 
@@ -207,6 +208,8 @@ def record(
             bytes_written=runs.c.bytes_written + (landed.bytes if landed else 0),
         )
     )
+    rows = f"{records:,} rows are in the table" if landed is not None else "it held no rows"
+    say(connection, run_id, f"batch {batch_id} has landed: {rows}")
     if landed is not None:
         connection.execute(
             update(ingestions)

@@ -14,6 +14,7 @@ from autoloader_server.db.locks import lock_ingestion_of_run
 from autoloader_server.db.tables import ingestions, runs
 from autoloader_server.engine import run_record
 from autoloader_server.engine.lease import Lease, owner_is_dead
+from autoloader_server.engine.run_log import say
 from autoloader_server.engine.work import Work
 
 if TYPE_CHECKING:
@@ -81,6 +82,7 @@ def start(connection: Connection, service: Service, run_id: str, lease: Lease) -
             **lease.columns(),
         )
     )
+    say(connection, run_id, f"started ({row.trigger})")
     spec = IngestionCreate.model_validate(ingestion.spec)
     return Work(
         # While its server is away a run waits, for as long as its lease lasts.

@@ -14,6 +14,7 @@ from autoloader_server.engine import batch_record, ledger, run_record
 from autoloader_server.engine.batch_record import Batch
 from autoloader_server.engine.formats.base import Look
 from autoloader_server.engine.ledger import FileVersion
+from autoloader_server.engine.run_log import say
 from autoloader_server.engine.work import Ready, Work
 
 
@@ -56,6 +57,11 @@ def claim_batch(
             table_uuid=ready.table_id,
             base_snapshot_id=ready.snapshot_id,
             replaces=replaces,
+        )
+        say(
+            connection,
+            work.run_id,
+            f"batch {batch_id}: {len(taken):,} files, {sum(file.size for file in taken):,} bytes",
         )
     return batch, taken
 

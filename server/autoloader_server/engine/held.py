@@ -16,6 +16,7 @@ from autoloader_sdk.models import FileStatus
 from autoloader_server.db.tables import batches, processed_files, runs
 from autoloader_server.engine.batch_record import UNFINISHED, BatchStatus, Verdict
 from autoloader_server.engine.lease import Lease
+from autoloader_server.engine.run_log import say
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +46,7 @@ def hold(connection: Connection, lease: Lease, batch_id: str, run_id: str, reaso
         connection, batch_id, FileStatus.PROCESSING, status=FileStatus.HELD, reason=f"held: {reason}", run_id=run_id
     )
     connection.execute(update(runs).where(runs.c.id == run_id).values(files_held=runs.c.files_held + files))
+    say(connection, run_id, f"batch {batch_id} is held: {reason}", "warning")
 
 
 def release(connection: Connection, batch_id: str) -> None:

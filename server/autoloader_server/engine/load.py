@@ -34,6 +34,7 @@ from autoloader_server.engine.iceberg import BRANCH_PREFIX, DuplicatePublish, Sn
 from autoloader_server.engine.ledger import FileVersion
 from autoloader_server.engine.quality import judge
 from autoloader_server.engine.read import frame_of
+from autoloader_server.engine.run_log import say
 from autoloader_server.engine.schema import without
 from autoloader_server.engine.sift import misfits_left, remember
 from autoloader_server.engine.values import spare
@@ -277,9 +278,11 @@ def burn(work: Work, batch: Batch, reason: str) -> bool:
     if _never_staged(work, batch):
         with work.database.write() as connection:
             batch_record.end_burning(connection, work.lease, batch.id)
+            say(connection, work.run_id, f"batch {batch.id} was never staged: its files wait again")
         return True
     with work.database.write() as connection:
         attempt = batch_record.begin_burning(connection, work.lease, batch.id, reason)
+        say(connection, work.run_id, f"batch {batch.id} is not to be published: {reason}", "warning")
     # A cancelled run still burns: it stops looking for the cancellation, and is not interrupted by it.
     reach = partial(killpoints.reach, home=work.home) if work.lease.cancelled.is_set() else work.reach
     with work.uninterrupted():
@@ -325,6 +328,7 @@ def _burn(work: Work, batch: Batch, attempt: int, reach: Callable[[str], None]) 
                 table.drop_branch(branch_name(batch.id, each))
     with work.database.write() as connection:
         batch_record.end_burning(connection, work.lease, batch.id)
+        say(connection, work.run_id, f"batch {batch.id} can never be published any more: its files wait again")
     reach("burn_recorded")
     return True
 

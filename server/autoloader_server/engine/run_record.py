@@ -9,13 +9,18 @@ from autoloader_server.db.clock import now
 from autoloader_server.db.locks import lock_ingestion_of_run
 from autoloader_server.db.tables import ingestions, run_errors, runs
 from autoloader_server.engine.errors import INTERRUPTED
+from autoloader_server.engine.run_log import say
 from autoloader_server.security.redact import redact
 
 
 def progress(connection: Connection, run_id: str, step: str, **counts: int | ColumnElement[int]) -> None:
     """What a run is doing, and counts that it knows by now. One that has ended is doing nothing any more."""
     its = (runs.c.id == run_id, runs.c.status == RunStatus.RUNNING)
-    connection.execute(update(runs).where(*its).values(step=step, **counts))
+    before = connection.execute(select(runs.c.step).where(*its)).one_or_none()
+    if before is not None:
+        connection.execute(update(runs).where(*its).values(step=step, **counts))
+        if before.step != step:
+            say(connection, run_id, step)
 
 
 def note(connection: Connection, run_id: str, sentence: str) -> None:
@@ -24,6 +29,7 @@ def note(connection: Connection, run_id: str, sentence: str) -> None:
     notes = connection.execute(select(runs.c.notes).where(runs.c.id == run_id).with_for_update()).scalar_one()
     if sentence not in notes:
         connection.execute(update(runs).where(runs.c.id == run_id).values(notes=[*notes, sentence]))
+        say(connection, run_id, sentence, "warning")
 
 
 def report(connection: Connection, run_id: str, category: str, message: str, *, file: str | None = None) -> None:
@@ -33,6 +39,7 @@ def report(connection: Connection, run_id: str, category: str, message: str, *, 
             run_id=run_id, file=file, error_type=category, message=redact(message), timestamp=now()
         )
     )
+    say(connection, run_id, message if file is None else f"{file} failed: {message}", "error")
     if file is not None:
         connection.execute(update(runs).where(runs.c.id == run_id).values(error_count=runs.c.error_count + 1))
 
@@ -76,6 +83,8 @@ def end(
         return False
     if category is not None and message is not None:
         report(connection, run_id, category, message)
+    told = "" if message is None or category is not None else f": {message}"
+    say(connection, run_id, f"ended: {status}{told}", "info" if status == RunStatus.SUCCESS else "warning")
     its = ingestions.c.id == ingestion_id
     connection.execute(update(ingestions).where(its).values(last_run_id=run_id, last_run_at=moment))
     if status in (RunStatus.SUCCESS, RunStatus.PARTIAL):

@@ -196,6 +196,7 @@ class SparkSessions:
         self._lock = threading.Lock()
         self._session: SparkSession | None = None
         self._url: str | None = None
+        self._users: tuple[str, SparkSession] | None = None
         self._checked = 0.0
 
     @property
@@ -227,6 +228,18 @@ class SparkSessions:
                 atexit.register(self.close)
             return self._session
 
+    def for_user(self) -> SparkSession:
+        """A session of the user's own, always the same one: what is set in it does not reach runs."""
+        self.session()
+        with self._lock:
+            assert self._url is not None
+            if self._users is not None and self._users[0] != self._url:
+                release(self._users[1])
+                self._users = None
+            if self._users is None:
+                self._users = (self._url, connect(self._url))
+            return self._users[1]
+
     def doubt(self) -> None:
         """Something went wrong: whether the server still has the session is asked before it is given out again."""
         self._checked = -_CHECK_SECONDS
@@ -235,6 +248,9 @@ class SparkSessions:
         """Release the session, and stop being a user of the local server."""
         with self._lock:
             self._drop()
+            if self._users is not None:
+                release(self._users[1])
+                self._users = None
             if self._local is not None:
                 self._local.release()
 

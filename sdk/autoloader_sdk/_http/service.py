@@ -1,0 +1,76 @@
+"""What one kind of service has of its own: how its address looks, what lets one in, how it tells of errors."""
+
+from __future__ import annotations
+
+from typing import Any
+from urllib.parse import urlsplit
+
+from autoloader_sdk.config import without_user
+from autoloader_sdk.errors import AutoloaderError
+
+
+class Service:
+    """A service of ours. Another kind is a class of its own, which replaces what differs."""
+
+    #: What it is, and what it is called in a sentence.
+    name = "an autoloader service"
+    called = "the service"
+    #: Begins a sentence of the service's own words.
+    says = ""
+    #: Where its address is set, and what one looks like.
+    setting = "base_url"
+    example = "http://127.0.0.1:8000"
+    #: What the paths of its API begin with.
+    root = "/api/v1"
+    #: The scheme of the header by which one is let in, and how to get in.
+    scheme = "Bearer"
+    entry = "give a token: Client(token=...) or AUTOLOADER_TOKEN"
+    #: Whether it may know idempotency keys of any POST; it says so in its answers.
+    keys = True
+    #: What a web page in the place of an answer means.
+    page = (
+        "the answer is a web page, as a proxy or a login in front of a service sends it; is base_url the address "
+        "of the service itself, and is a token needed?"
+    )
+
+    def base(self, url: str) -> str:
+        """The address as requests need it, without what they add themselves.
+
+        Raises:
+            AutoloaderError: it is none.
+        """
+        return self.checked(url).rstrip("/").removesuffix(self.root)
+
+    def checked(self, url: str) -> str:
+        """The address, if it is one of the web."""
+        try:
+            parts = urlsplit(url.strip())
+        except ValueError:  # as of half an IPv6 address
+            parts = urlsplit("")
+        if parts.scheme not in {"http", "https"} or not parts.hostname:
+            raise AutoloaderError(
+                f"{self.setting} '{without_user(url)}' is no address of {self.name}; write it like {self.example}"
+            )
+        return url.strip()
+
+    def credentials(self, secret: str) -> str:
+        """What stands behind the scheme."""
+        return secret
+
+    def detail(self, body: Any) -> Any:
+        """What an error's JSON says: text, or a list of `{loc, msg}`."""
+        return body.get("detail", body) if isinstance(body, dict) else body
+
+    def advice(self, status: int, detail: Any) -> str:  # noqa: ARG002 - another service's advice depends on it
+        """What to do about an error, added to what the service says."""
+        match status:
+            case 401:
+                return f"; {self.entry}"
+            case 429:
+                return "; wait a little and try again"
+            case 502 | 503 | 504:
+                return f"; {self.called} is not ready: look whether what was asked was done, then try again"
+        return ""
+
+
+AUTOLOADER = Service()
