@@ -36,6 +36,10 @@ def times_quicker(name: str, ours: float, peer: float, peer_name: str, limit: fl
     return Figure(name, ours, peer, peer_name, unit, f">= {limit:g} x quicker", peer / ours >= limit)
 
 
+def at_least(name: str, ours: float, peer: float, peer_name: str, limit: float, unit: str) -> Figure:
+    return Figure(name, ours, peer, peer_name, unit, f">= {limit:g} x", ours / peer >= limit)
+
+
 def below(name: str, ours: float, limit: float, unit: str) -> Figure:
     return Figure(name, ours, limit, "the limit", unit, f"<= {limit:g} {unit}", ours <= limit)
 

@@ -10,6 +10,8 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Val
 from pydantic.functional_validators import ModelWrapValidatorHandler
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
+# Each model is built when it is first used: building all of them costs as much as importing httpx.
+_COMMON = ConfigDict(populate_by_name=True, hide_input_in_errors=True, serialize_by_alias=True, defer_build=True)
 UNKNOWN_FIELD = "unknown_field"
 UNKNOWN_VALUE = "unknown_value"
 
@@ -69,7 +71,7 @@ class RequestModel(BaseModel):
     credentials: neither in its text nor in `errors()`.
     """
 
-    model_config = ConfigDict(extra="forbid", populate_by_name=True, hide_input_in_errors=True, serialize_by_alias=True)
+    model_config = ConfigDict(extra="forbid", **_COMMON)
 
     #: Names that people bring from elsewhere, and ours for them.
     other_names: ClassVar[Mapping[str, str]] = {}
@@ -108,7 +110,7 @@ class RequestModel(BaseModel):
 class AnswerModel(BaseModel):
     """A body that a service sends: fields that we do not know are kept, absent ones have a default."""
 
-    model_config = ConfigDict(extra="allow", populate_by_name=True, hide_input_in_errors=True, serialize_by_alias=True)
+    model_config = ConfigDict(extra="allow", **_COMMON)
 
     def _repr_html_(self) -> str:
         from autoloader_sdk.notebook.display import model_html
