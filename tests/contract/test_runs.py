@@ -229,3 +229,33 @@ def test_a_run_waits_behind_one_of_another_process_and_then_starts(
     with service.database.write() as connection:
         connection.execute(runs.update().where(runs.c.id == going).values(status="success", lease_token=None))
     assert finished(http, path, waiting)["status"] == "success"
+
+
+def test_the_log_of_a_run_is_there_page_by_page(http: httpx.Client, path: str) -> None:
+    run_id = http.post(f"{path}/run").json()["run_id"]
+    while http.get(f"{path}/runs/{run_id}").json()["status"] in ("queued", "running"):
+        time.sleep(0.02)
+    lines = http.get(f"{path}/runs/{run_id}/logs").json()
+    assert [set(line) for line in lines] == [{"id", "timestamp", "level", "message"}] * len(lines)
+    assert (lines[0]["message"], lines[-1]["level"]) == ("started (manual)", "info")
+    assert lines[-1]["message"].startswith("ended: success")
+    paged = []
+    following: str | None = f"{path}/runs/{run_id}/logs?limit=2"
+    while following is not None:
+        answer = http.get(following)
+        paged += answer.json()
+        following = answer.links.get("next", {}).get("url")
+    assert paged == lines
+    assert http.get(f"{path}/runs/{run_id}/logs", params={"after": lines[0]["id"]}).json() == lines[1:]
+
+
+@pytest.mark.parametrize("query", [{"after": -1}, {"limit": 0}, {"limit": 1001}, {"cursor": "x"}])
+def test_a_page_of_a_log_that_cannot_be_is_refused(http: httpx.Client, path: str, query: dict[str, Any]) -> None:
+    run_id = http.post(f"{path}/run").json()["run_id"]
+    assert http.get(f"{path}/runs/{run_id}/logs", params=query).status_code == 422
+
+
+def test_there_is_no_log_of_a_run_that_is_not_known(http: httpx.Client, path: str) -> None:
+    answer = http.get(f"{path}/runs/9b2d4a52-0000-0000-0000-000000000000/logs")
+    assert answer.status_code == 404
+    assert "not found" in answer.json()["detail"]

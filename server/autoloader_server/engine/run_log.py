@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Literal
 
-from sqlalchemy import Connection, insert
+from sqlalchemy import Connection, ScalarSelect, insert, select
 
 from autoloader_server.db.clock import now
-from autoloader_server.db.tables import run_logs
+from autoloader_server.db.tables import run_logs, runs
 from autoloader_server.security.redact import redact
 
 Level = Literal["info", "warning", "error"]
@@ -15,4 +15,10 @@ Level = Literal["info", "warning", "error"]
 
 def say(connection: Connection, run_id: str, message: str, level: Level = "info") -> None:
     """One line; secrets in it are masked."""
-    connection.execute(insert(run_logs).values(run_id=run_id, timestamp=now(), level=level, message=redact(message)))
+    line = {"run_id": run_id, "timestamp": now(), "level": level, "message": redact(message)}
+    connection.execute(insert(run_logs).values(tenant_id=tenant_of(run_id), **line))
+
+
+def tenant_of(run_id: str) -> ScalarSelect[str]:
+    """Whose run it is: what is told of it is that tenant's, also where it is told by who serves all of them."""
+    return select(runs.c.tenant_id).where(runs.c.id == run_id).scalar_subquery()

@@ -9,7 +9,7 @@ from autoloader_server.db.clock import now
 from autoloader_server.db.locks import lock_ingestion_of_run
 from autoloader_server.db.tables import ingestions, run_errors, runs
 from autoloader_server.engine.errors import INTERRUPTED
-from autoloader_server.engine.run_log import say
+from autoloader_server.engine.run_log import say, tenant_of
 from autoloader_server.security.redact import redact
 
 
@@ -36,7 +36,12 @@ def report(connection: Connection, run_id: str, category: str, message: str, *, 
     """One entry of a run's `errors`; one for a file counts in `error_count`."""
     connection.execute(
         insert(run_errors).values(
-            run_id=run_id, file=file, error_type=category, message=redact(message), timestamp=now()
+            tenant_id=tenant_of(run_id),
+            run_id=run_id,
+            file=file,
+            error_type=category,
+            message=redact(message),
+            timestamp=now(),
         )
     )
     say(connection, run_id, message if file is None else f"{file} failed: {message}", "error")
