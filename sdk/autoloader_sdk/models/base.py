@@ -10,8 +10,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Val
 from pydantic.functional_validators import ModelWrapValidatorHandler
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
-# Each model is built when it is first used: building all of them costs as much as importing httpx.
-_COMMON = ConfigDict(populate_by_name=True, hide_input_in_errors=True, serialize_by_alias=True, defer_build=True)
+_COMMON = ConfigDict(populate_by_name=True, hide_input_in_errors=True, serialize_by_alias=True)
 UNKNOWN_FIELD = "unknown_field"
 UNKNOWN_VALUE = "unknown_value"
 
@@ -108,9 +107,12 @@ class RequestModel(BaseModel):
 
 
 class AnswerModel(BaseModel):
-    """A body that a service sends: fields that we do not know are kept, absent ones have a default."""
+    """A body that a service sends: fields that we do not know are kept, absent ones have a default.
 
-    model_config = ConfigDict(extra="allow", **_COMMON)
+    Each kind is built when the first one is read: building all of them costs as much as importing httpx.
+    """
+
+    model_config = ConfigDict(extra="allow", defer_build=True, **_COMMON)
 
     def _repr_html_(self) -> str:
         from autoloader_sdk.notebook.display import model_html

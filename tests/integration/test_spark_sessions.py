@@ -1,0 +1,73 @@
+"""Sessions with Spark for users: with the cluster that is meant, its token and catalog, apart from those of runs."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+from tests.integration.conftest import Ingest
+from tests.parts import sparks
+from tests.parts.serving import nobody
+
+from autoloader_sdk import AutoloaderError
+from autoloader_sdk.spark import read_table, session
+from autoloader_server.service import Service
+from autoloader_server.spark.local import LocalSpark
+
+
+def address_of(home: Path, remote: str | None) -> tuple[str, str | None]:
+    """Where the server of this test is, as a service tells it: the URL without the token; and the token, if any."""
+    whole = remote or LocalSpark(home).ensure()
+    token = re.search(r";(?:token=|authorization=Bearer%20)([^;]+)", whole)
+    return (whole, None) if token is None else (whole.replace(token[0], ""), token[1])
+
+
+@pytest.mark.sparks(sparks.LOCAL, sparks.OLD)
+def test_a_session_has_the_catalog_and_reads_the_table(
+    ingest: Ingest, home: Path, remote: str | None, namespace: str
+) -> None:
+    orders = ingest("csv", {"a.csv": "id,n\n1,x\n"})
+    assert orders.load().status == "success"
+    url, token = address_of(home, remote)
+    spark = session(url, token=token, catalog="lake")
+    assert spark.catalog.currentCatalog() == "lake"
+    table = orders.spec.destination.table
+    assert [tuple(row)[:2] for row in read_table(spark, "lake", namespace, table).collect()] == [(1, "x")]
+    assert spark.sql(f"SELECT n FROM {namespace}.{orders.table.rpartition('.')[2]}").collect()[0][0] == "x"
+    assert spark.createDataFrame([(1,)], "a int").count() == 1
+    assert session(url, token=token) is spark
+    spark.stop()
+    assert session(url, token=token) is not spark
+    session(url, token=token).stop()
+
+
+def test_each_address_has_a_session_of_its_own_and_a_wrong_token_is_told(home: Path, remote: str | None) -> None:
+    url, token = address_of(home, remote)
+    assert token is not None
+    right = session(url, token=token)
+    for wrong in (None, "wr0ng"):
+        with pytest.raises(AutoloaderError, match="could not be reached with Spark Connect") as caught:
+            session(url, token=wrong)
+        assert token not in str(caught.value)
+    away = nobody().replace("http://", "sc://")
+    with pytest.raises(AutoloaderError, match=f"{away} could not be reached"):
+        session(away)
+    assert session(url, token=token) is right
+    right.stop()
+
+
+def test_a_users_session_is_none_of_the_runs(ingest: Ingest, service: Service, tmp_path: Path) -> None:
+    orders = ingest("csv", {"a.csv": "id,n\n1,x\n"})
+    own = service.spark_of(None).for_user()
+    assert service.spark_of(None).for_user() is own
+    own.conf.set("spark.sql.session.timeZone", "Asia/Tokyo")
+    own.catalog.setCurrentCatalog("spark_catalog")
+    assert orders.load().status == "success"
+    assert orders.rows() == [(1, "x")]
+    assert service.spark.session().conf.get("spark.sql.session.timeZone") == "UTC"
+
+
+def test_a_service_that_names_no_address_says_how_the_table_is_read_otherwise() -> None:
+    with pytest.raises(AutoloaderError, match=r"Client\.local\(home\)"):
+        session(None)
