@@ -437,7 +437,8 @@ def test_an_unknown_name_is_not_found_with_the_nearest() -> None:
 def test_tab_completion_shows_nouns_and_verbs_only() -> None:
     handler, _ = answers(httpx.Response(200, json={"id": "ing_0123456789ab"}))
     made = client(handler)
-    assert dir(made) == ["close", "clusters", "config", "health", "info", "ingestions", "local", "runs", "tokens"]
+    nouns = ["clusters", "config", "ingestions", "prefect", "runs", "tokens"]
+    assert dir(made) == sorted([*nouns, "apply", "close", "diff", "export", "health", "info", "local"])
     shown = dir(made.ingestions.get("ing_0123456789ab"))
     assert {"run", "runs", "files", "pause", "table", "name"} <= set(shown)
     assert not [name for name in shown if name.startswith("_")]

@@ -25,8 +25,6 @@ class Service:
     #: The scheme of the header by which one is let in, and how to get in.
     scheme = "Bearer"
     entry = "give a token: Client(token=...) or AUTOLOADER_TOKEN"
-    #: Whether it may know idempotency keys of any POST; it says so in its answers.
-    keys = True
     #: What a web page in the place of an answer means.
     page = (
         "the answer is a web page, as a proxy or a login in front of a service sends it; is base_url the address "
@@ -56,6 +54,10 @@ class Service:
     def credentials(self, secret: str) -> str:
         """What stands behind the scheme."""
         return secret
+
+    def refused(self, status: int, body: Any) -> bool:  # noqa: ARG002 - another service says it in the body
+        """Whether an answer of a service that is not ready says that nothing was done."""
+        return status == 429
 
     def detail(self, body: Any) -> Any:
         """What an error's JSON says: text, or a list of `{loc, msg}`."""

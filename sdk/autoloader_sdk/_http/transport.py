@@ -45,21 +45,24 @@ _LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 
 
 class _NotNow(Exception):
-    def __init__(self, response: httpx.Response) -> None:
+    """An answer that is none yet; `refused`: what was asked was surely not done."""
+
+    def __init__(self, response: httpx.Response, *, refused: bool = True) -> None:
         super().__init__(f"HTTP {response.status_code}")
         self.response = response
+        self.refused = refused
 
 
 def _again(*, repeatable: bool) -> Callable[[Exception], bool | float]:
     """Whether a request is sent once more after an error, and after how many seconds if the answer said so.
 
-    What was never sent, or was turned away (429), always is. After a broken connection, or from a proxy before a
+    What was never sent, or was refused (429), always is. After a broken connection, or from a proxy before a
     service that is not ready, only what is `repeatable`: it may have been done. A slow answer is not asked for twice.
     """
 
     def again(error: Exception) -> bool | float:
         if isinstance(error, _NotNow):
-            if error.response.status_code != _TOO_MANY and not repeatable:
+            if not error.refused and not repeatable:
                 return False
             pause = _retry_after(error.response)
             return True if pause is None else pause <= _PATIENCE and pause
@@ -154,7 +157,7 @@ class Address:
             options["params"] = dict(request.params)
         if request.body is not None:
             options["json"] = request.body
-        if request.keyed and self.service.keys:
+        if request.keyed:
             options["headers"] = {"Idempotency-Key": uuid.uuid4().hex}
         return options
 
@@ -198,7 +201,7 @@ class SyncTransport(Sync):
         try:
             for attempt in stamina.retry_context(on=_again(repeatable=step.repeatable(ours=self._ours)), **_RETRY):
                 with attempt:
-                    response = _ready(self._http.send(request))
+                    response = _ready(self._http.send(request), self.address.service)
         except _NotNow as last:
             response = last.response
         except httpx.HTTPError as error:
@@ -268,7 +271,7 @@ class AsyncTransport(Async):
                 on=_again(repeatable=step.repeatable(ours=self._ours)), **_RETRY
             ):
                 with attempt:
-                    response = _ready(await http.send(request))
+                    response = _ready(await http.send(request), self.address.service)
         except _NotNow as last:
             response = last.response
         except httpx.HTTPError as error:
@@ -302,11 +305,18 @@ class AsyncTransport(Async):
         self._beside.append(close)
 
 
-def _ready(response: httpx.Response) -> httpx.Response:
+def _ready(response: httpx.Response, service: Service) -> httpx.Response:
     """The answer, if it is one. Raises _NotNow where the service could not give any."""
     if response.status_code in _NOT_READY or response.status_code == _TOO_MANY:
-        raise _NotNow(response)
+        raise _NotNow(response, refused=service.refused(response.status_code, _json(response)))
     return response
+
+
+def _json(response: httpx.Response) -> Any:
+    try:
+        return response.json()
+    except ValueError:
+        return None
 
 
 def _closed() -> AutoloaderError:
