@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from autoloader_sdk.clusters import Cluster
     from autoloader_sdk.errors import (
         ApiError,
+        ApplyFailed,
         AutoloaderError,
         BadRequest,
         ClientClosed,
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
         Unauthorized,
         WaitTimeout,
     )
+    from autoloader_sdk.events import RunEvent
     from autoloader_sdk.files import File, Files, Verdict
     from autoloader_sdk.ingestions import Ingestion
     from autoloader_sdk.runs import Run
@@ -47,6 +49,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "ApiError",
+    "ApplyFailed",
     "AsyncClient",
     "AutoloaderError",
     "BadRequest",
@@ -65,6 +68,7 @@ __all__ = [
     "NotFound",
     "NotSupported",
     "Run",
+    "RunEvent",
     "RunFailed",
     "ServerError",
     "Timeout",
@@ -86,6 +90,7 @@ _MODULE_OF = {
     "Files": "files",
     "Ingestion": "ingestions",
     "Run": "runs",
+    "RunEvent": "events",
     "Verdict": "files",
 }
 

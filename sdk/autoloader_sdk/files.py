@@ -4,11 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import datetime
+from typing import TYPE_CHECKING
 
 from autoloader_sdk._http.endpoint import Call, Item, L, Request, Resource, Stream, Sync, call, stream
 from autoloader_sdk.errors import NotFound, NotSupported
+from autoloader_sdk.listing import frame_of
 from autoloader_sdk.models import FileData, FileVerdict
 from autoloader_sdk.notebook import display
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
 
 # So many files an answer: a page costs a hundredth of the time of a hundred of them one by one.
 _PAGE = "1000"
@@ -127,13 +132,27 @@ class Files(Resource[L]):
             status: only those of this status, as in `File`, in any case.
             path: only this file, those below this folder, or those of this name.
         """
-        params = {key: value for key, value in (("status", status and status.upper()), ("path", path)) if value}
-        request: Request | None = Request("GET", self._path, params | {"limit": _PAGE})
+        request: Request | None = self._first(status, path)
         while request is not None:
             reply = yield request
             for data in reply.entries(FileData):
                 yield Item(File(data))
             request = Request("GET", reply.next_path) if reply.next_path else None
+
+    @call
+    def to_pandas(self, *, status: str | None = None, path: str | None = None) -> Call[DataFrame]:
+        """The files as a pandas DataFrame, one row each; arguments as for a call.
+
+        Raises:
+            MissingExtra: pandas is not installed.
+        """
+        found: list[FileData] = []
+        request: Request | None = self._first(status, path)
+        while request is not None:
+            reply = yield request
+            found += reply.entries(FileData)
+            request = Request("GET", reply.next_path) if reply.next_path else None
+        return frame_of(found)
 
     @call
     def why(self, path: str) -> Call[Verdict]:
@@ -153,6 +172,10 @@ class Files(Resource[L]):
             why = "this service does not tell why a file is (not) in the table: it is an older one"
             raise NotSupported(why, status=error.status, method=error.method, url=error.url) from error
         return Verdict(reply.read(FileVerdict))
+
+    def _first(self, status: str | None, path: str | None) -> Request:
+        params = {key: value for key, value in (("status", status and status.upper()), ("path", path)) if value}
+        return Request("GET", self._path, params | {"limit": _PAGE})
 
     def __iter__(self: Files[Sync]) -> Iterator[File]:
         return iter(self())

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TypeVar
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any, TypeVar
 
+from autoloader_sdk.errors import MissingExtra
 from autoloader_sdk.notebook import display
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
 
 T = TypeVar("T")
 
@@ -12,5 +17,26 @@ T = TypeVar("T")
 class Listing(list[T]):
     """A plain list of records."""
 
+    def to_pandas(self) -> DataFrame:
+        """The records as a pandas DataFrame, one column a field; times in UTC.
+
+        Raises:
+            MissingExtra: pandas is not installed.
+        """
+        return frame_of(getattr(record, "data", record) for record in self)
+
     def _repr_html_(self) -> str:
         return display.listing_html(self)
+
+
+def frame_of(datas: Iterable[Any]) -> DataFrame:
+    """What answers say as a pandas DataFrame; what is within a field (`source`, `metrics`) is `source.path` and so on.
+
+    Raises:
+        MissingExtra: pandas is not installed.
+    """
+    try:
+        import pandas as pd
+    except ImportError as missing:
+        raise MissingExtra("to_pandas()", "notebook") from missing
+    return pd.json_normalize([data.model_dump(by_alias=True) for data in datas])

@@ -110,6 +110,8 @@ class Embedded:
 
 
 class _LocalSync(SyncTransport):
+    within = True
+
     def __init__(self, embedded: Embedded) -> None:
         super().__init__(Address(_CONFIG), PlainASGI(embedded.service.app, embedded.thread))
         self._embedded = embedded
@@ -131,6 +133,8 @@ class _LocalSync(SyncTransport):
 
 
 class _LocalAsync(AsyncTransport):
+    within = True
+
     def __init__(self, embedded: Embedded) -> None:
         address = Address(_CONFIG)
         super().__init__(address, AwaitedASGI(embedded.service.app, embedded.thread))

@@ -149,29 +149,38 @@ class Run(Resource[L]):
         Raises:
             RunFailed: it ended as failed or cancelled.
             WaitTimeout: it has not ended in time.
+            KeyboardInterrupt: Ctrl-C. The run of a service elsewhere goes on, and a line on stderr says how to find it.
         """
         with _shown(wanted=progress) as show:
             for_caller = on_update or _ignore
             deadline = time.monotonic() + (3600.0 if timeout is None else timeout)
             step, before = 0.1 if poll is None else poll, ""
-            while True:
-                yield from self._reload(appearing=True)
-                show(self)
-                if (now := self._state) != before:
-                    before = now
-                    for_caller(self)
-                if self.done:
-                    break
-                left = deadline - time.monotonic()
-                if left <= 0:
-                    given = 3600.0 if timeout is None else timeout
-                    raise WaitTimeout(
-                        f"run {self._called} is still {self.status} after {given:g} s and goes on; "
-                        "run.wait() waits for it again",
-                        run=self,
-                    )
-                yield Pause(min(step, left))
-                step = step if poll is not None else min(step * 1.5, 2.0)
+            try:
+                while True:
+                    yield from self._reload(appearing=True)
+                    show(self)
+                    if (now := self._state) != before:
+                        before = now
+                        for_caller(self)
+                    if self.done:
+                        break
+                    left = deadline - time.monotonic()
+                    if left <= 0:
+                        given = 3600.0 if timeout is None else timeout
+                        raise WaitTimeout(
+                            f"run {self._called} is still {self.status} after {given:g} s and goes on; "
+                            "run.wait() waits for it again",
+                            run=self,
+                        )
+                    yield Pause(min(step, left))
+                    step = step if poll is not None else min(step * 1.5, 2.0)
+            except KeyboardInterrupt:
+                if not self._link.within:
+                    from autoloader_sdk.notebook.progress import say
+
+                    where = f"client.runs.get({self.ingestion_id!r}, {self.id!r})"
+                    say(f"run {self._called} goes on; {where}.wait() waits for it again, .cancel() ends it")
+                raise
         if check and self.status in {RunStatus.FAILED, RunStatus.CANCELLED}:
             raise RunFailed(str(self), run=self)
         return self

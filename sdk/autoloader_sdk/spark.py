@@ -44,8 +44,7 @@ def session(url: str | None, *, token: str | None = None, catalog: str | None = 
             "the Spark of its own machine never does: there, Client.local(home) with its home folder reads the table"
         )
     try:
-        from grpc import RpcError
-        from pyspark.errors import PySparkException
+        import pyspark.sql.connect.session  # noqa: F401 - it asks for what an installation may lack
     except ImportError as missing:
         raise MissingExtra("a session with Spark", "local") from missing
     secret = Secret(token or os.environ.get(TOKEN_VARIABLE, ""))
@@ -56,7 +55,10 @@ def session(url: str | None, *, token: str | None = None, catalog: str | None = 
         if found is None or found.is_stopped:
             try:
                 found = _connected(url, secret)
-            except (PySparkException, RpcError) as error:
+            except Exception as error:
+                # grpc's errors pass through pyspark as they are, or not, release by release.
+                if not type(error).__module__.startswith(("pyspark.", "grpc")):
+                    raise
                 reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
                 raise AutoloaderError(f"{url} could not be reached with Spark Connect: {reason}") from None
             _sessions[key] = found

@@ -182,6 +182,10 @@ def test_what_ours_adds(place: Place) -> None:
             "_hidden.csv": "SKIPPED",
             "empty.csv": "SKIPPED",
         }
+        frame = await got(made.files.to_pandas(status="skipped"))
+        assert list(frame["status"]) == ["SKIPPED", "SKIPPED"]
+        table = (await got(client.ingestions.list())).to_pandas()
+        assert list(table["source.path"]) == [str(place.folder)]
         why = await got(made.files.why("_hidden.csv"))
         assert "hidden" in str(why)
         assert await got(made.batches()) == []

@@ -35,8 +35,10 @@ TYPED = """
 from collections.abc import AsyncIterator, Coroutine, Iterator
 from typing import Any, assert_type
 
-from autoloader_sdk import AsyncClient, Client, File, Ingestion, Run, Verdict
+from autoloader_sdk import AsyncClient, Client, File, Ingestion, Run, RunEvent, Verdict
 from autoloader_sdk._http.endpoint import Async, Sync
+from autoloader_sdk.models import NewToken, RunLogLine, SchemaVersion
+from autoloader_sdk.schema_versions import SchemaDifference
 
 
 def plain(client: Client) -> Run:
@@ -47,6 +49,11 @@ def plain(client: Client) -> Run:
     for file in ingestion.files:
         assert_type(file, File)
     assert_type(ingestion.run(force=True).wait(timeout=3).ok, bool)
+    assert_type(ingestion.run().follow(), Iterator[RunEvent])
+    assert_type(ingestion.run().logs(follow=True), Iterator[RunLogLine])
+    assert_type(ingestion.schema_versions()[0], SchemaVersion)
+    assert_type(ingestion.schema_versions.diff(1, 3), SchemaDifference)
+    assert_type(client.tokens.create("x", scope="operate"), NewToken)
     for each in client.ingestions:
         assert_type(each, Ingestion)
     return ingestion.runs()[0]
@@ -57,6 +64,9 @@ async def awaited(client: AsyncClient) -> None:
     assert_type(ingestion, Ingestion[Async])
     assert_type(ingestion.files(), AsyncIterator[File])
     assert_type(await ingestion.files.why("a.csv"), Verdict)
+    assert_type((await ingestion.run()).follow(), AsyncIterator[RunEvent])
+    assert_type(await ingestion.schema_versions.diff(), SchemaDifference)
+    assert_type(await client.tokens.create("x"), NewToken)
     started = ingestion.run()
     _ = assert_type(started, Coroutine[Any, Any, Run[Async]])
     assert_type((await (await started).wait()).metrics.records_ingested, int | None)
@@ -65,7 +75,10 @@ async def awaited(client: AsyncClient) -> None:
 def wrong(client: Client) -> None:
     client.ingestions.get(3)  # expected: arg-type
     client.ingestions.get("x").run(fore=True)  # expected: call-arg
+    client.tokens.create("x", scope="root")  # expected: arg-type
 """
+EXPECTED = [at for at, line in enumerate(TYPED.splitlines(), 1) if "# expected" in line]
+ROOT = Path(__file__).parents[2]
 
 
 def test_both_clients_type_check_from_one_definition(tmp_path: Path) -> None:
@@ -80,8 +93,17 @@ def test_both_clients_type_check_from_one_definition(tmp_path: Path) -> None:
         "--cache-dir",
         str(tmp_path / "c"),
     ]
-    root = Path(__file__).parents[2]
-    done = subprocess.run([*command, str(module)], capture_output=True, text=True, cwd=root, check=False)
-    expected = [at for at, line in enumerate(TYPED.splitlines(), 1) if "# expected" in line]
+    done = subprocess.run([*command, str(module)], capture_output=True, text=True, cwd=ROOT, check=False)
     found = [int(line.split(":")[1]) for line in done.stdout.splitlines() if ": error:" in line]
-    assert found == expected, done.stdout
+    assert found == EXPECTED, done.stdout
+
+
+def test_pyright_sees_the_same(tmp_path: Path) -> None:
+    """By its engine in a package that brings its own Node.js; what editors show comes from there."""
+    (tmp_path / "typed.py").write_text(TYPED)
+    settings = {"include": ["typed.py"], "typeCheckingMode": "standard", "extraPaths": [str(ROOT / "sdk")]}
+    (tmp_path / "pyrightconfig.json").write_text(json.dumps(settings))
+    command = [sys.executable, "-m", "basedpyright", "--outputjson", "--pythonpath", sys.executable]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, check=False)
+    told = [each for each in json.loads(done.stdout)["generalDiagnostics"] if each["severity"] == "error"]
+    assert [each["range"]["start"]["line"] + 1 for each in told] == EXPECTED, done.stdout

@@ -128,3 +128,18 @@ def test_the_asynchronous_client_waits_for_the_same_run() -> None:
             return (await started.wait(poll=0)).status
 
     assert asyncio.run(status()) == "success"
+
+
+def test_ctrl_c_while_waiting_leaves_the_run_and_says_how_to_find_it(capsys: pytest.CaptureFixture[str]) -> None:
+    def until_ctrl_c() -> Iterator[dict[str, Any]]:
+        yield run("running")
+        raise KeyboardInterrupt
+
+    service = OlderService({"run_id": "r1", "status": "accepted"})
+    service.runs = until_ctrl_c()
+    started = service.client().ingestions.get(ID).run()
+    with pytest.raises(KeyboardInterrupt):
+        started.wait(poll=0, progress=False)
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line == f"run r1 goes on; client.runs.get('{ID}', 'r1').wait() waits for it again, .cancel() ends it"
+    assert not [path for path in service.paths if "cancel" in path]

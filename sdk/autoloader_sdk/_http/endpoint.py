@@ -155,6 +155,9 @@ def quoted(part: str) -> str:
 class Link(ABC):
     """The way to one service: how steps are done, and how Spark is reached beside it."""
 
+    #: Whether what the service does ends with this process.
+    within: bool = False
+
     @abstractmethod
     def spark_session(
         self, cluster_id: str | None, url: str | None, *, token: str | None = None, catalog: str | None = None
@@ -175,7 +178,12 @@ class Sync(Link):
             try:
                 step = next(steps)
                 while True:
-                    step = _resume(steps, self.perform(step))
+                    try:
+                        outcome = self.perform(step)
+                    except KeyboardInterrupt as ctrl_c:
+                        steps.throw(ctrl_c)  # the call may have a last word
+                        raise
+                    step = _resume(steps, outcome)
             except StopIteration as stop:
                 result: T = stop.value
                 return result

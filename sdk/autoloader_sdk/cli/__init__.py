@@ -10,7 +10,7 @@ def main() -> None:
     try:
         from autoloader_sdk.cli.group import autoloader
     except ModuleNotFoundError as missing:
-        if missing.name != "click":
+        if missing.name != "typer":
             raise
         sys.exit("the command needs the extra 'cli': pip install \"autoloader-sdk[cli]\"")
     autoloader(prog_name="autoloader")

@@ -2,61 +2,71 @@
 
 from __future__ import annotations
 
-import click
+from typing import Annotated
 
-from autoloader_sdk.cli.group import Context, server
+import typer
+
+from autoloader_sdk.cli.group import Context, fail, group, server
+from autoloader_sdk.cli.output import Json, print_json, print_table
+
+app = group()
+db = group(help="The database.")
+app.add_typer(db, name="db")
 
 
-@click.command()
-@click.option("--host", help="Address to listen on.  [default: 127.0.0.1]")
-@click.option("--port", type=click.IntRange(0, 65535), help="Port to listen on.  [default: 8000]")
-@click.pass_obj
-def serve(context: Context, host: str | None, port: int | None) -> None:
+@app.command()
+def serve(
+    ctx: typer.Context,
+    *,
+    host: Annotated[str | None, typer.Option(help="Address to listen on.  [default: 127.0.0.1]")] = None,
+    port: Annotated[
+        int | None, typer.Option(min=0, max=65535, help="Port to listen on; 0: a free one.  [default: 8000]")
+    ] = None,
+) -> None:
     """Run the service until Ctrl-C."""
-    settings = context.settings(host=host, port=port)
+    settings = Context.of(ctx).settings(host=host, port=port)
     server("app").serve(settings)
 
 
-@click.command()
-@click.pass_obj
-def settings(context: Context) -> None:
-    """List each setting, its value, and where that came from."""
+@app.command()
+def settings(ctx: typer.Context, *, as_json: Json = False) -> None:
+    """List each setting of the service, its value, and where that came from."""
     module = server("settings")
-    rows = module.listed(context.settings())
-    names, values = (max(len(getattr(row, part)) for row in rows) for part in ("name", "value"))
-    for row in rows:
-        click.echo(f"{row.name:<{names}}  {row.value:<{values}}  {row.origin}")
+    rows = module.listed(Context.of(ctx).settings())
+    if as_json:
+        print_json(*({"name": row.name, "value": row.value, "origin": row.origin} for row in rows))
+    else:
+        print_table(("setting", "value", "origin"), ((row.name, row.value, row.origin) for row in rows))
     for sentence in module.unknown_variables():
-        click.echo(f"warning: {sentence}", err=True)
+        typer.echo(f"warning: {sentence}", err=True)
 
 
-@click.command()
-def setup() -> None:
+@app.command()
+def setup(*, as_json: Json = False) -> None:
     """Fetch what Spark needs, and prepare it for quick starts: once, into the cache."""
 
     def progress(line: str) -> None:
-        click.echo(line, err=True)
+        typer.echo(line, err=True)
 
     try:
         found = server("spark.jars").ensure_jars(progress)
         server("spark.warm").warm_archive(progress)
     except server("spark.errors").SparkError as error:
-        raise click.ClickException(str(error)) from error
-    click.echo(f"{len(found)} jars are in {found[0].parent}")
-
-
-@click.group()
-def db() -> None:
-    """The database."""
+        fail(str(error))
+    folder = found[0].parent
+    if as_json:
+        print_json({"jars": len(found), "folder": str(folder)})
+    else:
+        typer.echo(f"{len(found)} jars are in {folder}")
 
 
 @db.command()
-@click.pass_obj
-def upgrade(context: Context) -> None:
+def upgrade(ctx: typer.Context, *, as_json: Json = False) -> None:
     """Bring the database to this version's schema."""
-    database = server("service").open_database(context.settings())
+    database = server("service").open_database(Context.of(ctx).settings())
     database.close()
-    click.echo(f"{database.url.render_as_string(hide_password=True)} is up to date")
-
-
-COMMANDS = (serve, settings, setup, db)
+    url = database.url.render_as_string(hide_password=True)
+    if as_json:
+        print_json({"database": url, "status": "up to date"})
+    else:
+        typer.echo(f"{url} is up to date")

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated
 
-import click
+import typer
 
-from autoloader_sdk.cli.group import Context
-from autoloader_sdk.cli.output import as_json, print_json, print_table
-from autoloader_sdk.models import SCOPES, Scope
+from autoloader_sdk.cli.group import Context, group
+from autoloader_sdk.cli.output import Json, print_json, print_table
+from autoloader_sdk.models import Scope
 from autoloader_sdk.models.token import TOKEN_DAYS
 
 if TYPE_CHECKING:
@@ -18,61 +18,64 @@ if TYPE_CHECKING:
 
 _UNITS = {"m": "minutes", "h": "hours", "d": "days"}
 
-
-class _Span(click.ParamType[timedelta]):
-    name = "span"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> timedelta:
-        if isinstance(value, timedelta):
-            return value
-        match = re.fullmatch(r"(\d{1,6})([mhd])", str(value).strip())
-        if match is None:
-            self.fail(f"'{value}' is no span of time: write 30m, 12h or 90d", param, ctx)
-        return timedelta(**{_UNITS[match[2]]: int(match[1])})
+app = group()
+token = group(help="Who may use the service beyond this process, and for what.")
+app.add_typer(token, name="token")
 
 
-@click.group()
-def token() -> None:
-    """Who may use the service beyond this process, and for what."""
+def _span(text: str | timedelta) -> timedelta:
+    if isinstance(text, timedelta):
+        return text
+    match = re.fullmatch(r"(\d{1,6})([mhd])", text.strip())
+    if match is None:
+        raise typer.BadParameter(f"'{text}' is no span of time: write 30m, 12h or 90d")
+    return timedelta(**{_UNITS[match[2]]: int(match[1])})
 
 
 @token.command()
-@click.option("--name", required=True, help="What it is for.")
-@click.option(
-    "--scope",
-    type=click.Choice(SCOPES),
-    default="read",
-    show_default=True,
-    help="read looks; operate also runs, cancels, pauses, decides; admin also makes, changes, deletes.",
-)
-@click.option("--expires", type=_Span(), default=f"{TOKEN_DAYS}d", show_default=True, help="30m, 12h, 90d, …")
-@click.option("--tenant", help="Whose ingestions it sees.  [default: the caller's; without a token: default]")
-@as_json
-@click.pass_obj
-def create(context: Context, name: str, scope: Scope, expires: timedelta, tenant: str | None, *, as_json: bool) -> None:
+def create(
+    ctx: typer.Context,
+    *,
+    name: Annotated[str, typer.Option(help="What it is for.")],
+    scope: Annotated[
+        Scope,
+        typer.Option(
+            help="read looks; operate also runs, cancels, pauses, decides; admin also makes, changes, deletes."
+        ),
+    ] = "read",
+    expires: Annotated[
+        timedelta,
+        typer.Option(
+            parser=_span, metavar="SPAN", help=f"30m, 12h, 90d, …  [default: {TOKEN_DAYS}d]", show_default=False
+        ),
+    ] = timedelta(days=TOKEN_DAYS),
+    tenant: Annotated[
+        str | None,
+        typer.Option(help="Whose ingestions it sees.  [default: the caller's; without a token: default]"),
+    ] = None,
+    as_json: Json = False,
+) -> None:
     """Make a token, and show it this once: on stdout, the rest on stderr."""
-    with context.client() as client:
+    with Context.of(ctx).client() as client:
         made = client.tokens.create(name, scope=scope, expires=expires, tenant=tenant)
     if as_json:
-        print_json([made])
+        print_json(made)
         return
-    click.echo(
+    typer.echo(
         f"token '{made.name}' of tenant '{made.tenant}', scope '{made.scope}', until {_day(made.expires_at)}. "
         "It is shown this once:",
         err=True,
     )
-    click.echo(made.token)
+    typer.echo(made.token)
 
 
 @token.command("list")
-@as_json
-@click.pass_obj
-def list_tokens(context: Context, *, as_json: bool) -> None:
+def list_tokens(ctx: typer.Context, *, as_json: Json = False) -> None:
     """List them, newest first, without themselves."""
-    with context.client() as client:
+    with Context.of(ctx).client() as client:
         found = client.tokens.list()
     if as_json:
-        print_json(found)
+        print_json(*found)
         return
     print_table(
         ("id", "name", "tenant", "scope", "state", "expires (UTC)", "last used (UTC)"),
@@ -92,17 +95,19 @@ def list_tokens(context: Context, *, as_json: bool) -> None:
 
 
 @token.command()
-@click.argument("token")
-@as_json
-@click.pass_obj
-def revoke(context: Context, token: str, *, as_json: bool) -> None:
+def revoke(
+    ctx: typer.Context,
+    token: Annotated[str, typer.Argument(help="Its id, or its name.")],
+    *,
+    as_json: Json = False,
+) -> None:
     """End a token, by its id or name, and all that were derived from it."""
-    with context.client() as client:
+    with Context.of(ctx).client() as client:
         ended = client.tokens.revoke(token)
     if as_json:
-        print_json([ended])
+        print_json(ended)
     else:
-        click.echo(f"token '{ended.name}' ({ended.id}) ended on {_day(ended.revoked_at)} UTC")
+        typer.echo(f"token '{ended.name}' ({ended.id}) ended on {_day(ended.revoked_at)} UTC")
 
 
 def _state(data: TokenData) -> str:
@@ -113,6 +118,3 @@ def _state(data: TokenData) -> str:
 
 def _day(moment: datetime | None) -> str:
     return f"{moment:%Y-%m-%d %H:%M}" if moment is not None else "never"
-
-
-COMMANDS = (token,)

@@ -1,0 +1,75 @@
+"""A service behind a port: ours by the server that it really runs on, and an older one of the first contract."""
+
+from __future__ import annotations
+
+import json
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+import uvicorn
+
+from autoloader_server.app import create_app
+from autoloader_server.service import Service
+
+
+@contextmanager
+def serving(service: Service) -> Iterator[str]:
+    """The URL of that service, as `autoloader serve` serves it."""
+    config = uvicorn.Config(create_app(service), host="127.0.0.1", port=0, log_config=None, server_header=False)
+    server = uvicorn.Server(config)
+    thread = threading.Thread(target=server.run, daemon=True)
+    thread.start()
+    deadline = time.monotonic() + 30
+    while not server.started:
+        assert thread.is_alive()
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    try:
+        yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
+    finally:
+        server.should_exit = True
+        thread.join(30)
+        assert not thread.is_alive()
+
+
+@contextmanager
+def older(answers: Callable[[str, str], Any], date: str | None = None) -> Iterator[str]:
+    """The URL of a service that says no version; `answers` has the JSON for a method and a path, or None: 404."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def handle_one(self) -> None:
+            body = answers(self.command, self.path.partition("?")[0])
+            sent = json.dumps({"detail": "not found"} if body is None else body).encode()
+            self.send_response_only(404 if body is None else 200)
+            self.send_header("Date", date or self.date_time_string())
+            self.send_header("Content-Type", "application/json")
+            self.send_header("Content-Length", str(len(sent)))
+            self.end_headers()
+            self.wfile.write(sent)
+
+        do_GET = do_POST = do_DELETE = handle_one  # noqa: N815 - as http.server calls them
+
+        def log_message(self, format: str, *args: Any) -> None:  # noqa: A002
+            """Nothing: stderr is the test's."""
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_address[1]}"
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join(30)
+
+
+def nobody() -> str:
+    """A URL where nothing listens."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return f"http://127.0.0.1:{probe.getsockname()[1]}"
