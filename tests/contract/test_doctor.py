@@ -10,12 +10,14 @@ from typing import Any
 
 import pytest
 from sqlalchemy import text
-from tests.parts.serving import nobody, older, serving
+from tests.parts.answering import older
+from tests.parts.listening import listening, nobody
 
 from autoloader_sdk import Client
 from autoloader_sdk.doctor import Check, Report, examine, without_client
 from autoloader_sdk.errors import AutoloaderError
 from autoloader_sdk.models import TokenCreate
+from autoloader_server.app import create_app
 from autoloader_server.security.callers import HOLDER
 from autoloader_server.service import Service
 from autoloader_server.services import tokens
@@ -43,7 +45,7 @@ def service(tmp_path: Path) -> Iterator[Service]:
 
 @pytest.fixture
 def url(service: Service) -> Iterator[str]:
-    with serving(service) as found:
+    with listening(create_app(service)) as found:
         yield found
 
 

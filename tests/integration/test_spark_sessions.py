@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from tests.integration.conftest import Ingest
 from tests.parts import sparks
-from tests.parts.serving import nobody
+from tests.parts.listening import nobody
 
 from autoloader_sdk import AutoloaderError
 from autoloader_sdk.spark import read_table, session

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -30,3 +31,10 @@ def listening(app: Any, **options: Any) -> Iterator[str]:
         server.should_exit = True
         thread.join(_SECONDS)
         assert not thread.is_alive(), "it does not end"
+
+
+def nobody() -> str:
+    """A URL where nothing listens."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return f"http://127.0.0.1:{probe.getsockname()[1]}"

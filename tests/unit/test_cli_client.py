@@ -10,11 +10,13 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from tests.parts.serving import older, serving
+from tests.parts.answering import older
+from tests.parts.listening import listening
 from typer.testing import CliRunner, Result
 
 from autoloader_sdk.cli.group import app
 from autoloader_sdk.models import TokenCreate
+from autoloader_server.app import create_app
 from autoloader_server.security.callers import HOLDER
 from autoloader_server.service import Service
 from autoloader_server.services import tokens
@@ -125,7 +127,7 @@ def ours(tmp_path: Path) -> Iterator[tuple[str, str]]:
     """The URL of a service of ours that asks for a token, and one that it takes."""
     service = Service.open(Settings.load(home=tmp_path / "theirs", spark_remote="sc://127.0.0.1:1/nowhere"))
     token = tokens.create(service.database, HOLDER, TokenCreate(name="mine", scope="admin")).token
-    with serving(service) as url:
+    with listening(create_app(service)) as url:
         yield url, token
     service.close()
 

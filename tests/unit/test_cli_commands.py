@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.parts.serving import nobody, older
+from tests.parts.answering import older
+from tests.parts.listening import nobody
 from typer.testing import CliRunner, Result
 
 from autoloader_sdk.cli.group import MODULES, app, autoloader
@@ -367,3 +368,18 @@ def test_a_completion_starts_no_service_and_fails_without_a_word(
     assert not (tmp_path / "home").exists()
     assert completed("autoloader", "--url", nobody(), "run", "or") == []
     assert completed("autoloader", "--profile", "none", "run", "or") == []
+
+
+def test_the_log_of_a_run_is_shown_line_by_line(invoke: Invoke, tmp_path: Path) -> None:
+    folder = tmp_path / "source"
+    folder.mkdir()
+    made = invoke("ingestions", "create", "empty", "--source", str(folder), "--format", "csv", "--to", "lake.b.empty")
+    assert made.exit_code == 0, made.output
+    none = invoke("runs", "empty", "--log", "last")
+    assert (none.exit_code, none.stderr) == (1, "Error: 'empty' was not run yet\n")
+    run = json.loads(invoke("run", "empty", "--json").stdout)
+    lines = invoke("runs", "empty", "--log", "last").stdout.splitlines()
+    assert lines[0].endswith("info    started (manual)")
+    assert "ended: success" in lines[-1]
+    told = [json.loads(line) for line in invoke("runs", "empty", "--log", run["id"], "--json").stdout.splitlines()]
+    assert [each["message"] for each in told] == [line.split(maxsplit=3)[3] for line in lines]

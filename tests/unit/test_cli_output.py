@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.parts.serving import older
+from tests.parts.answering import older
 from typer.testing import CliRunner
 
 from autoloader_sdk.cli.group import app

@@ -9,7 +9,6 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-import click
 import pytest
 from pydantic import ByteSize
 
@@ -111,9 +110,10 @@ def test_commands_of_the_project_are_taken_as_they_stand(page: Path) -> None:
 
 
 def _parse(words: list[str]) -> None:
-    command: click.Command = autoloader
+    command = autoloader
     context = command.make_context("autoloader", list(words))
-    while isinstance(command, click.Group):
+    # A group, whether it is click's or of the copy that typer has of it.
+    while hasattr(command, "resolve_command"):
         left = [*context._protected_args, *context.args]
         name, found, left = command.resolve_command(context, left)
         assert found is not None

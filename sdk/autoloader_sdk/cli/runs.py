@@ -8,8 +8,11 @@ import typer
 
 from autoloader_sdk.cli.group import Context, Name, group
 from autoloader_sdk.cli.output import Json, print_json, print_table
+from autoloader_sdk.errors import NotFound
 
 if TYPE_CHECKING:
+    from autoloader_sdk.client import Client
+    from autoloader_sdk.ingestions import Ingestion
     from autoloader_sdk.runs import Run
 
 # What `run` ends with, beside 0, and 2 for a wrong call.
@@ -72,11 +75,18 @@ def runs(
     *,
     days: Annotated[int, typer.Option(min=1, help="Of the last so many days.")] = 30,
     limit: Annotated[int, typer.Option(min=1, max=1000, help="At most so many.")] = 20,
+    log: Annotated[
+        str | None, typer.Option(metavar="RUN", help="Instead the log of this one, or of the `last`, as it is written.")
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """List an ingestion's runs, newest first."""
     with Context.of(ctx).client() as client:
-        found = [each.data for each in client.ingestions.get(ingestion).runs(days=days, limit=limit)]
+        its = client.ingestions.get(ingestion)
+        if log is not None:
+            _show_log(client, its, log, as_json=as_json)
+            return
+        found = [each.data for each in its.runs(days=days, limit=limit)]
     if as_json:
         print_json(*found)
         return
@@ -96,3 +106,19 @@ def runs(
             for each in found
         ),
     )
+
+
+def _show_log(client: Client, ingestion: Ingestion, wanted: str, *, as_json: bool) -> None:
+    if wanted == "last":
+        newest = ingestion.runs(days=36_500, limit=1)
+        if not newest:
+            raise NotFound(f"'{ingestion.name}' was not run yet")
+        run = newest[0]
+    else:
+        run = client.runs.get(ingestion.id, wanted)
+    for line in run.logs(follow=True):
+        if as_json:
+            print_json(line)
+        else:
+            at = "" if line.timestamp is None else line.timestamp.strftime("%Y-%m-%d %H:%M:%S")
+            typer.echo(f"{at} {line.level:<7} {line.message}")

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Literal
 
-from sqlalchemy import Connection, ScalarSelect, insert, select
+from sqlalchemy import ColumnElement, Connection, func, insert, select
 
 from autoloader_server.db.clock import now
 from autoloader_server.db.tables import run_logs, runs
+from autoloader_server.db.tenancy import DEFAULT_TENANT
 from autoloader_server.security.redact import redact
 
 Level = Literal["info", "warning", "error"]
@@ -19,6 +20,6 @@ def say(connection: Connection, run_id: str, message: str, level: Level = "info"
     connection.execute(insert(run_logs).values(tenant_id=tenant_of(run_id), **line))
 
 
-def tenant_of(run_id: str) -> ScalarSelect[str]:
+def tenant_of(run_id: str) -> ColumnElement[str]:
     """Whose run it is: what is told of it is that tenant's, also where it is told by who serves all of them."""
-    return select(runs.c.tenant_id).where(runs.c.id == run_id).scalar_subquery()
+    return func.coalesce(select(runs.c.tenant_id).where(runs.c.id == run_id).scalar_subquery(), DEFAULT_TENANT)

@@ -1,40 +1,13 @@
-"""A service behind a port: ours by the server that it really runs on, and an older one of the first contract."""
+"""A service behind a port that answers as a test says, and says no version: an older one, or something else."""
 
 from __future__ import annotations
 
 import json
-import socket
 import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
-
-import uvicorn
-
-from autoloader_server.app import create_app
-from autoloader_server.service import Service
-
-
-@contextmanager
-def serving(service: Service) -> Iterator[str]:
-    """The URL of that service, as `autoloader serve` serves it."""
-    config = uvicorn.Config(create_app(service), host="127.0.0.1", port=0, log_config=None, server_header=False)
-    server = uvicorn.Server(config)
-    thread = threading.Thread(target=server.run, daemon=True)
-    thread.start()
-    deadline = time.monotonic() + 30
-    while not server.started:
-        assert thread.is_alive()
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
-    try:
-        yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
-    finally:
-        server.should_exit = True
-        thread.join(30)
-        assert not thread.is_alive()
 
 
 @contextmanager
@@ -66,10 +39,3 @@ def older(answers: Callable[[str, str], Any], date: str | None = None) -> Iterat
         server.shutdown()
         server.server_close()
         thread.join(30)
-
-
-def nobody() -> str:
-    """A URL where nothing listens."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return f"http://127.0.0.1:{probe.getsockname()[1]}"
