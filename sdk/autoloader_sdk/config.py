@@ -48,6 +48,14 @@ class Secret:
         """The text itself."""
         return self._text
 
+    def masked_in(self, text: str) -> str:
+        """A text that somebody else has written, without this one in it, also as URLs have it."""
+        from urllib.parse import quote
+
+        for form in (self._text, quote(self._text), quote(self._text, safe="")):
+            text = text.replace(form, "***") if form else text
+        return text
+
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Secret) and other._text == self._text
 
@@ -101,25 +109,30 @@ def load(
 ) -> Config:
     """The settings of a client: what is given, else the environment's, else the profile's.
 
-    A token goes only where it belongs: that of a profile to the profile's own URL.
+    A `profile` that is given comes before the environment. A profile's token goes to the profile's own URL, and of
+    others only one that is given does.
 
     Raises:
         AutoloaderError: there is no address, no such profile, or the file of profiles is not what it should be.
     """
     token = Secret.of(token)  # from here on no traceback shows it
     given: dict[str, Any] = {"url": url, "token": token, "timeout": timeout, "ca": ca, "proxy": proxy}
-    sources: list[tuple[str, Mapping[str, Any]]] = [
+    sources: list[tuple[str, dict[str, Any]]] = [
         ("argument", {key: value for key, value in given.items() if value is not None}),
         ("environment", _of_environment()),
     ]
     named = profile or os.environ.get(PROFILE) or None
     told = "argument" if profile else "environment" if named else "default"
-    values = _profile(named, needed=named is not None or not any("url" in source for _, source in sources))
+    # A profile that the caller names comes before the environment.
+    before = sources[:1] if profile else sources
+    values = _profile(named, needed=named is not None or not any("url" in source for _, source in before))
     if values is not None:
         named = values.pop("profile")
-        if any("url" in source for _, source in sources):
+        if any("url" in source for _, source in before):
             values.pop("token", None)
-        sources.append((f"profile '{named}' in {file()}", values))
+        elif "token" in values:
+            sources[1][1].pop("token", None)
+        sources.insert(len(before), (f"profile '{named}' in {file()}", values))
     found: dict[str, Any] = {}
     origins: dict[str, str] = {"profile": told} if values is not None else {}
     for origin, source in reversed(sources):
@@ -133,6 +146,8 @@ def load(
     kept = found.pop("token", None)
     token = _followed(kept, origins["token"]) if isinstance(kept, Mapping) else kept
     text = Secret("" if token is None else token.reveal().strip())
+    if not re.fullmatch(r"[!-~]*", text.reveal()):
+        raise AutoloaderError(f"token ({origins['token']}): it is one line of plain characters without blanks")
     if "ca" in found:
         found["ca"] = _certificates(found["ca"], origins["ca"])
     return Config(

@@ -45,7 +45,7 @@ def between(before: RunData | None, now: RunData) -> Iterator[RunEvent]:
         max(0, (getattr(done, name) or 0) - (getattr(had, name) or 0))
         for name in ("files_processed", "records_ingested", "bytes_read")
     )
-    if files or rows:
+    if files or rows or size:
         told = f"{display.count(files)} files, {display.count(rows)} rows, {display.size(size)}"
         yield RunEvent("progress", told, now, files=files, rows=rows, bytes=size)
     for warning in now.warnings[len(before.warnings) if before is not None else 0 :]:

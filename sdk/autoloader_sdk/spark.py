@@ -20,12 +20,12 @@ if TYPE_CHECKING:
 #: By this name Spark itself knows a token of Spark Connect, from version 4.0 on.
 TOKEN_VARIABLE = "SPARK_CONNECT_AUTHENTICATE_TOKEN"  # noqa: S105 - a name
 
-_sessions: dict[tuple[str, str], SparkSession] = {}
+_sessions: dict[tuple[str, str, str | None], SparkSession] = {}
 _lock = threading.Lock()
 
 
 def session(url: str | None, *, token: str | None = None, catalog: str | None = None) -> SparkSession:
-    """A Spark Connect session at `url` (`sc://host:port`); in a process one for each URL and token.
+    """A Spark Connect session at `url` (`sc://host:port`); in a process one for each URL, token and catalog.
 
     Args:
         url: what the service knows of the cluster; it holds no token.
@@ -49,7 +49,7 @@ def session(url: str | None, *, token: str | None = None, catalog: str | None = 
         raise MissingExtra("a session with Spark", "local") from missing
     secret = Secret(token or os.environ.get(TOKEN_VARIABLE, ""))
     token = None
-    key = (url, hashlib.sha256(secret.reveal().encode()).hexdigest())
+    key = (url, hashlib.sha256(secret.reveal().encode()).hexdigest(), catalog)
     with _lock:
         found = _sessions.get(key)
         if found is None or found.is_stopped:
@@ -60,10 +60,12 @@ def session(url: str | None, *, token: str | None = None, catalog: str | None = 
                 if not type(error).__module__.startswith(("pyspark.", "grpc")):
                     raise
                 reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
-                raise AutoloaderError(f"{url} could not be reached with Spark Connect: {reason}") from None
+                raise AutoloaderError(
+                    f"{url} could not be reached with Spark Connect: {secret.masked_in(reason)}"
+                ) from None
+            if catalog:
+                found.catalog.setCurrentCatalog(catalog)
             _sessions[key] = found
-    if catalog:
-        found.catalog.setCurrentCatalog(catalog)
     return found
 
 
@@ -73,7 +75,8 @@ def with_token(url: str, token: Secret) -> str:
         return url
     separator = "" if url.endswith((";", "/;")) else ";" if "/;" in url else "/;"
     plain = re.search(r";use_ssl=false(;|$)", url, re.IGNORECASE)
-    given = quote(token.reveal())
+    # A slash would end the path, before which pyspark takes no parameters.
+    given = quote(token.reveal(), safe="")
     return f"{url.rstrip('/') if separator == '/;' else url}{separator}" + (
         f"authorization=Bearer%20{given}" if plain else f"token={given}"
     )

@@ -23,6 +23,7 @@ from autoloader_server.embedded import BASE_URL
 from autoloader_server.security.callers import HOLDER
 from autoloader_server.service import Service
 from autoloader_server.services import tokens as use_cases
+from autoloader_server.services.errors import Conflict
 
 NOBODY = "autoloader_" + "x" * 43
 # What each route asks for. One that is not named here fails the test: somebody has to think of it.
@@ -132,6 +133,7 @@ def test_each_route_asks_for_its_scope(service: Service, reached: Open, make: Ca
         if path.startswith("/tokens"):
             assert answer.status_code in (200, 404, 422), (method, path)
             continue
+        assert answer.status_code not in (401, 500), (method, path, answer.text)
         assert (answer.status_code != 403) == allowed, (method, path, answer.text)
         if not allowed:
             needed = NEEDED[method, path]
@@ -280,6 +282,85 @@ def test_a_narrower_token_is_derived_and_ends_with_its_own(
         assert reached(token).get(f"{API}/ingestions").status_code == 401
 
 
+def test_who_derives_can_end_all_that_came_of_it(reached: Open, make: Callable[..., str]) -> None:
+    parent = make("read", name="parent")
+    token = parent
+    for name in ("child", "grandchild"):
+        token = reached(token).post(f"{API}/tokens", json={"name": name, "expires_in": 60}).json()["token"]
+    assert reached(parent).delete(f"{API}/tokens/grandchild").status_code == 200
+    assert reached(token).get(f"{API}/ingestions").status_code == 401
+    stranger = reached(make("operate", name="stranger"))
+    assert stranger.delete(f"{API}/tokens/child").status_code == 403
+
+
+def test_an_expired_token_is_in_no_names_way(service: Service, make: Callable[..., str]) -> None:
+    """As of a notebook that gets one of the same name each day."""
+    for _ in range(3):
+        make("read", name="nightly")
+    with pytest.raises(Conflict, match="3 tokens are named 'nightly'"):
+        use_cases.revoke(service.database, HOLDER, "nightly")
+    with service.database.write() as connection:
+        ids = connection.execute(select(tokens.c.id).order_by(tokens.c.created_at)).scalars().all()
+        past = datetime.now(UTC) - timedelta(seconds=1)
+        connection.execute(update(tokens).where(tokens.c.id.in_(ids[:2])).values(expires_at=past))
+    assert use_cases.revoke(service.database, HOLDER, "nightly").id == ids[2]
+
+
+def test_tokens_that_ended_long_ago_are_forgotten_but_that_there_were_any(
+    service: Service, make: Callable[..., str]
+) -> None:
+    for name in ("expired", "revoked", "valid", "newest"):
+        make("read", name=name)
+    past = datetime.now(UTC) - timedelta(days=31)
+    with service.database.write() as connection:
+        for name in ("expired", "newest"):
+            connection.execute(update(tokens).where(tokens.c.name == name).values(expires_at=past))
+        connection.execute(update(tokens).where(tokens.c.name == "revoked").values(revoked_at=past))
+    use_cases.forget_ended(service.database)
+    assert {each.name for each in use_cases.find(service.database, HOLDER)} == {"valid", "newest"}
+    use_cases.revoke(service.database, HOLDER, "valid")
+    with service.database.write() as connection:
+        connection.execute(update(tokens).where(tokens.c.name == "valid").values(revoked_at=past))
+    use_cases.forget_ended(service.database)
+    assert use_cases.any_made(service.database)
+
+
+@pytest.mark.parametrize("database_kind", ["postgresql"], indirect=True)
+def test_a_use_that_cannot_be_written_down_is_one_all_the_same(
+    service: Service, reached: Open, make: Callable[..., str], caplog: pytest.LogCaptureFixture
+) -> None:
+    token = make("read")
+    with service.database.write() as connection:
+        connection.exec_driver_sql(
+            "CREATE FUNCTION full_disk() RETURNS trigger LANGUAGE plpgsql AS "
+            "$$ BEGIN RAISE EXCEPTION 'no space left on device' USING ERRCODE = 'disk_full'; END $$"
+        )
+        connection.exec_driver_sql("CREATE TRIGGER f BEFORE UPDATE ON tokens EXECUTE FUNCTION full_disk()")
+    assert reached(token).get(f"{API}/ingestions").status_code == 200
+    assert "could not be written down" in caplog.text
+
+
+@pytest.mark.parametrize("beyond_loopback", [False, True])
+def test_a_database_that_is_gone_is_503_before_anybody_is_let_in(
+    service: Service, make: Callable[..., str], request: pytest.FixtureRequest, beyond_loopback: bool
+) -> None:
+    token = make()
+    service.database.close()
+    if service.database.is_sqlite:
+        place = Path(str(service.database.url.database))
+        for file in place.parent.glob(f"{place.name}*"):
+            file.unlink()
+        place.mkdir()
+    else:
+        request.getfixturevalue("postgres").drop_database(str(service.database.url))
+    with clients(service, beyond_loopback=beyond_loopback) as client:
+        with_key = {"Idempotency-Key": "k"}
+        answers = [client(token).get(f"{API}/ingestions"), client(token).post(f"{API}/ingestions", headers=with_key)]
+        for answer in answers:
+            assert answer.status_code == 503, answer.text
+            assert "the database does not answer" in answer.json()["detail"]
+
+
 def test_only_an_admin_ends_tokens_of_others(reached: Open, make: Callable[..., str]) -> None:
     operator, other = make("operate", name="operator"), make("read", name="other")
     refused = reached(operator).delete(f"{API}/tokens/other")
@@ -357,6 +438,22 @@ def test_two_tenants_never_load_into_one_table(reached: Open, make: Callable[...
         assert answer.json()["detail"][0]["loc"] == ["body", "destination", "table"]
         assert "another tenant loads into it" in answer.text
         assert "acme" not in answer.text
+
+
+def test_a_table_that_a_deleted_ingestion_left_is_its_tenants_still(
+    service: Service, reached: Open, make: Callable[..., str], on_s3: dict[str, Any]
+) -> None:
+    acme, other = reached(make(tenant="acme")), reached(make(tenant="other"))
+    its = acme.post(f"{API}/ingestions", json=on_s3).json()["id"]
+    with service.database.write() as connection:
+        connection.execute(update(ingestions).where(ingestions.c.id == its).values(table_uuid="u"))
+    assert acme.delete(f"{API}/ingestions/{its}").status_code == 204
+    assert other.post(f"{API}/ingestions", json=on_s3).status_code == 422
+    # The tenant itself may load into it again.
+    assert acme.post(f"{API}/ingestions", json=on_s3).status_code == 201
+    with service.database.write() as connection:
+        connection.execute(update(ingestions).values(table_uuid=None, deleted_at=datetime.now(UTC)))
+    assert other.post(f"{API}/ingestions", json=on_s3).status_code == 201
 
 
 @pytest.mark.parametrize(

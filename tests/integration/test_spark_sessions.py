@@ -36,20 +36,27 @@ def test_a_session_has_the_catalog_and_reads_the_table(
     assert [tuple(row)[:2] for row in read_table(spark, "lake", namespace, table).collect()] == [(1, "x")]
     assert spark.sql(f"SELECT n FROM {namespace}.{orders.table.rpartition('.')[2]}").collect()[0][0] == "x"
     assert spark.createDataFrame([(1,)], "a int").count() == 1
-    assert session(url, token=token) is spark
+    assert session(url, token=token, catalog="lake") is spark
+    other = session(url, token=token)
+    assert other is not spark
+    other.catalog.setCurrentCatalog("spark_catalog")
+    assert spark.catalog.currentCatalog() == "lake"
     spark.stop()
-    assert session(url, token=token) is not spark
-    session(url, token=token).stop()
+    assert session(url, token=token, catalog="lake").catalog.currentCatalog() == "lake"
+    for each in (other, session(url, token=token, catalog="lake")):
+        each.stop()
 
 
 def test_each_address_has_a_session_of_its_own_and_a_wrong_token_is_told(home: Path, remote: str | None) -> None:
     url, token = address_of(home, remote)
     assert token is not None
     right = session(url, token=token)
-    for wrong in (None, "wr0ng"):
+    for wrong in (None, "wr0ng/with+a=slash"):
         with pytest.raises(AutoloaderError, match="could not be reached with Spark Connect") as caught:
             session(url, token=wrong)
         assert token not in str(caught.value)
+        assert "wr0ng" not in str(caught.value)
+        assert "must be empty" not in str(caught.value)
     away = nobody().replace("http://", "sc://")
     with pytest.raises(AutoloaderError, match=f"{away} could not be reached"):
         session(away)
@@ -66,6 +73,9 @@ def test_a_users_session_is_none_of_the_runs(ingest: Ingest, service: Service, t
     assert orders.load().status == "success"
     assert orders.rows() == [(1, "x")]
     assert service.spark.session().conf.get("spark.sql.session.timeZone") == "UTC"
+    own.stop()
+    again = service.spark_of(None).for_user()
+    assert again.sql("SELECT 1").collect()[0][0] == 1
 
 
 def test_a_service_that_names_no_address_says_how_the_table_is_read_otherwise() -> None:

@@ -11,7 +11,7 @@ from sqlalchemy import Connection, insert, select
 
 from autoloader_sdk.models import RunStatus
 from autoloader_server.db.engine import Database
-from autoloader_server.db.tables import ingestions, run_errors, runs
+from autoloader_server.db.tables import ingestions, run_errors, run_logs, runs
 from autoloader_server.engine import run_record
 from autoloader_server.engine.errors import INTERNAL
 
@@ -135,3 +135,24 @@ def test_an_ingestion_is_active_once_it_has_loaded(
         assert run_record.end(connection, RUN, status, "password=hunter2-itself")
     assert last_of(database).status == after
     assert "hunter2" not in row_of(database).message
+
+
+def test_the_log_tells_a_hundred_failed_files_and_that_there_are_more(database: Database) -> None:
+    add(database, RunStatus.RUNNING)
+    with database.write() as connection:
+        for number in range(150):
+            run_record.report(connection, RUN, "data_malformed", "broken", file=f"/f/{number}")
+        told = connection.execute(select(run_logs.c.message).order_by(run_logs.c.id)).scalars().all()
+        assert connection.execute(select(runs.c.error_count)).scalar() == 150
+    assert len(errors_of(database)) == 150
+    assert told[0] == "/f/0 failed: broken"
+    assert told[99:] == ["/f/99 failed: broken", "more files failed: the run's errors name each of them"]
+
+
+def test_a_step_is_told_once(database: Database) -> None:
+    add(database, RunStatus.RUNNING)
+    with database.write() as connection:
+        for step in ("loading", "publishing", "publishing", "loading"):
+            run_record.progress(connection, RUN, step, files_found=3)
+        told = connection.execute(select(run_logs.c.message).order_by(run_logs.c.id)).scalars().all()
+    assert told == ["publishing", "loading"]

@@ -23,7 +23,7 @@ default = "team"
 
 [profiles.team]
 url = "https://team.example.org"
-token = "of the team"
+token = "of-the-team"
 timeout = 60
 
 [profiles.referred]
@@ -81,7 +81,7 @@ def test_an_argument_comes_first_then_the_environment_then_the_profile(
     found = load()
     assert found.token == Secret("kept")
     assert told(found)["profile"] == ("kept", "environment")
-    assert load(profile="team").token == Secret("of the team")
+    assert load(profile="team").token == Secret("of-the-team")
     monkeypatch.setenv(module.URL, "https://environment.example.org")
     monkeypatch.setenv(module.TOKEN, f"  {TOKEN}\n")
     found = load(timeout=5)
@@ -93,6 +93,23 @@ def test_an_argument_comes_first_then_the_environment_then_the_profile(
     assert (found.url, found.token) == ("https://argument.example.org", Secret("given"))
 
 
+def test_a_profile_that_is_named_comes_before_the_environment(
+    monkeypatch: pytest.MonkeyPatch, write: Callable[..., Path]
+) -> None:
+    write(FILE + '[profiles.bare]\nurl = "https://bare.example.org"\n')
+    monkeypatch.setenv(module.URL, "https://environment.example.org")
+    monkeypatch.setenv(module.TOKEN, TOKEN)
+    assert load().url == "https://environment.example.org"
+    found = load(profile="team")
+    assert (found.url, found.token) == ("https://team.example.org", Secret("of-the-team"))
+    # One without a token is let in by that of the environment.
+    assert load(profile="bare").token == Secret(TOKEN)
+    monkeypatch.delenv(module.URL)
+    # To the address of a profile that has a token goes no other one, unless it is given.
+    assert load().token == Secret("of-the-team")
+    assert load(token="given").token == Secret("given")
+
+
 @pytest.mark.parametrize("by", ["argument", "environment"])
 def test_a_profiles_token_goes_to_its_own_address_alone(
     by: str, monkeypatch: pytest.MonkeyPatch, write: Callable[..., Path]
@@ -101,7 +118,12 @@ def test_a_profiles_token_goes_to_its_own_address_alone(
     other = "https://another.example.org"
     if by == "environment":
         monkeypatch.setenv(module.URL, other)
-    found = load(other if by == "argument" else None, profile="team")
+    else:
+        monkeypatch.setenv(module.TOKEN, TOKEN)
+    monkeypatch.setenv(module.PROFILE, "team")
+    found = load(other if by == "argument" else None)
+    assert (found.token == Secret(TOKEN)) == (by == "argument")
+    found = load(other, token="", profile="team")
     assert (found.url, found.token, found.timeout) == (other, None, 60)
 
 
@@ -115,8 +137,8 @@ def test_a_reference_is_followed_when_the_client_is_made(
         errors.AutoloaderError, match=r"its token should be in ~/kept-token, which cannot be read: No such"
     ):
         load(profile="kept")
-    monkeypatch.setenv("REFERRED_TOKEN", "by variable")
-    assert load(profile="referred").token == Secret("by variable")
+    monkeypatch.setenv("REFERRED_TOKEN", "by-variable")
+    assert load(profile="referred").token == Secret("by-variable")
 
 
 @pytest.mark.parametrize(
@@ -230,6 +252,19 @@ def test_no_tracebacks_variables_show_the_token(which: int) -> None:
             if frame.f_code.co_filename != __file__:
                 for name, value in frame.f_locals.items():
                     assert hidden not in shown(value), (frame.f_code, name)
+
+
+@pytest.mark.parametrize("token", ["s3cret\nsecond", "s3cret two", "s3crét", "s3cret\x00"])
+def test_a_token_that_no_header_can_hold_is_told_without_it(token: str, write: Callable[..., Path]) -> None:
+    with pytest.raises(
+        errors.AutoloaderError, match=r"token \(argument\): it is one line of plain characters"
+    ) as caught:
+        Client("http://127.0.0.1:9", token)
+    assert "s3cr" not in str(caught.value)
+    (Path.home() / "kept-token").write_text(token)
+    write()
+    with pytest.raises(errors.AutoloaderError, match=r"token \(profile 'kept' in .*\): it is one line"):
+        Client(profile="kept")
 
 
 def test_a_secret_shows_itself_to_nobody() -> None:

@@ -143,3 +143,12 @@ def test_ctrl_c_while_waiting_leaves_the_run_and_says_how_to_find_it(capsys: pyt
     (line,) = capsys.readouterr().err.splitlines()
     assert line == f"run r1 goes on; client.runs.get('{ID}', 'r1').wait() waits for it again, .cancel() ends it"
     assert not [path for path in service.paths if "cancel" in path]
+
+
+def test_the_bytes_of_all_events_are_those_of_the_run() -> None:
+    metrics = [{"bytes_read": 5}, {"bytes_read": 9, "files_processed": 1}, {"bytes_read": 12, "files_processed": 1}]
+    states = [run("running", metrics=each) for each in metrics]
+    service = OlderService({"run_id": "r1", "status": "accepted"}, *states, run("success", metrics=metrics[-1]))
+    events = list(service.client().ingestions.get(ID).run().follow(poll=0))
+    assert sum(event.bytes for event in events) == 12
+    assert sum(event.files for event in events) == 1

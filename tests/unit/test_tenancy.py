@@ -131,8 +131,11 @@ def test_a_locked_row_is_the_tenants(both: tuple[Database, Database]) -> None:
 
 
 def test_a_statement_that_cannot_be_bound_is_not_sent(both: tuple[Database, Database]) -> None:
-    with both[0].read() as connection, pytest.raises(TypeError, match="cannot be bound to a tenant"):
-        connection.execute(text("SELECT path FROM processed_files"))
+    joined = update(runs).where(runs.c.id == batches.c.run_id).values(status="x")
+    using = delete(runs).where(runs.c.id == batches.c.run_id)
+    for statement in (text("SELECT path FROM processed_files"), joined, using):
+        with both[0].write() as connection, pytest.raises(TypeError, match="cannot be bound to a tenant"):
+            connection.execute(statement)
 
 
 def test_patience_keeps_the_tenant(both: tuple[Database, Database]) -> None:

@@ -10,8 +10,8 @@ from starlette.requests import Request
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from autoloader_sdk import models
-from autoloader_server.api.errors import refused
-from autoloader_server.db.engine import Database
+from autoloader_server.api.errors import database_away, refused
+from autoloader_server.db.engine import DATABASE_AWAY, Database
 from autoloader_server.security.callers import HOLDER, Caller
 from autoloader_server.services import tokens
 from autoloader_server.services.errors import NotAllowed, NotLetIn, ServiceRefusal
@@ -47,6 +47,9 @@ class Access:
         if scope["type"] == "http":
             try:
                 caller = await self._caller(scope)
+            except DATABASE_AWAY as error:
+                await (await database_away(Request(scope), error))(scope, receive, send)
+                return
             except ServiceRefusal as error:
                 answer = await refused(Request(scope), error)
                 if isinstance(error, NotLetIn):

@@ -25,7 +25,7 @@ def install_error_answers(app: FastAPI) -> None:
     app.add_exception_handler(SecretsKeyError, _unavailable)
     app.add_exception_handler(DataError, _not_storable)
     for away in DATABASE_AWAY:
-        app.add_exception_handler(away, _database_away)
+        app.add_exception_handler(away, database_away)
     app.add_exception_handler(Exception, _bug)
 
 
@@ -46,7 +46,7 @@ async def _unavailable(_request: Request, error: Exception) -> JSONResponse:
     return JSONResponse({"detail": redact(str(error))}, status_code=503)
 
 
-async def _database_away(_request: Request, error: Exception) -> JSONResponse:
+async def database_away(_request: Request, error: Exception) -> JSONResponse:
     _log.error("the database does not answer", exc_info=error)
     return JSONResponse({"detail": "the database does not answer; the service's log says more"}, status_code=503)
 

@@ -13,8 +13,8 @@ from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from autoloader_server.api import tokens
-from autoloader_server.api.errors import refused
-from autoloader_server.db.engine import Database
+from autoloader_server.api.errors import database_away, refused
+from autoloader_server.db.engine import DATABASE_AWAY, Database
 from autoloader_server.services import idempotency
 from autoloader_server.services.errors import Fault, Invalid, ServiceRefusal
 
@@ -46,6 +46,9 @@ class Idempotency:
         path = f"{scope['path']}?{scope['query_string'].decode('latin-1')}"
         try:
             kept = await self._begin(database, key, idempotency.digest("POST", path, body))
+        except DATABASE_AWAY as error:
+            await (await database_away(request, error))(scope, receive, send)
+            return
         except ServiceRefusal as error:
             await (await refused(request, error))(scope, receive, send)
             return

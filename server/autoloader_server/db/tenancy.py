@@ -50,7 +50,7 @@ def bind(
 ) -> tuple[Executable, Any, Any]:
     """A listener to `before_execute`: the statement as it is sent.
 
-    Raises TypeError for one that cannot be bound: text with tables in it, an INSERT that names another tenant's rows.
+    Raises TypeError for one that cannot be bound: text with tables in it, a change that looks into a second table.
     """
     options = connection.get_execution_options()
     across = statement.get_execution_options().get(*ACROSS_TENANTS)
@@ -70,8 +70,10 @@ def _bound(statement: Any, tenant: str) -> Any:
         return _bound(element, tenant) if inner else None
 
     parts = list(visitors.iterate(statement))
-    froms: Collection[FromClause] = {table for part in parts if (table := _table_of(part)) is not None}
-    if len(froms) > 1 or any(isinstance(part, _INNER) and part is not statement for part in parts):
+    tables = {table for part in parts if (table := _table_of(part)) is not None}
+    froms: Collection[FromClause] = tables
+    nested = any(isinstance(part, _INNER) and part is not statement for part in parts)
+    if len(tables) > 1 or nested:
         bound = visitors.replacement_traverse(statement, {}, within)
         froms = bound.get_final_froms() if isinstance(bound, Select) else ()
     else:
@@ -82,6 +84,8 @@ def _bound(statement: Any, tenant: str) -> Any:
             own = source.c.tenant_id == tenant
             bound = bound.where(or_(own, source.c.tenant_id.is_(None)) if optional else own)
     elif isinstance(bound, (Update, Delete)):
+        if nested is False and len(tables) > 1:
+            raise TypeError(f"a {type(bound).__name__} with a second table cannot be bound to a tenant: use a subquery")
         bound = bound.where(bound.table.c.tenant_id == tenant)
     return bound
 

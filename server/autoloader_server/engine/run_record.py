@@ -12,6 +12,9 @@ from autoloader_server.engine.errors import INTERRUPTED
 from autoloader_server.engine.run_log import say, tenant_of
 from autoloader_server.security.redact import redact
 
+# In the log; the run's errors have all of them.
+_FAILURES_TOLD = 100
+
 
 def progress(connection: Connection, run_id: str, step: str, **counts: int | ColumnElement[int]) -> None:
     """What a run is doing, and counts that it knows by now. One that has ended is doing nothing any more."""
@@ -44,9 +47,15 @@ def report(connection: Connection, run_id: str, category: str, message: str, *, 
             timestamp=now(),
         )
     )
-    say(connection, run_id, message if file is None else f"{file} failed: {message}", "error")
-    if file is not None:
-        connection.execute(update(runs).where(runs.c.id == run_id).values(error_count=runs.c.error_count + 1))
+    if file is None:
+        say(connection, run_id, message, "error")
+        return
+    counted = update(runs).where(runs.c.id == run_id).values(error_count=runs.c.error_count + 1)
+    count = connection.execute(counted.returning(runs.c.error_count)).scalar() or 0
+    if count <= _FAILURES_TOLD:
+        say(connection, run_id, f"{file} failed: {message}", "error")
+    elif count == _FAILURES_TOLD + 1:
+        say(connection, run_id, "more files failed: the run's errors name each of them", "error")
 
 
 def files_told_of(connection: Connection, run_id: str) -> set[str]:

@@ -25,6 +25,7 @@ from autoloader_server.services.acceptance import changed_spec, faults_of, warni
 from autoloader_server.services.errors import Conflict, Fault, Invalid, NotDone, NotFound
 from autoloader_server.services.idempotency import KEPT
 from autoloader_server.services.paging import Page, cursor_of, key_of
+from autoloader_server.settings import LOCAL_CLUSTER
 
 if TYPE_CHECKING:
     from autoloader_server.engine.iceberg import Table
@@ -231,6 +232,8 @@ def delete(service: Service, ingestion_id: str, *, delete_table: bool = False, f
                 version=ingestions.c.version + 1,
                 deleted_at=moment,
                 updated_at=moment,
+                # While it is named, no other tenant's ingestion may load into the table.
+                **({"table_uuid": None} if delete_table else {}),
             )
         )
         unended = connection.execute(
@@ -298,12 +301,22 @@ def row_of(connection: Connection, ingestion_id: str) -> RowMapping:
 
 
 def loading_into(connection: Connection, destination: Mapping[str, Any], *, but: str) -> list[str]:
-    """The ids of the other ingestions with this destination, by names without case, as in most catalogs."""
-    query = select(ingestions.c.id, ingestions.c.spec["destination"]).where(
-        ingestions.c.deleted_at.is_(None), ingestions.c.id != but
+    """The ids of the other ingestions with this destination, by names without case, as in most catalogs.
+
+    Also another tenant's, which are told of and not named: on a catalog that both can reach it is the same table.
+    """
+    query = (
+        select(ingestions.c.id, ingestions.c.spec["destination"], ingestions.c.tenant_id)
+        .where(ingestions.c.deleted_at.is_(None), ingestions.c.id != but)
+        .execution_options(**ACROSS_TENANTS)
     )
+    tenant = connection.execute(select(ingestions.c.tenant_id).where(ingestions.c.id == but)).scalar()
     wanted = _table_key(destination)
-    return [row[0] for row in connection.execute(query) if _table_key(row[1]) == wanted]
+    return [
+        row.id if row.tenant_id == tenant else "an ingestion of another tenant"
+        for row in connection.execute(query)
+        if _table_key(row[1]) == wanted
+    ]
 
 
 def _named(connection: Connection, name: str) -> str | None:
@@ -328,17 +341,20 @@ def _in_the_way(
     spec = body.wire()
     table, aside = _table_key(spec["destination"]), _table_key(spec["destination"], SUFFIX)
     query = (
-        select(ingestions.c.id, ingestions.c.spec, ingestions.c.tenant_id)
-        .where(ingestions.c.deleted_at.is_(None), ingestions.c.id != but)
+        select(ingestions.c.id, ingestions.c.spec, ingestions.c.tenant_id, ingestions.c.deleted_at)
+        .where(or_(ingestions.c.deleted_at.is_(None), ingestions.c.table_uuid.is_not(None)), ingestions.c.id != but)
         .execution_options(**ACROSS_TENANTS)
     )
-    for other, its, whose in connection.execute(query):
+    for other, its, whose, deleted in connection.execute(query):
         if whose != service.database.tenant:
-            # On another cluster the same name is another table. Whose it is stays theirs.
+            # On another server the same name is another table. Whose it is stays theirs, also after they have deleted
+            # the ingestion and kept the table.
             theirs = [_table_key(its["destination"]), _table_key(its["destination"], SUFFIX)]
-            same_catalog = service.cluster(its.get("cluster_id")) == service.cluster(body.cluster_id)
-            if same_catalog and (table in theirs or aside in theirs):
+            same_server = _server(service, its.get("cluster_id")) == _server(service, body.cluster_id)
+            if same_server and (table in theirs or aside in theirs):
                 return [Fault(("body", "destination", "table"), "another tenant loads into it: name another table")]
+            continue
+        if deleted is not None:
             continue
         if _sets_aside(its) and _table_key(its["destination"], SUFFIX) == table:
             why = f"ingestion {other} sets its bad records aside in this table: load into another one"
@@ -347,6 +363,12 @@ def _in_the_way(
             why = f"bad records would be set aside in {'.'.join(aside)}, which ingestion {other} loads into"
             return [Fault(("body", "on_bad_record"), why)]
     return []
+
+
+def _server(service: Service, cluster_id: str | None) -> str | None:
+    """Which Spark server a cluster's id means; None is the local one."""
+    cluster = service.cluster(cluster_id)
+    return None if cluster is None or cluster.id == LOCAL_CLUSTER else cluster.url
 
 
 def table_of(service: Service, row: RowMapping) -> Table:

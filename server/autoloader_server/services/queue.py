@@ -129,6 +129,7 @@ class RunQueue:
 
     def _sweep_on(self) -> None:
         from autoloader_server.services.idempotency import forget_old_keys
+        from autoloader_server.services.tokens import forget_ended
 
         count = 0
         while not self._closed.wait(_SWEEP_SECONDS):
@@ -136,6 +137,7 @@ class RunQueue:
                 self.sweep()
                 if count % _KEYS_SWEPT_EVERY == 0:
                     forget_old_keys(self._service.database)
+                    forget_ended(self._service.database)
                 count += 1
             except Exception:
                 _log.exception("the sweep for waiting and dead runs failed; it is tried again")

@@ -64,7 +64,7 @@ def retry(
 def cancel(service: Service, ingestion_id: str, run_id: str) -> RunData:
     """End a queued run now, a running one at its next safe point; a finished one is left as it is."""
     with service.database.write() as connection:
-        _row(connection, ingestion_id, run_id)
+        row_of_run(connection, ingestion_id, run_id)
         run_record.cancel(connection, run_id, "cancelled before it started")
     return get(service, ingestion_id, run_id)
 
@@ -72,7 +72,7 @@ def cancel(service: Service, ingestion_id: str, run_id: str) -> RunData:
 def get(service: Service, ingestion_id: str, run_id: str) -> RunData:
     """One run, also of an ingestion that was deleted; raises NotFound."""
     with service.database.read() as connection:
-        return _with_errors(connection, [_row(connection, ingestion_id, run_id)])[0]
+        return _with_errors(connection, [row_of_run(connection, ingestion_id, run_id)])[0]
 
 
 def find(
@@ -149,7 +149,8 @@ def _queue(
     return run_id, True, "the run starts now"
 
 
-def _row(connection: Connection, ingestion_id: str, run_id: str) -> RowMapping:
+def row_of_run(connection: Connection, ingestion_id: str, run_id: str) -> RowMapping:
+    """The row of a run, also of an ingestion that was deleted; raises NotFound."""
     query = select(runs).where(runs.c.id == run_id, runs.c.ingestion_id == ingestion_id)
     row = connection.execute(query).mappings().one_or_none()
     if row is None:

@@ -7,15 +7,18 @@ import secrets
 import uuid
 from datetime import datetime, timedelta
 
-from sqlalchemy import Connection, RowMapping, select, update
+from sqlalchemy import Connection, RowMapping, delete, func, or_, select, update
 
 from autoloader_sdk.models import NewToken, Scope, TokenCreate, TokenData
 from autoloader_server.db.clock import now
-from autoloader_server.db.engine import Database
+from autoloader_server.db.engine import DATABASE_AWAY, Database
 from autoloader_server.db.locks import only_one
 from autoloader_server.db.tables import tokens
 from autoloader_server.security.callers import Caller
+from autoloader_server.security.redact import logger
 from autoloader_server.services.errors import Conflict, Fault, Invalid, NotAllowed, NotFound, NotLetIn
+
+_log = logger(__name__)
 
 #: By it people, and scanners for secrets, tell what it is.
 PREFIX = "autoloader_"
@@ -23,6 +26,9 @@ PREFIX = "autoloader_"
 _BYTES = 32
 # A use is written down at most so often: a write for each read would be the dearest part of it.
 _USE_KEPT_EVERY = timedelta(minutes=1)
+# How long an ended token is told of, and why it is not let in; and how many of one's own may be valid at once.
+_KEPT_AFTER = timedelta(days=30)
+_MOST_CHILDREN = 1_000
 #: What is derived without the scope `admin` lasts no longer.
 MOST_DERIVED = timedelta(hours=24)
 
@@ -58,8 +64,12 @@ def create(database: Database, caller: Caller, body: TokenCreate) -> NewToken:
     }
     with database.write() as connection:
         only_one(connection, "tokens")
-        if caller.token_id is not None and _is_revoked(connection, caller.token_id):
-            raise NotLetIn("the token was revoked")
+        if caller.token_id is not None:
+            if _is_revoked(connection, caller.token_id):
+                raise NotLetIn("the token was revoked")
+            its = (tokens.c.parent_id == caller.token_id, tokens.c.revoked_at.is_(None), tokens.c.expires_at > moment)
+            if connection.execute(select(func.count()).where(*its)).scalar_one() >= _MOST_CHILDREN:
+                raise Conflict(f"{_MOST_CHILDREN} tokens that were derived from this one are valid: end some of them")
         connection.execute(tokens.insert().values(row))
     return NewToken(**_data({**row, "revoked_at": None, "last_used_at": None}).model_dump(), token=token)
 
@@ -80,7 +90,7 @@ def revoke(database: Database, caller: Caller, wanted: str) -> TokenData:
     with _seen_by(database, caller).write() as connection:
         only_one(connection, "tokens")
         row = _named(connection, wanted)
-        if not caller.may("admin") and caller.token_id not in (row["id"], row["parent_id"]):
+        if not caller.may("admin") and caller.token_id not in _ancestors(connection, row):
             raise NotAllowed("without the scope 'admin' only the own token, and what was derived from it, can be ended")
         ended = {row["id"]}
         while derived := _derived(connection, ended):
@@ -102,10 +112,28 @@ def caller_of(database: Database, token: str) -> Caller:
     if row["expires_at"] <= moment:
         raise NotLetIn(f"the token '{row['name']}' expired on {_day(row['expires_at'])}: ask for another one")
     if row["last_used_at"] is None or moment - row["last_used_at"] >= _USE_KEPT_EVERY:
-        with database.write() as connection:
-            connection.execute(update(tokens).where(tokens.c.id == row["id"]).values(last_used_at=moment))
+        _keep_use(database, row, moment)
     scope: Scope = row["scope"]
     return Caller(row["tenant_id"], scope, row["name"], row["id"], row["expires_at"])
+
+
+def _keep_use(database: Database, row: RowMapping, moment: datetime) -> None:
+    """Write down that it was used. What only looks must not fail, or wait, for that."""
+    same = tokens.c.last_used_at.is_not_distinct_from(row["last_used_at"])
+    try:
+        with database.write() as connection:
+            connection.execute(update(tokens).where(tokens.c.id == row["id"], same).values(last_used_at=moment))
+    except DATABASE_AWAY as error:
+        _log.warning("the last use of token %s could not be written down: %s", row["id"], error.orig)
+
+
+def forget_ended(database: Database) -> None:
+    """Delete the tokens that ended some time ago; the newest of all stays, by which it is known that there were any."""
+    moment = now() - _KEPT_AFTER
+    newest = select(tokens.c.id).order_by(tokens.c.created_at.desc(), tokens.c.id).limit(1).scalar_subquery()
+    ended = or_(tokens.c.expires_at < moment, tokens.c.revoked_at < moment)
+    with database.write() as connection:
+        connection.execute(delete(tokens).where(ended, tokens.c.id != newest))
 
 
 def any_made(database: Database) -> bool:
@@ -135,10 +163,20 @@ def _named(connection: Connection, wanted: str) -> RowMapping:
     rows = named.mappings().all()
     if not rows:
         raise NotFound(f"there is no token with the id or name '{wanted}'")
-    going = [row for row in rows if row["revoked_at"] is None]
+    moment = now()
+    going = [row for row in rows if row["revoked_at"] is None and row["expires_at"] > moment]
     if len(going) > 1:
         raise Conflict(f"{len(going)} tokens are named '{wanted}': say which by its id")
-    return rows[0]
+    return (going or rows)[0]
+
+
+def _ancestors(connection: Connection, row: RowMapping) -> set[str]:
+    """The tokens that one was derived from, one from the other, and itself."""
+    found, parent = {str(row["id"])}, row["parent_id"]
+    while parent is not None and parent not in found:
+        found.add(parent)
+        parent = connection.execute(select(tokens.c.parent_id).where(tokens.c.id == parent)).scalar()
+    return found
 
 
 def _derived(connection: Connection, parents: set[str]) -> set[str]:

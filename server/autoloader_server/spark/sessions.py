@@ -230,14 +230,15 @@ class SparkSessions:
 
     def for_user(self) -> SparkSession:
         """A session of the user's own, always the same one: what is set in it does not reach runs."""
-        self.session()
+        url = (self.session(), self._url)[1]
+        if url is None:
+            raise SparkUnavailable("the service is closing")
         with self._lock:
-            assert self._url is not None
-            if self._users is not None and self._users[0] != self._url:
+            if self._users is not None and (self._users[0] != url or not _is_known(self._users[1])):
                 release(self._users[1])
                 self._users = None
             if self._users is None:
-                self._users = (self._url, connect(self._url))
+                self._users = (url, connect(url))
             return self._users[1]
 
     def doubt(self) -> None:
@@ -272,6 +273,15 @@ class SparkSessions:
             return
         atexit.unregister(self.close)
         release(session)
+
+
+def _is_known(session: SparkSession) -> bool:
+    """Whether a session was not stopped here, and is still there on the server."""
+    try:
+        check_session(session)
+    except (SparkUnavailable, ValueError):  # grpc's word for a channel that was closed here
+        return False
+    return True
 
 
 def release(session: SparkSession) -> None:
