@@ -4,7 +4,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 MAKEFLAGS += --no-print-directory
 .DEFAULT_GOAL := help
-.PHONY: setup conda demo test check lint parts bench chaos lock clean help
+.PHONY: setup conda demo test check lint parts bench chaos lock reference clean help
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -105,6 +105,9 @@ lock: $(VENV)/.installed ## Renew requirements.lock
 	@$(BIN)/uv pip compile pyproject.toml --quiet --upgrade --universal --python-version 3.11 --all-extras --group dev \
 		--override overrides.txt --generate-hashes --custom-compile-command "make lock" --output-file requirements.lock
 	@echo "requirements.lock is new: run 'make test'"
+
+reference: $(VENV)/.installed ## Make docs/reference.md from the docstrings
+	@$(BIN)/python docs/make_reference.py
 
 clean: ## Take away .venv and all that tests, builds and the demo made
 	@rm -rf $(VENV) build dist demo-output .coverage .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache

@@ -128,6 +128,9 @@ class Files(Resource[L]):
     def __call__(self, *, status: str | None = None, path: str | None = None) -> Stream[File]:
         """Each file that the service knows of, with what became of it, as they are read page by page.
 
+            >>> for file in flights.files(status="failed"):
+            ...     print(file.path, file.reason)
+
         Args:
             status: only those of this status, as in `File`, in any case.
             path: only this file, those below this folder, or those of this name.
@@ -157,6 +160,9 @@ class Files(Resource[L]):
     @call
     def why(self, path: str) -> Call[Verdict]:
         """Why a file is in the table, or is not, and what is to be done.
+
+            >>> print(flights.files.why("monday.csv"))  # doctest: +ELLIPSIS
+            /.../monday.csv: there is no such file at the source, ...
 
         Args:
             path: the file's path, or its path below the source. It need not be one that was ever seen.

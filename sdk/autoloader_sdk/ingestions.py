@@ -107,6 +107,10 @@ class Ingestion(Resource[L]):
     def run(self, *, force: bool = False) -> Call[Run[L]]:
         """Load what is new. Returns at once, with the run that does it; `force`: although it is paused.
 
+            >>> run = flights.run().wait(progress=False)
+            >>> run.status, run.message
+            ('success', 'there are no files at the source')
+
         Raises:
             Conflict: it is paused.
         """
@@ -162,6 +166,9 @@ class Ingestion(Resource[L]):
     ) -> Call[Ingestion[L]]:
         """Change what can be changed; what is not given stays. `schedule={}` takes the schedule away.
 
+            >>> flights.update(limits={"max_attempts": 2}, schedule="daily").data.schedule.frequency
+            'daily'
+
         Args:
             source: of it `file_pattern`, `credentials` (as a whole), `include_existing`, `modified_after` and
                 `on_changed_file`; the place itself cannot change.
@@ -213,6 +220,10 @@ class Ingestion(Resource[L]):
     @call
     def refresh_full(self, *, auto_run: bool = True, dry_run: bool = False, force: bool = False) -> Call[Refresh[L]]:
         """Drop the table, forget its files, and load all that is at the source into a new one.
+
+            >>> plan = flights.refresh_full(dry_run=True)
+            >>> [step["operation"] for step in plan.data.would_perform]
+            ['table_dropped', 'processed_files_cleared', 'run_triggered']
 
         Args:
             auto_run: start the run that loads; without it the next run does.
@@ -332,6 +343,12 @@ class Ingestions(Resource[L]):
     ) -> Call[Ingestion[L]]:
         """Make an ingestion. It is a draft, and runs when asked or when its schedule says so.
 
+            >>> orders = client.ingestions.create(
+            ...     name="orders", source=folder, format="csv", destination="lake.bronze.orders"
+            ... )
+            >>> orders.status
+            'draft'
+
         Args:
             name: what people call it.
             source: a folder, `s3://bucket/folder/`, …; or all of it, as a dictionary or a `models.Source`.
@@ -424,6 +441,9 @@ class Ingestions(Resource[L]):
     def get(self, id_or_name: str) -> Call[Ingestion[L]]:
         """One ingestion, by its id or by its name.
 
+            >>> client.ingestions.get("flights").name
+            'flights'
+
         Raises:
             NotFound: there is none.
         """
@@ -434,7 +454,11 @@ class Ingestions(Resource[L]):
 
     @call
     def list(self, *, status: str | None = None, source_type: str | None = None) -> Call[Listing[Ingestion[L]]]:
-        """All of them, or those of one status or source type."""
+        """All of them, or those of one status or source type.
+
+        >>> [each.name for each in client.ingestions.list(status="draft")]
+        ['flights']
+        """
         return (yield from self._list({"status": status, "source_type": source_type}))
 
     def __iter__(self: Ingestions[Sync]) -> Iterator[Ingestion[Sync]]:

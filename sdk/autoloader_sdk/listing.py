@@ -20,6 +20,9 @@ class Listing(list[T]):
     def to_pandas(self) -> DataFrame:
         """The records as a pandas DataFrame, one column a field; times in UTC.
 
+            >>> list(client.ingestions.list().to_pandas()[["name", "destination.table"]].iloc[0])
+            ['flights', 'flights']
+
         Raises:
             MissingExtra: pandas is not installed.
         """

@@ -189,8 +189,11 @@ class Run(Resource[L]):
     def follow(self, *, poll: float = 1.0) -> Stream[RunEvent]:
         """What happens in the run, as it happens, until it has ended.
 
-            >>> for event in run.follow():  # doctest: +SKIP
-            ...     print(event)
+            >>> for event in flights.run().follow(poll=0.1):
+            ...     if event.kind == "status":
+            ...         print(event.run.status)  # doctest: +ELLIPSIS
+            ...
+            success
 
         What has happened already comes first. `poll`: seconds between two looks.
         """
@@ -207,6 +210,10 @@ class Run(Resource[L]):
     @stream
     def logs(self, *, follow: bool = False, poll: float = 1.0) -> Stream[RunLogLine]:
         """Its log, oldest line first, however it was started.
+
+            >>> run = flights.run().wait(progress=False)
+            >>> [line.message for line in run.logs()][0]
+            'started (manual)'
 
         Args:
             follow: go on until the run has ended, with each line as it is written.

@@ -68,6 +68,10 @@ class VersionsOfSchema(Resource[L]):
     def diff(self, old: int = 1, new: int | None = None) -> Call[SchemaDifference]:
         """What changed from version `old` to `new`, the current one unless said.
 
+            >>> print(flights.schema_versions.diff())
+            schema version 1 → 1
+              no difference
+
         Raises:
             NotFound: one of them is no version.
         """

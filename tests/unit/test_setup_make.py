@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 ROOT = Path(__file__).parents[2]
-TARGETS = ["setup", "demo", "test", "check", "bench", "chaos", "lock", "clean", "help"]
+TARGETS = ["setup", "demo", "test", "check", "bench", "chaos", "lock", "reference", "clean", "help"]
 
 
 def make(folder: Path, *arguments: str, path: str | None = None) -> subprocess.CompletedProcess[str]:

@@ -182,7 +182,7 @@ class FlowRun(Resource[L]):
     ) -> Call[FlowRun[L]]:
         """Put it into a state; Prefect may refuse, unless it is by `force`. Returns the run itself.
 
-            >>> run.set_state("SCHEDULED", "AwaitingRetry", force=True)  # doctest: +SKIP
+            run.set_state("SCHEDULED", "AwaitingRetry", force=True)
 
         Args:
             type: SCHEDULED, RUNNING, …; a state of type SCHEDULED has workers run it.
