@@ -190,10 +190,9 @@ class Run(Resource[L]):
         """What happens in the run, as it happens, until it has ended.
 
             >>> for event in flights.run().follow(poll=0.1):
-            ...     if event.kind == "status":
-            ...         print(event.run.status)  # doctest: +ELLIPSIS
-            ...
-            success
+            ...     last = event
+            >>> last.kind, last.run.status
+            ('status', 'success')
 
         What has happened already comes first. `poll`: seconds between two looks.
         """
