@@ -10,7 +10,6 @@ Nothing is changed by it; the local Spark is started where it was not there. No 
 
 from __future__ import annotations
 
-import importlib
 import os
 import stat
 import time
@@ -18,8 +17,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
-from urllib.parse import urlsplit
+from typing import TYPE_CHECKING, Literal
 
 from autoloader_sdk._http.endpoint import Call, L, Reply, Request, Resource, Sync, call
 from autoloader_sdk.config import file, profiles, without_user
@@ -134,7 +132,7 @@ class _Examination:
                 yield Check("spark", "skipped", "the service lets nobody in without a token that it takes")
             else:
                 yield from self._spark()
-        yield self._guarded("prefect", self._prefect)
+        yield from self._prefect()
         if self.ingestion is None:
             yield Check("store", "skipped", "no ingestion was named whose source could be listed")
         elif address.state == "failed" or token.state == "failed":
@@ -256,27 +254,13 @@ class _Examination:
         for each in clusters:
             yield self._guarded(f"spark {each.id}", lambda cluster=each: _cluster(cluster))  # type: ignore[misc]
 
-    def _prefect(self) -> Check:
-        name = next((name for name in _PREFECT_URLS if os.environ.get(name)), None)
-        if name is None:
-            return Check("prefect", "skipped", f"neither {' nor '.join(_PREFECT_URLS)} is set")
-        try:
-            module: Any = importlib.import_module("autoloader_sdk.prefect")
-        except ModuleNotFoundError as missing:
-            if not (missing.name or "").startswith("autoloader_sdk.prefect"):
-                raise
-            return Check("prefect", "skipped", "this version cannot look at Prefect")
-        url = os.environ[name]
-        where = without_user(url)
-        advice = f"look whether that server runs, and at {name}"
-        try:
-            with module.Prefect(url) as prefect:
-                healthy, version = prefect.health(), prefect.version()
-        except Exception as error:
-            return _failed("prefect", error, advice)
-        if not healthy:
-            return Check("prefect", "failed", f"{where} says that it is not well", advice)
-        return Check("prefect", "ok", f"{where} answers: Prefect {version}")
+    def _prefect(self) -> Iterator[Check]:
+        """Of each address that is set: `client.prefect` goes by the one, the service by the other."""
+        names = [name for name in _PREFECT_URLS if os.environ.get(name)]
+        if not names:
+            yield Check("prefect", "skipped", f"neither {' nor '.join(_PREFECT_URLS)} is set")
+        for name in names:
+            yield self._guarded("prefect", lambda name=name: _prefect_at(name))  # type: ignore[misc]
 
     def _store(self) -> Check:
         assert self.ingestion is not None
@@ -295,6 +279,21 @@ class _Examination:
 
     def _now(self) -> datetime:
         return (self.reply.date if self.reply is not None else None) or datetime.now(UTC)
+
+
+def _prefect_at(name: str) -> Check:
+    from autoloader_sdk.prefect import Prefect
+
+    where = f"{without_user(os.environ[name])} ({name})"
+    advice = f"look whether that server runs, and at {name}"
+    try:
+        with Prefect(os.environ[name]) as prefect:
+            healthy, version = prefect.health(), prefect.version()
+    except Exception as error:
+        return _failed("prefect", error, advice)
+    if not healthy:
+        return Check("prefect", "failed", f"{where} says that it is not well", advice)
+    return Check("prefect", "ok", f"{where} answers: Prefect {version}")
 
 
 def _cluster(cluster: Cluster) -> Check:
@@ -365,8 +364,13 @@ def _without_secrets(check: Check, config: Config | None) -> Check:
     if config is not None:
         found.add(config.token.reveal() if config.token is not None else "")
         urls += [config.url, config.proxy]
-    found |= {urlsplit(url).password or "" for url in urls if url}
+    found |= {_password(url) for url in urls if url}
     message, advice = check.message, check.advice
     for secret in sorted((each for each in found if len(each) > 3), key=len, reverse=True):
         message, advice = message.replace(secret, "***"), advice.replace(secret, "***")
     return Check(check.name, check.state, message, advice)
+
+
+def _password(url: str) -> str:
+    """The password in a URL, also in one that is none."""
+    return url.rpartition("@")[0].rpartition("//")[2].partition(":")[2]

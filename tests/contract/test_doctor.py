@@ -320,3 +320,25 @@ def test_a_secret_in_an_error_is_not_shown(url: str, monkeypatch: pytest.MonkeyP
         monkeypatch.setattr(type(client), "health", lambda _: (_ for _ in ()).throw(OSError(f"bad header {WRONG}")))
         found = seen(examine(client))["database"]
     assert (found.state, found.message) == ("failed", "OSError: bad header ***")
+
+
+@pytest.mark.parametrize("address", ["http://[::1", "http://me:p4ss/word@127.0.0.1:80a0", "nowhere"])
+def test_an_address_that_is_none_is_a_failed_check(address: str, url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PREFECT_API_URL", address)
+    with Client(url) as client:
+        report = examine(client)
+    assert seen(report)["prefect"].state == "failed"
+    assert "p4ss" not in str(report)
+    with pytest.raises(AutoloaderError) as raised:
+        Client(address)
+    assert "p4ss" not in str(raised.value)
+    assert not without_client(raised.value).ok
+
+
+def test_each_address_of_prefect_that_is_set_is_looked_at(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("PREFECT_API_URL", "AUTOLOADER_PREFECT_API_URL"):
+        monkeypatch.setenv(name, nobody() + "/api")
+    with Client(url) as client:
+        told = [check for check in examine(client) if check.name == "prefect"]
+    assert [check.state for check in told] == ["failed", "failed"]
+    assert [check.advice.rpartition(" ")[2] for check in told] == ["AUTOLOADER_PREFECT_API_URL", "PREFECT_API_URL"]

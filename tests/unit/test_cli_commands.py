@@ -383,3 +383,35 @@ def test_the_log_of_a_run_is_shown_line_by_line(invoke: Invoke, tmp_path: Path) 
     assert "ended: success" in lines[-1]
     told = [json.loads(line) for line in invoke("runs", "empty", "--log", run["id"], "--json").stdout.splitlines()]
     assert [each["message"] for each in told] == [line.split(maxsplit=3)[3] for line in lines]
+
+
+def test_names_of_files_say_nothing_to_a_terminal(invoke: Invoke, tmp_path: Path) -> None:
+    folder = tmp_path / "source"
+    folder.mkdir()
+    (folder / "_a\x1b]0;x\x07.csv").write_text("a\n1\n")
+    invoke("ingestions", "create", "odd", "--source", str(folder), "--format", "csv", "--to", "lake.b.odd")
+    invoke("run", "odd")
+    for command in (
+        ["files", "list", "odd"],
+        ["files", "why", "odd", "_a\x1b]0;x\x07.csv"],
+        ["files", "why", "x\x1b[0m", "y"],
+    ):
+        shown = invoke(*command)
+        assert ESCAPE not in shown.stdout + shown.stderr
+        assert "\\x1b" in shown.stdout + shown.stderr
+
+
+def test_a_text_option_may_be_true(invoke: Invoke, tmp_path: Path) -> None:
+    folder = tmp_path / "source"
+    folder.mkdir()
+    given = ["--option", "null_value=true", "--option", "header=false"]
+    made = invoke(
+        "ingestions", "create", "o", "--source", str(folder), "--format", "csv", "--to", "lake.b.o", *given, "--json"
+    )
+    options = json.loads(made.stdout)["format"]["options"]
+    assert (options["null_value"], options["header"]) == ("true", False)
+
+
+def test_every_command_is_on_the_page() -> None:
+    page = PAGES[1].read_text(encoding="utf-8")
+    assert [name for name in MODULES if f"`{name}" not in page] == []

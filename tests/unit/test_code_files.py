@@ -402,3 +402,96 @@ def test_without_pyyaml_the_line_that_installs_it_is_told() -> None:
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert done.stdout.count("autoloader-sdk[code]") == 3
+
+
+def test_merge_keys_that_stand_for_too_much_are_refused() -> None:
+    levels = ["a0: &a0 {k: v}"]
+    levels += [f"a{n}: &a{n} {{<<: [{', '.join([f'*a{n - 1}'] * 10)}]}}" for n in range(1, 10)]
+    assert "its aliases stand for too much" in str(faults("\n".join(levels)))
+
+
+@pytest.mark.parametrize("escape", [r'"\UFFFFFFFF"', r'"\U00110000"', r'"\ud800"'])
+def test_an_escape_that_names_no_character_is_a_fault(escape: str) -> None:
+    told = str(faults(ORDERS.replace("name: orders", f"name: {escape}")))
+    assert "no character" in told
+
+
+def test_what_is_wrong_with_a_sign_of_yaml_does_not_repeat_the_word_behind_it() -> None:
+    secret = "source:\n  type: s3\n  path: s3://b/x/\n  credentials:\n    aws_secret_access_key: *hunter2\n"
+    told = str(faults(ORDERS.replace("source: /data/orders/\n", secret)))
+    assert "alias" in told
+    assert "hunter2" not in told
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("region", "hunter2 secret"), ("region", "Hunter2"), ("endpoint_url", "https://u:hunter2@h/x")]
+)
+@pytest.mark.parametrize("kind", ["s3", "gcs"])
+def test_where_an_address_belongs_a_secret_is_refused_and_not_shown(kind: str, name: str, value: str) -> None:
+    path = {"s3": "s3://b/x/", "gcs": "gs://b/x/"}[kind]
+    given = f"source:\n  type: {kind}\n  path: {path}\n  credentials:\n    {name}: {value}\n"
+    told = faults(ORDERS.replace("source: /data/orders/\n", given))
+    assert any("a credential does not stand in a file" in each for each in told.values())
+    assert "unter2" not in str(told)
+
+
+def test_the_end_of_a_name_counts_in_any_case(tmp_path: Path) -> None:
+    for name in ("a.YAML", "b.Yml"):
+        (tmp_path / name).write_text(ORDERS.replace("orders", name[0]), encoding="utf-8")
+    assert [wanted.name for wanted in read([tmp_path])] == ["a", "b"]
+
+
+def at_service(*answers: tuple[int, Any]) -> tuple[Client, list[str]]:
+    """A client of a service of ours that gives these answers, one after the other."""
+    asked: list[str] = []
+    left = iter(answers)
+
+    def handler(request: httpx.Request) -> httpx.Response:
+        asked.append(f"{request.method} {request.url.path}")
+        status, body = next(left)
+        return httpx.Response(status, json=body, headers={"Autoloader-Version": "1"})
+
+    return Client("http://127.0.0.1:9", transport=httpx.MockTransport(handler)), asked
+
+
+def known(**fields: Any) -> dict[str, Any]:
+    (body,) = bodies(ORDERS)
+    return {**body, "id": "ing_0123456789ab", "status": "draft", **fields}
+
+
+def test_what_a_service_took_and_did_not_set_is_a_failure() -> None:
+    wanted = ORDERS + "limits: {max_attempts: 2}\n"
+    client, asked = at_service((200, [known(limits=None)]), (200, known(limits=None)))
+    with pytest.raises(ApplyFailed, match=r"the service took it, and has not set limits\.max_attempts"):
+        client.apply(io.StringIO(wanted))
+    assert asked == ["GET /api/v1/ingestions", "PUT /api/v1/ingestions/ing_0123456789ab"]
+    client, _ = at_service((200, []), (201, known(limits=None)))
+    with pytest.raises(ApplyFailed, match="has not set"):
+        client.apply(io.StringIO(wanted))
+
+
+def test_what_is_gone_already_is_deleted() -> None:
+    other = known(name="other", id="ing_ba9876543210")
+    client, _ = at_service((200, [known(), other]), (404, {"detail": "not found"}))
+    plan = client.apply(io.StringIO(ORDERS), prune=["other"])
+    assert {entry.name: entry.outcome for entry in plan}["other"] == "deleted"
+
+
+def test_an_odd_ingestion_of_somebody_else_is_in_nobodys_way() -> None:
+    odd = known(name="odd", id="ing_ba9876543210", source={"type": "s3", "path": "bucket/x"})
+    client, _ = at_service((200, [known(), odd]))
+    assert {entry.name: entry.kind for entry in client.diff(io.StringIO(ORDERS))} == {
+        "orders": "same",
+        "odd": "not in files",
+    }
+
+
+def test_one_is_not_true() -> None:
+    def with_schema(value: Any) -> dict[str, Any]:
+        field = {"name": "a", "type": "integer", "nullable": True, "metadata": {"k": value}}
+        return {"type": "csv", "schema": {"schema_json": {"type": "struct", "fields": [field]}}}
+
+    text = ORDERS.replace("format: csv\n", f"format: {json.dumps(with_schema(True))}\n")
+    client, _ = at_service((200, [known(format=with_schema(1))]))
+    (entry,) = client.diff(io.StringIO(text))
+    assert [change.field for change in entry.changes] == ["format.schema.schema_json"]

@@ -344,6 +344,42 @@ def test_a_deployment_that_cannot_be_is_refused_before_anything_is_sent(given: d
     assert not seen
 
 
+USUAL: dict[str, Any] = {"name": "d", "flow": "f", "entrypoint": "a.b.c", "work_pool": "p"}
+USUAL |= {"parameter_openapi_schema": {"properties": {}}}
+
+
+def test_a_deployment_made_again_leaves_its_limit_and_runs_no_steps_of_an_earlier_one() -> None:
+    handler, seen = answers(ok({"id": ID, "name": "p"}), ok({"id": ID}), ok({"id": ID}))
+    client(handler).deployments.create(**USUAL)
+    sent = body_of(seen[-1])
+    assert sent["pull_steps"] is None
+    assert not {"concurrency_limit", "concurrency_options"} & set(sent)
+
+
+def test_a_limit_that_others_may_share_is_not_changed() -> None:
+    shared = {"id": ID, "name": "d", "global_concurrency_limit": {"name": "nightly", "limit": 3}}
+    handler, seen = answers(ok({"id": ID, "name": "p"}), ok(shared))
+    with pytest.raises(errors.Conflict, match="deployment 'd' has the limit 'nightly', which others may share"):
+        client(handler).deployments.create(**USUAL, concurrency_limit=1)
+    assert [request.method for request in seen] == ["GET", "GET"]
+    with pytest.raises(errors.Conflict, match="'nightly'"):
+        deployment(handler, **shared).update(concurrency_limit=None)
+    own = shared | {"global_concurrency_limit": {"name": f"deployment:{ID}", "limit": 3}}
+    handler, seen = answers(ok({"id": ID, "name": "p"}), ok(own), ok({"id": ID}), ok({"id": ID}))
+    client(handler).deployments.create(**USUAL, concurrency_limit=1)
+    assert body_of(seen[-1])["concurrency_limit"] == 1
+
+
+def test_a_state_that_was_set_by_a_try_whose_answer_was_lost_is_set() -> None:
+    before = {"status": "ABORT", "details": {"reason": "This run has already made this state transition."}}
+    handler, seen = answers(httpx.ReadError("cut"), ok(before), ok({"id": ID, "state_type": "RUNNING"}))
+    flow_run(handler).set_state("RUNNING")
+    first, second = (body_of(request)["state"]["state_details"]["transition_id"] for request in seen[:2])
+    assert first == second
+    flow_run(handler).set_state("RUNNING")
+    assert body_of(seen[-2])["state"]["state_details"]["transition_id"] != first
+
+
 def test_whether_parameters_are_checked_is_always_said() -> None:
     found = ok({"id": ID})
     handler, seen = answers(found)

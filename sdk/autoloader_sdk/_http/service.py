@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 from urllib.parse import urlsplit
 
-from autoloader_sdk.config import without_user
 from autoloader_sdk.errors import AutoloaderError
 
 
@@ -43,11 +43,14 @@ class Service:
         """The address, if it is one of the web."""
         try:
             parts = urlsplit(url.strip())
-        except ValueError:  # as of half an IPv6 address
-            parts = urlsplit("")
-        if parts.scheme not in {"http", "https"} or not parts.hostname:
+            well = parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
+        except ValueError:  # as of half an IPv6 address, or of a port that is no number
+            well = False
+        if not well:
+            # What is no URL may hold a password anywhere before its last @.
+            shown = re.sub(r"^([A-Za-z]+://)?.*@", r"\1", url.strip(), flags=re.DOTALL)
             raise AutoloaderError(
-                f"{self.setting} '{without_user(url)}' is no address of {self.name}; write it like {self.example}"
+                f"{self.setting} '{shown}' is no address of {self.name}; write it like {self.example}"
             )
         return url.strip()
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from autoloader_sdk.cli.group import Context, group
-from autoloader_sdk.cli.output import Json, plain, print_json
+from autoloader_sdk.cli.output import Json, plain, print_json, say
 from autoloader_sdk.errors import ApplyFailed
 
 if TYPE_CHECKING:
@@ -132,8 +132,10 @@ def _doomed(client: Client, places: list[Where], *, ask: bool) -> list[str]:
 def _show(plan: Plan, *, as_json: bool) -> None:
     if as_json:
         print_json(*(entry.as_dict() for entry in plan))
+        for note in plan.notes:
+            say(note, err=True)
     else:
-        typer.echo(str(plan))
+        say(str(plan))
 
 
 def _report(entry: Entry) -> None:

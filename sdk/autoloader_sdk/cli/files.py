@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from autoloader_sdk.cli.group import Context, Name, fail, group
-from autoloader_sdk.cli.output import Json, plain, print_json, print_table
+from autoloader_sdk.cli.output import Json, plain, print_json, print_table, say
 from autoloader_sdk.cli.runs import Force, end_with
 
 if TYPE_CHECKING:
@@ -65,7 +65,7 @@ def why(
     if as_json:
         print_json(verdict.data)
     else:
-        typer.echo(str(verdict))
+        say(str(verdict))
 
 
 @batches.command("list")

@@ -19,8 +19,7 @@ if TYPE_CHECKING:
     from autoloader_sdk.client import Client
     from autoloader_sdk.config import Config
 
-# Each command, and the module below `autoloader_sdk.cli` that has it; of a module, `app` is looked into. A command of a
-# further module (`apply`, `diff` and `export` of `code`, say) is a line here.
+# Each command, and the module below `autoloader_sdk.cli` that has it; of a module, `app` is looked into.
 MODULES = {
     "serve": "service",
     "settings": "service",
@@ -69,7 +68,9 @@ class _Lazy(TyperGroup):
 
 def fail(sentence: str) -> NoReturn:
     """End with one sentence on stderr, and 1."""
-    typer.echo(f"Error: {sentence}", err=True)
+    from autoloader_sdk.cli.output import say
+
+    say(f"Error: {sentence}", err=True)
     raise typer.Exit(1)
 
 

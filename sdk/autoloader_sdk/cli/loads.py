@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from autoloader_sdk.cli.group import Context, Name, fail, group, ingestion_names
-from autoloader_sdk.cli.output import Json, plain, print_json, print_table
+from autoloader_sdk.cli.output import Json, plain, print_json, print_table, say
 from autoloader_sdk.cli.progress import busy
 from autoloader_sdk.cli.runs import run_one
 from autoloader_sdk.models import OnBadRecord, OnChangedFile, OnSchemaChange
@@ -99,7 +99,7 @@ def create(
             on_bad_record=on_bad_record,
         )
     for warning in made.data.warnings:
-        typer.echo(f"warning: {warning}", err=True)
+        say(f"warning: {warning}", err=True)
     if as_json:
         print_json(made.data)
     else:
@@ -149,7 +149,7 @@ def clear(ctx: typer.Context, ingestion: Name, *, as_json: Json = False) -> None
     if as_json:
         print_json(cleared)
     else:
-        typer.echo(cleared.message)
+        say(cleared.message)
 
 
 @app.command()
@@ -190,7 +190,7 @@ def preview(
 
 def _show(seen: PreviewResult) -> None:
     for warning in seen.warnings:
-        typer.echo(f"warning: {plain(warning)}", err=True)
+        say(f"warning: {warning}", err=True)
     rows = "not known how many" if seen.estimated_records is None else f"about {seen.estimated_records:,}"
     typer.echo(f"{seen.file_count:,} files, {rows} rows")
     if seen.schema_:
@@ -240,8 +240,8 @@ def _format(kind: str, options: list[str] | None) -> str | dict[str, Any]:
     return {"type": kind, "options": dict(map(_option, options))} if options else kind
 
 
-def _option(text: str) -> tuple[str, str | bool]:
+def _option(text: str) -> tuple[str, str]:
     name, separator, value = text.partition("=")
     if not separator:
         raise typer.BadParameter(f"'{text}' is not NAME=VALUE", param_hint="--option")
-    return name, {"true": True, "false": False}.get(value, value)
+    return name, value

@@ -23,6 +23,12 @@ _STYLES = {"ok": "green", "success": "green", "healthy": "green", "warning": "ye
 _STYLES |= {"failed": "red", "error": "red", "skipped": "dim", "held": "yellow"}
 
 
+def say(text: str, *, err: bool = False) -> None:
+    """Lines for people, which say nothing to a terminal beside what they say."""
+    for line in text.split("\n"):
+        typer.echo(plain(line), err=err)
+
+
 def print_json(*records: BaseModel | Mapping[str, Any]) -> None:
     """One object a line, whole."""
     from pydantic import BaseModel

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from autoloader_sdk.cli.group import Context, Name, group
-from autoloader_sdk.cli.output import Json, print_json, print_table
+from autoloader_sdk.cli.output import Json, print_json, print_table, say
 from autoloader_sdk.errors import NotFound
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ def end_with(run: Run, timeout: float | None = None, *, as_json: bool) -> None:
     if as_json:
         print_json(run.data)
     else:
-        typer.echo(str(run))
+        say(str(run))
     if not run.ok:
         from autoloader_sdk.models import RunStatus
 
@@ -121,4 +121,4 @@ def _show_log(client: Client, ingestion: Ingestion, wanted: str, *, as_json: boo
             print_json(line)
         else:
             at = "" if line.timestamp is None else line.timestamp.strftime("%Y-%m-%d %H:%M:%S")
-            typer.echo(f"{at} {line.level:<7} {line.message}")
+            say(f"{at} {line.level:<7} {line.message}")

@@ -29,10 +29,12 @@ def status(ctx: typer.Context, *, as_json: Json = False) -> None:
         info, health = client.info(), client.health()
         everything = client.ingestions.list()
         where = "this process" if Context.of(ctx).local else without_user(client.config.url)
-        runs = [(each, run.data) for each in everything for run in each.runs(days=1)]
+        # One goes on at a time, and one may wait behind it, however long ago they were asked for.
+        newest = [(each, run.data) for each in everything for run in each.runs(days=36_500, limit=2)]
+        lately = [(each, run.data) for each in everything for run in each.runs(days=1, limit=10_000)]
         in_error = [(each, _reason(each)) for each in everything if each.status == "error"]
-    running = [(each, run) for each, run in runs if run.status in UNENDED]
-    failed = [(each, run) for each, run in runs if run.status == RunStatus.FAILED]
+    running = [(each, run) for each, run in newest if run.status in UNENDED]
+    failed = [(each, run) for each, run in lately if run.status == RunStatus.FAILED]
     states = Counter(each.status for each in everything)
     if as_json:
         print_json(

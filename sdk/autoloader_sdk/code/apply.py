@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
@@ -13,7 +14,7 @@ from autoloader_sdk.code.files import Where
 from autoloader_sdk.code.meaning import Change
 from autoloader_sdk.code.plan import Entry, Outcome, Plan, shown
 from autoloader_sdk.code.wanted import Wanted, read
-from autoloader_sdk.errors import ApplyFailed, AutoloaderError, ClientClosed, ConnectionFailed, Unauthorized
+from autoloader_sdk.errors import ApplyFailed, AutoloaderError, ClientClosed, ConnectionFailed, NotFound, Unauthorized
 from autoloader_sdk.ingestions import Ingestion
 from autoloader_sdk.models import IngestionData
 
@@ -70,7 +71,7 @@ def apply(
             outcome, error = "not tried", "nothing is deleted where something else failed"
         elif entry.differs:
             try:
-                outcome = yield from _do(link, entry)
+                outcome = yield from _do(link, entry, ours=plan.ours)
             except AutoloaderError as reason:
                 outcome, error = "failed", str(reason)
                 failed.append((entry, reason))
@@ -78,7 +79,7 @@ def apply(
         done.append(replace(entry, outcome=outcome, error=error))
         if outcome is not None and on_done is not None:
             on_done(done[-1])
-    result = Plan(tuple(done), plan.notes)
+    result = Plan(tuple(done), plan.notes, ours=plan.ours)
     if failed:
         raise _failure(failed, result)
     return result
@@ -93,19 +94,30 @@ def _failure(failed: list[tuple[Entry, AutoloaderError]], result: Plan) -> Apply
     return ApplyFailed(message, plan=result, failed=[(entry.name, reason) for entry, reason in failed])
 
 
-def _do(link: Link, entry: Entry) -> Call[Outcome]:
+def _do(link: Link, entry: Entry, *, ours: bool) -> Call[Outcome]:
     if entry.kind == "new":
         # The name is one ingestion's: another process that makes it meanwhile is a conflict, not a second one.
-        yield Request("POST", _INGESTIONS, {"unique_name": "true"}, body=entry.body)
+        reply = yield Request("POST", _INGESTIONS, {"unique_name": "true"}, body=entry.body)
+        _check(entry, reply.read(IngestionData), ours=ours)
         return "created"
     if entry.kind == "to delete":
-        yield Request("DELETE", f"{_INGESTIONS}/{quoted(entry.id or '')}")
+        # Gone is gone: by somebody else, or by a first try of ours whose answer was lost.
+        with suppress(NotFound):
+            yield Request("DELETE", f"{_INGESTIONS}/{quoted(entry.id or '')}")
         return "deleted"
     if entry.kind == "in the way":
         raise AutoloaderError(" ".join(entry.notes))
     there = Ingestion(link, IngestionData(id=entry.id or "", name=entry.name))
-    yield from Ingestion.update.function(there, **_update(entry))
+    changed: Ingestion[Any] = yield from Ingestion.update.function(there, **_update(entry))
+    _check(entry, changed.data, ours=ours)
     return "updated"
+
+
+def _check(entry: Entry, data: IngestionData, *, ours: bool) -> None:
+    """Raises AutoloaderError where the service has answered well, and has not done what was asked."""
+    left, _ = meaning.differences(entry.body or {}, data, ours=ours)
+    if left:
+        raise AutoloaderError(f"the service took it, and has not set {', '.join(change.field for change in left)}")
 
 
 def _update(entry: Entry) -> dict[str, Any]:
@@ -156,7 +168,7 @@ def _plan(wanted: list[Wanted], prune: Collection[str], *, credentials: bool) ->
     entries += [Entry("to delete", data.name, id=data.id) for data in rest if data.id in doomed]
     entries += [Entry("not in files", data.name, id=data.id) for data in rest if data.id not in doomed]
     note = "the service is an older one: of an ingestion that is there it changes schedule and quality alone"
-    return Plan(tuple(entries), () if ours else (note,))
+    return Plan(tuple(entries), () if ours else (note,), ours=ours)
 
 
 def _doomed(prune: Collection[str], found: list[IngestionData], rest: list[IngestionData]) -> set[str]:

@@ -69,7 +69,9 @@ def _below(folder: str) -> Iterator[str]:
         seen.add(real)
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         yield from (
-            os.path.join(at, name) for name in sorted(files) if name.endswith(_ENDS) and not name.startswith(".")
+            os.path.join(at, name)
+            for name in sorted(files)
+            if name.lower().endswith(_ENDS) and not name.startswith(".")
         )
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import PurePosixPath
 from typing import Any, NamedTuple
@@ -85,7 +87,7 @@ def differences(body: Mapping[str, Any], data: IngestionData, *, ours: bool) -> 
     changes = [
         Change(field, have.get(field), want.get(field))
         for field in sorted({*want, *have} - untold, key=position)
-        if want.get(field) != have.get(field)
+        if _written(want.get(field)) != _written(have.get(field))
     ]
     changes += _credentials(body, data, ours=ours)
     asked = sorted((field for field in untold if want.get(field) != default.get(field)), key=position)
@@ -121,7 +123,7 @@ def said(data: IngestionData) -> dict[str, Any]:
 
 
 _NAMES = ("catalog", "database", "table")
-_WAY = ("source.type", "source.path", *(f"destination.{name}" for name in _NAMES))
+_WAY = ("source.type", "source.path", "source.file_pattern", *(f"destination.{name}" for name in _NAMES))
 # What a file means that says no more than it must.
 _DEFAULT = complete(
     shorthand.ingestion("/", "csv", "a.b.c", name="a", on_schema_change="append_new_columns", cluster_id="default")
@@ -155,12 +157,21 @@ def _flat(value: Mapping[str, Any], path: str = "") -> Iterator[tuple[str, Any]]
             yield here, below
 
 
+def _written(value: Any) -> str:
+    """As JSON has it: to Python 1 and true are the same."""
+    return json.dumps(value, sort_keys=True, default=str)
+
+
 def _place(kind: Any, path: str) -> str:
     """One form for the ways to write a place."""
     if kind == "s3":
-        return str(s3_path(path))
+        try:
+            return str(s3_path(path))
+        except ValueError:  # an answer of another service: compared as it stands
+            return path
     if kind == "local":
-        return str(PurePosixPath(path.removeprefix("file://"))).rstrip("/") or "/"
+        # POSIX gives two slashes at the beginning a meaning of their own; no system that we run on does.
+        return re.sub("^/+", "/", str(PurePosixPath(path.removeprefix("file://")))).rstrip("/") or "/"
     return path
 
 

@@ -80,9 +80,11 @@ class Plan:
     order of the files, then those to delete, then those that are in no file.
     """
 
-    def __init__(self, entries: tuple[Entry, ...], notes: tuple[str, ...] = ()) -> None:
+    def __init__(self, entries: tuple[Entry, ...], notes: tuple[str, ...] = (), *, ours: bool = True) -> None:
         self.entries = entries
         self.notes = notes
+        #: Whether the service is one that knows more than the first contract.
+        self.ours = ours
 
     def of(self, kind: Kind) -> list[Entry]:
         """The entries of one kind."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -15,8 +16,9 @@ from autoloader_sdk.discovery.patterns import compile_pattern
 from autoloader_sdk.errors import FieldProblem, Invalid
 from autoloader_sdk.models import IngestionCreate, source_type
 
-# Not secret, and refused as soon as they hold more than an address.
-_OPEN = ("endpoint_url", "endpoint", "region", "aws_region")
+# Not secret, as long as they look like this.
+_ADDRESS, _REGION = re.compile(r"https?://[^/\s?#@]+/?"), re.compile(r"[a-z0-9-]{1,40}")
+_OPEN = {"endpoint_url": _ADDRESS, "endpoint": _ADDRESS, "region": _REGION, "aws_region": _REGION}
 _READ = {"source": shorthand.source, "destination": shorthand.destination, "schedule": shorthand.schedule}
 # Stands where a short form was at fault, so that the other fields are looked at all the same.
 _STAND_IN = {"source": "/", "format": "csv", "destination": "a.b.c", "schedule": None}
@@ -165,7 +167,10 @@ def _source(given: Any, folder: str) -> tuple[Any, list[FieldProblem]]:
     faults = []
     kept = dict(credentials)
     for name, value in credentials.items():
-        if name not in _OPEN and value is not None and not isinstance(value, Mapping):
+        usual = _OPEN.get(name)
+        if isinstance(value, str) and usual is not None and usual.fullmatch(value):
+            continue
+        if value is not None and not isinstance(value, Mapping):
             why = "a credential does not stand in a file: {env: NAME} or {file: /path} says where the service finds it"
             faults.append(FieldProblem(f"source.credentials.{name}", why))
             kept[name] = {"env": "STAND_IN"}

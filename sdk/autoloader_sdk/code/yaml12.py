@@ -80,6 +80,9 @@ def documents(text: str, wants_text: Callable[[Path], bool]) -> Iterator[Documen
         at_end = "end of stream" in (error.problem or "")
         mark = (error.context_mark if at_end else None) or error.problem_mark or error.context_mark
         yield Fault(mark.line + 1 if mark is not None else 1, "", _explained(error))
+    except (ValueError, OverflowError):
+        # An escape such as "\\UFFFFFFFF"; where it stands PyYAML does not say.
+        yield Fault(1, "", "an escape in double quotes names no character")
     except (RecursionError, _TooMuch):
         yield Fault(1, "", "it is nested too deep, or its aliases stand for too much")
 
@@ -91,6 +94,8 @@ def _code(character: Any) -> int:
 def _explained(error: yaml.MarkedYAMLError) -> str:
     """PyYAML's words, and what to do about the usual causes. They never hold what the file says."""
     problem = error.problem or "not readable"
+    if "alias" in problem or "tag" in problem or "anchor" in problem:
+        problem = re.sub("'.*'", "…", problem)  # a name that the file has given
     since = error.context_mark
     began = f", which began at line {since.line + 1}" if since is not None and error.context else ""
     context = f"{error.context}{began}: " if error.context else ""
@@ -121,9 +126,7 @@ class _Reader:
         self._left = _MOST_VALUES
 
     def value(self, node: yaml.Node, path: Path, within: frozenset[int]) -> Any:
-        self._left -= 1
-        if self._left < 0:
-            raise _TooMuch
+        self._charge()
         if id(node) in within:
             return self._refuse(node, path, "it contains itself, by an alias")
         within |= {id(node)}
@@ -145,6 +148,11 @@ class _Reader:
             return self._scalar(node, path)
         return self._refuse(node, path, f"the tag {_shown(node.tag)} is not taken: only plain values are")
 
+    def _charge(self) -> None:
+        self._left -= 1
+        if self._left < 0:
+            raise _TooMuch
+
     def _pairs(
         self, node: yaml.MappingNode, path: Path, within: frozenset[int]
     ) -> dict[str, tuple[yaml.Node, yaml.Node]]:
@@ -152,6 +160,7 @@ class _Reader:
         own: dict[str, tuple[yaml.Node, yaml.Node]] = {}
         merged: list[yaml.Node] = []
         for key, below in node.value:
+            self._charge()
             if not isinstance(key, yaml.ScalarNode):
                 self._refuse(key, path, "a key is plain text")
             elif key.value in own or (_is_merge(key) and merged):
@@ -167,11 +176,14 @@ class _Reader:
                 self._refuse(each, path, "<< takes a mapping, or a list of them, that does not contain itself")
                 continue
             for name, pair in self._pairs(each, path, within | {id(each)}).items():
+                self._charge()
                 own.setdefault(name, pair)
         return own
 
     def _scalar(self, node: yaml.ScalarNode, path: Path) -> Any:
         text, tag = node.value, node.tag
+        if any("\ud800" <= character <= "\udfff" for character in text):
+            return self._refuse(node, path, "half of a pair (\\ud800 to \\udfff) is no character")
         if node.style != "'" and (variable := VARIABLE.search(text)):
             why = f"nothing is filled in for {variable[0]}: write what is meant (in single quotes it is just text)"
             return self._refuse(node, path, why)

@@ -9,6 +9,7 @@ from types import EllipsisType
 from typing import TYPE_CHECKING, Any
 
 from autoloader_sdk._http.endpoint import Call, L, Request, Resource, Stream, call, quoted, stream
+from autoloader_sdk.errors import Conflict, NotFound
 from autoloader_sdk.prefect import display
 from autoloader_sdk.prefect.flow_runs import FlowRun, instant
 from autoloader_sdk.prefect.models import DeploymentData, FlowRunData, Thing
@@ -184,6 +185,7 @@ class Deployment(Resource[L]):
         }
         given = {key: value for key, value in given.items() if value is not None}
         if concurrency_limit is not ...:
+            _own_limit(self.data)
             given["concurrency_limit"] = concurrency_limit
         if collision_strategy is not None:
             kept = {"grace_period_seconds": (self.data.concurrency_options or {}).get("grace_period_seconds")}
@@ -317,7 +319,8 @@ class Deployments(Resource[L]):
     ) -> Call[Deployment[L]]:
         """A new deployment, and its flow if that is not there yet.
 
-        If there is one of this name, all of it becomes what is given here; its schedules are replaced by new ones.
+        If there is one of this name, it becomes what is given here, but for its labels; its schedules are replaced by
+        new ones. A limit of its runs that is not given stays as it is.
 
         Args:
             name: Its name among those of its flow.
@@ -376,17 +379,38 @@ class Deployments(Resource[L]):
                 "version": version,
                 "path": path,
                 "job_variables": dict(job_variables or {}),
-                "concurrency_limit": concurrency_limit,
-                "concurrency_options": collision_strategy and {"collision_strategy": collision_strategy},
                 "paused": paused,
+                "pull_steps": None,  # those of an earlier deployment of this name would run before the entrypoint
+                # Null would delete the limit that it has, which others may share.
+                **({} if concurrency_limit is None else {"concurrency_limit": concurrency_limit}),
+                **(
+                    {}
+                    if collision_strategy is None
+                    else {"concurrency_options": {"collision_strategy": collision_strategy}}
+                ),
             },
         )
         new_flow = checked(NewFlow, {"name": flow})
         yield from _there(work_pool, work_queue)
+        if concurrency_limit is not None:
+            try:
+                there = (yield Request("GET", f"/deployments/name/{quoted(flow)}/{quoted(name)}")).read(DeploymentData)
+            except NotFound:
+                there = draft
+            _own_limit(there)
         # Both are found again where they are there already.
         body["flow_id"] = (yield Request("POST", "/flows/", body=new_flow, safe=True)).read(Thing).id
         reply = yield Request("POST", "/deployments/", body=body, safe=True)
         return Deployment(self._link, reply.read(DeploymentData))
+
+
+def _own_limit(there: DeploymentData) -> None:
+    """Raises Conflict where a deployment has a limit that others may share: a number would become theirs, too."""
+    limit = there.global_concurrency_limit
+    if limit is not None and limit.name not in ("", f"deployment:{there.id}"):
+        raise Conflict(
+            f"deployment '{there.name}' has the limit '{limit.name}', which others may share: change that in Prefect"
+        )
 
 
 def listed(values: Iterable[Any], field: str) -> list[Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import uuid
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, cast
@@ -23,6 +24,10 @@ if TYPE_CHECKING:
 
 #: Seconds that a call waits for a run unless told.
 _PATIENCE = 3600.0
+
+
+# Prefect's words for a state that is set once more, with the same id.
+_DONE_BEFORE = "This run has already made this state transition."
 
 
 class FlowRun(Resource[L]):
@@ -231,10 +236,15 @@ class FlowRun(Resource[L]):
         self.data = (yield Request("GET", self._path)).read(FlowRunData)
 
     def _set(self, state: Mapping[str, Any], *, force: bool) -> Call[tuple[SetStateData, Reply]]:
-        body = {"state": checked(NewState, state), "force": force}
-        # By force nothing keeps the second of two from ending what the first has begun.
+        # By its id Prefect knows a state that was set already, unless it is by force: then nothing keeps the second of
+        # two from ending what the first has begun.
+        details = {**state.get("state_details", {}), "transition_id": str(uuid.uuid4())}
+        body = {"state": checked(NewState, {**state, "state_details": details}), "force": force}
         reply = yield Request("POST", f"{self._path}/set_state", body=body, safe=not force)
-        return reply.read(SetStateData), reply
+        result = reply.read(SetStateData)
+        if (result.details or {}).get("reason") == _DONE_BEFORE:
+            result = result.model_copy(update={"status": "ACCEPT"})
+        return result, reply
 
     def __repr__(self) -> str:
         return f"<FlowRun {self._called}: {self.state}>"

@@ -82,8 +82,9 @@ class ScheduleData(Thing):
 
 
 class LimitData(AnswerModel):
-    """How many runs of a deployment may be going at once."""
+    """How many runs of a deployment may be going at once. One that Prefect made for it is named `deployment:<id>`."""
 
+    name: str = ""
     limit: int | None = None
     active_slots: int | None = None
 

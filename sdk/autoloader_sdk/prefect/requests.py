@@ -92,6 +92,7 @@ class NewDeployment(DeploymentChange):
     flow_id: str
     schedules: list[dict[str, JsonValue]]
     paused: bool
+    pull_steps: None = None
 
 
 class NewFlow(RequestModel):
