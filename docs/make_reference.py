@@ -83,8 +83,11 @@ def _signature(function: griffe.Function) -> str:
     for each in function.parameters:
         if each.name == "self":
             continue
-        if each.kind is griffe.ParameterKind.keyword_only and "*" not in shown:
+        if each.kind is griffe.ParameterKind.keyword_only and not any(one.startswith("*") for one in shown):
             shown.append("*")
+        if each.kind is griffe.ParameterKind.var_positional:
+            shown.append(f"*{each.name}: {each.annotation}")
+            continue
         if each.kind is griffe.ParameterKind.var_keyword:
             shown.append(f"**{each.name}: {each.annotation}")
             continue

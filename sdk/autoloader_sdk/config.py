@@ -68,7 +68,7 @@ class Secret:
     __str__ = __repr__
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Config:
     """What a client goes by; `origins` says of each value where it came from."""
 
@@ -77,8 +77,11 @@ class Config:
     profile: str | None = None
     timeout: float | None = TIMEOUT
     ca: Path | None = None
-    proxy: str | None = field(default=None, repr=False)
-    origins: Mapping[str, str] = field(default_factory=dict, repr=False)
+    proxy: str | None = None
+    origins: Mapping[str, str] = field(default_factory=dict)
+
+    def __repr__(self) -> str:
+        return f"Config({', '.join(f'{name}={value!r}' for name, value, _ in self.rows())})"
 
     def rows(self) -> list[tuple[str, str, str]]:
         """Each setting, its value as it may be shown, and where it came from."""
@@ -196,8 +199,6 @@ def profiles() -> tuple[str | None, dict[str, dict[str, Any]]]:
         raise AutoloaderError(f"{place}: a profile is a table, as in [profiles.team]")
     if default is not None and default not in found:
         raise AutoloaderError(f"{place}: default = {default!r} is no profile; {_names(found)}")
-    for name, values in found.items():
-        _check(f"{place}: profile '{name}'", values)
     return default, found
 
 
@@ -229,6 +230,7 @@ def _profile(named: str | None, *, needed: bool) -> dict[str, Any] | None:
         return None
     if name not in found:
         raise AutoloaderError(f"there is no profile '{name}' in {file()}; {_names(found)}")
+    _check(f"{file()}: profile '{name}'", found[name])
     values = dict(found[name])
     if isinstance(values.get("token"), str):
         values["token"] = Secret(values["token"])

@@ -35,7 +35,8 @@ class RunEvent:
 def between(before: RunData | None, now: RunData) -> Iterator[RunEvent]:
     """What happened between two looks at a run; how it ended comes last, that it started first."""
     started = before is None or before.status != now.status
-    status = RunEvent("status", display.run_line(now), now)
+    told = f": {now.message}" if now.message and now.status in FINISHED else ""
+    status = RunEvent("status", display.run_line(now) + told, now)
     if started and now.status not in FINISHED:
         yield status
     if now.step and (before is None or before.step != now.step):

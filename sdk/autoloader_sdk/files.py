@@ -155,7 +155,7 @@ class Files(Resource[L]):
             reply = yield request
             found += reply.entries(FileData)
             request = Request("GET", reply.next_path) if reply.next_path else None
-        return frame_of(found)
+        return frame_of(found, FileData)
 
     @call
     def why(self, path: str) -> Call[Verdict]:

@@ -10,6 +10,7 @@ from autoloader_sdk.notebook import display
 
 if TYPE_CHECKING:
     from pandas import DataFrame
+    from pydantic import BaseModel
 
 T = TypeVar("T")
 
@@ -32,8 +33,10 @@ class Listing(list[T]):
         return display.listing_html(self)
 
 
-def frame_of(datas: Iterable[Any]) -> DataFrame:
+def frame_of(datas: Iterable[Any], model: type[BaseModel] | None = None) -> DataFrame:
     """What answers say as a pandas DataFrame; what is within a field (`source`, `metrics`) is `source.path` and so on.
+
+    Without any answer it has the columns of the `model`, if one is given.
 
     Raises:
         MissingExtra: pandas is not installed.
@@ -42,4 +45,5 @@ def frame_of(datas: Iterable[Any]) -> DataFrame:
         import pandas as pd
     except ImportError as missing:
         raise MissingExtra("to_pandas()", "notebook") from missing
-    return pd.json_normalize([data.model_dump(by_alias=True) for data in datas])
+    rows = [data.model_dump(by_alias=True) for data in datas]
+    return pd.json_normalize(rows) if rows or model is None else pd.DataFrame(columns=list(model.model_fields))

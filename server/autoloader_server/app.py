@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import socket
 from contextlib import closing
 from importlib.metadata import version
 from typing import TYPE_CHECKING
@@ -61,7 +63,8 @@ def create_app(service: Service, *, embedded: bool = False, beyond_loopback: boo
 def serve(settings: Settings) -> None:
     """Listen on `settings.host` and `settings.port` until told to stop (Ctrl-C, SIGTERM).
 
-    Raises ValueError where others than this machine could reach it, and there is no token to tell them by.
+    Raises ValueError where others than this machine could reach it, and there is no token to tell them by; and where it
+    cannot listen there.
     """
     import uvicorn
 
@@ -77,6 +80,7 @@ def serve(settings: Settings) -> None:
                     f"refusing to listen on {settings.host}: who can reach it could read and load data, and there is "
                     "no token yet to tell them by. Make one: autoloader token create --name NAME --scope admin"
                 )
+    _check_free(settings.host, settings.port)
     configure_logging()
     service = Service.open(settings)
     app = create_app(service, beyond_loopback=beyond_loopback)
@@ -85,3 +89,14 @@ def serve(settings: Settings) -> None:
         uvicorn.run(app, host=settings.host, port=settings.port, log_config=None, server_header=False)
     finally:
         service.close()
+
+
+def _check_free(host: str, port: int) -> None:
+    """Raises ValueError where nobody can listen there: uvicorn would log it, beside a start and an end."""
+    host = host.strip("[]")
+    try:
+        with socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET):
+            return
+    except OSError as error:
+        why = os.strerror(error.errno) if error.errno else str(error)
+        raise ValueError(f"cannot listen on {host}, port {port}: {why}. Choose another one: --port, --host") from None

@@ -237,6 +237,20 @@ def test_a_dry_run_and_a_plan_that_is_refused_change_nothing(client: Client, way
     assert way.sent == []
 
 
+def test_what_the_service_warns_of_is_told(client: Client, files: Path) -> None:
+    (files / "a.yaml").write_text(document("a", "schedule: daily"), encoding="utf-8")
+    (entry,) = client.apply(files)
+    assert entry.outcome == "created"
+    assert any(note.startswith("warning: schedule: nothing will fire the schedule") for note in entry.notes)
+
+
+def test_a_folder_is_the_same_however_a_file_leads_there(client: Client, files: Path) -> None:
+    (files / "a.yaml").write_text(document("a", source=str(files.parent / "data")), encoding="utf-8")
+    client.apply(files)
+    (files / "a.yaml").write_text(document("a", source="../data"), encoding="utf-8")
+    assert kinds(client.diff(files)) == {"a": "same"}
+
+
 def test_what_is_in_no_file_is_told_and_stays_unless_it_is_named(client: Client, way: Recording, files: Path) -> None:
     for name in ("a", "b", "c"):
         (files / f"{name}.yaml").write_text(document(name))

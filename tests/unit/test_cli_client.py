@@ -99,7 +99,8 @@ def test_no_wait_is_for_any_service_that_outlives_the_command(invoke: Invoke, tm
 
 def test_config_tells_where_each_value_came_from_and_opens_nothing(invoke: Invoke, tmp_path: Path) -> None:
     local = {row["name"]: row for row in map(json.loads, invoke("config", "--json").stdout.splitlines())}
-    assert (local["url"]["origin"], local["profiles"]["value"]) == ("this process", [])
+    assert (local["url"]["value"], local["profiles"]["value"]) == ("none: the service is in this process", [])
+    assert local["home"]["value"] == str(tmp_path / "home")
     assert not (tmp_path / "home").exists()
     place = profiles(
         tmp_path,

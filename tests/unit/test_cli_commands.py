@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shlex
+import socket
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -218,7 +219,7 @@ def test_an_error_is_one_sentence_on_stderr(invoke: Invoke, orders: str, words: 
 def test_what_is_not_confirmed_is_not_deleted(invoke: Invoke, orders: str) -> None:
     asked = invoke("ingestions", "delete", "orders", input="n\n")
     assert asked.exit_code == 1
-    assert "Delete it?" in asked.stderr
+    assert "Delete orders (ing_" in asked.stderr
     assert len(objects(invoke("ingestions", "list", "--json"))) == 1
     assert invoke("ingestions", "delete", "orders", input="y\n").exit_code == 0
     assert objects(invoke("ingestions", "list", "--json")) == []
@@ -381,7 +382,7 @@ def test_the_log_of_a_run_is_shown_line_by_line(invoke: Invoke, tmp_path: Path) 
     lines = invoke("runs", "empty", "--log", "last").stdout.splitlines()
     assert lines[0].endswith("info    started (manual)")
     assert "ended: success" in lines[-1]
-    told = [json.loads(line) for line in invoke("runs", "empty", "--log", run["id"], "--json").stdout.splitlines()]
+    told = [json.loads(line) for line in invoke("runs", "empty", "--log", run["id"][:6], "--json").stdout.splitlines()]
     assert [each["message"] for each in told] == [line.split(maxsplit=3)[3] for line in lines]
 
 
@@ -415,3 +416,31 @@ def test_a_text_option_may_be_true(invoke: Invoke, tmp_path: Path) -> None:
 def test_every_command_is_on_the_page() -> None:
     page = PAGES[1].read_text(encoding="utf-8")
     assert [name for name in MODULES if f"`{name}" not in page] == []
+
+
+def test_what_is_deleted_is_named_before_it_is(invoke: Invoke, tmp_path: Path) -> None:
+    folder = tmp_path / "source"
+    folder.mkdir()
+    made = invoke("ingestions", "create", "sales", "--source", str(folder), "--format", "csv", "--to", "lake.b.sales")
+    misspelt = invoke("ingestions", "delete", "sale", input="y\n")
+    assert (misspelt.exit_code, misspelt.stderr) == (1, "Error: no ingestion 'sale'; did you mean 'sales'?\n")
+    asked = invoke("ingestions", "delete", "sales", input="n\n")
+    assert f"Delete sales ({made.stdout.strip()})? Its table lake.b.sales stays [y/N]" in asked.stderr
+    assert invoke("ingestions", "delete", "sales", "--table", input="n\n").stderr.count("lake.b.sales is dropped") == 1
+    assert json.loads(invoke("ingestions", "list", "--json").stdout)["name"] == "sales"
+
+
+def test_the_folder_of_a_service_in_this_process_is_told(invoke: Invoke, tmp_path: Path) -> None:
+    shown = invoke("config").stdout
+    assert re.search(rf"home +{re.escape(str(tmp_path / 'home'))} +environment", shown)
+    assert "in this process" in shown
+
+
+def test_a_port_that_is_taken_is_one_sentence(invoke: Invoke) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        done = invoke("serve", "--port", str(port))
+    assert done.exit_code == 1
+    assert done.stderr == (
+        f"Error: cannot listen on 127.0.0.1, port {port}: Address already in use. Choose another one: --port, --host\n"
+    )

@@ -158,12 +158,19 @@ def test_a_reference_is_followed_when_the_client_is_made(
     ],
 )
 def test_a_file_that_is_not_what_it_should_be_is_told_of(text: str, says: str, write: Callable[..., Path]) -> None:
-    write(text)
+    write(text if not text.startswith("[profiles.team]") else f'default = "team"\n{text}')
     with pytest.raises(errors.AutoloaderError, match=says) as caught:
         load()
     assert "s3cret" not in str(caught.value)
     # Whoever says where to go does not need it.
     assert load("http://127.0.0.1:9").url == "http://127.0.0.1:9"
+
+
+def test_a_fault_in_a_profile_is_in_no_other_ones_way(write: Callable[..., Path]) -> None:
+    write(FILE + "[profiles.broken]\nulr = 3\n")
+    assert load(profile="team").url == "https://team.example.org"
+    with pytest.raises(errors.AutoloaderError, match="profile 'broken': unknown key 'ulr'"):
+        load(profile="broken")
 
 
 def test_an_unknown_profile_is_told_with_those_there_are(write: Callable[..., Path]) -> None:
@@ -196,7 +203,7 @@ def test_a_client_tells_its_settings_and_no_token(kind: type[Client | AsyncClien
     assert isinstance(made.config, Config)
     shown = f"{made!r} {made.config!r} {made.config} {vars(made)} {vars(made.config)}"
     assert TOKEN not in shown
-    assert "p4ssword" not in f"{made!r} {made.config}"
+    assert "p4ssword" not in f"{made!r} {made.config} {made.config!r}"
     assert "argument" in str(made.config)
 
 

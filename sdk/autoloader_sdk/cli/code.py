@@ -140,3 +140,6 @@ def _show(plan: Plan, *, as_json: bool) -> None:
 
 def _report(entry: Entry) -> None:
     typer.echo(f"{plain(entry.name)}: {plain(entry.done)}", err=entry.error is not None)
+    for note in entry.notes:
+        if note.startswith("warning: "):
+            say(f"{plain(entry.name)}: {note}", err=True)

@@ -131,10 +131,15 @@ def delete(
     yes: Annotated[bool, typer.Option("--yes", help="Confirm the action without prompting.")] = False,
 ) -> None:
     """Delete one, by its name or id; its runs stay on record, and so does the table unless asked otherwise."""
-    if not yes:
-        typer.confirm("Delete it?", abort=True, err=True)
     with Context.of(ctx).client() as client:
-        client.ingestions.get(ingestion).delete(delete_table=delete_table)
+        found = client.ingestions.get(ingestion)
+        if not yes:
+            to = found.destination
+            table = ".".join(part or "" for part in (to.catalog, to.database, to.table))
+            fate = "is dropped" if delete_table else "stays"
+            question = f"Delete {plain(found.name)} ({found.id})? Its table {plain(table)} {fate}"
+            typer.confirm(question, abort=True, err=True)
+        found.delete(delete_table=delete_table)
 
 
 # `autoloader run …` is what people type; it also stands with its noun.

@@ -66,7 +66,8 @@ def _print_rich(header: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> Non
         first = False
         table = Table(box=SIMPLE_HEAD, pad_edge=False)
         for name in header:
-            table.add_column(name, overflow="fold")
+            # An id is to be copied, and a time to be read.
+            table.add_column(name, overflow="fold", no_wrap=name == "id" or name.endswith("(UTC)"))
         for row in some:
             table.add_row(*(Text(plain(cell), style=_STYLES.get(cell.lower(), "")) for cell in row))
         console.print(table)

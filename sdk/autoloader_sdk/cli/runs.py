@@ -115,10 +115,11 @@ def _show_log(client: Client, ingestion: Ingestion, wanted: str, *, as_json: boo
             raise NotFound(f"'{ingestion.name}' was not run yet")
         run = newest[0]
     else:
-        run = client.runs.get(ingestion.id, wanted)
+        # The beginning of an id will do.
+        begun = [each for each in ingestion.runs(days=36_500, limit=1000) if wanted and each.id.startswith(wanted)]
+        run = begun[0] if len(begun) == 1 else client.runs.get(ingestion.id, wanted)
     for line in run.logs(follow=True):
         if as_json:
             print_json(line)
         else:
-            at = "" if line.timestamp is None else line.timestamp.strftime("%Y-%m-%d %H:%M:%S")
-            say(f"{at} {line.level:<7} {line.message}")
+            say(str(line))

@@ -130,7 +130,14 @@ def config(ctx: typer.Context, *, as_json: Json = False) -> None:
     """Show which service commands talk to, and by what; each setting with where it came from."""
     from autoloader_sdk.config import file, profiles
 
-    rows = Context.of(ctx).config().rows()
+    context = Context.of(ctx)
+    rows = context.config().rows()
+    if context.local:
+        settings = context.settings()
+        rows = [
+            ("url", "none: the service is in this process", "default" if context.home is None else "--home"),
+            ("home", str(settings.home), settings.origins.get("home", "default")),
+        ]
     default, known = profiles()
     if as_json:
         print_json(*({"name": name, "value": value, "origin": origin} for name, value, origin in rows))

@@ -66,6 +66,8 @@ def create(
         "It is shown this once:",
         err=True,
     )
+    if made.expires_at is not None and made.created_at is not None and made.expires_at < made.created_at + expires:
+        typer.echo("It ends with the token that it was made with, before the time that was asked for.", err=True)
     typer.echo(made.token)
 
 

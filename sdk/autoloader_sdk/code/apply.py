@@ -65,18 +65,20 @@ def apply(
     for entry in plan.entries:
         outcome: Outcome | None = None
         error: str | None = None
+        warnings: list[str] = []
         if entry.differs and hopeless:
             outcome = "not tried"
         elif entry.kind == "to delete" and failed:
             outcome, error = "not tried", "nothing is deleted where something else failed"
         elif entry.differs:
             try:
-                outcome = yield from _do(link, entry, ours=plan.ours)
+                outcome, warnings = yield from _do(link, entry, ours=plan.ours)
             except AutoloaderError as reason:
                 outcome, error = "failed", str(reason)
                 failed.append((entry, reason))
                 hopeless = isinstance(reason, _HOPELESS)
-        done.append(replace(entry, outcome=outcome, error=error))
+        notes = (*entry.notes, *(f"warning: {each}" for each in warnings))
+        done.append(replace(entry, outcome=outcome, error=error, notes=notes))
         if outcome is not None and on_done is not None:
             on_done(done[-1])
     result = Plan(tuple(done), plan.notes, ours=plan.ours)
@@ -94,23 +96,25 @@ def _failure(failed: list[tuple[Entry, AutoloaderError]], result: Plan) -> Apply
     return ApplyFailed(message, plan=result, failed=[(entry.name, reason) for entry, reason in failed])
 
 
-def _do(link: Link, entry: Entry, *, ours: bool) -> Call[Outcome]:
+def _do(link: Link, entry: Entry, *, ours: bool) -> Call[tuple[Outcome, list[str]]]:
+    """Do what an entry is about; what became of it, and what the service warns of."""
     if entry.kind == "new":
         # The name is one ingestion's: another process that makes it meanwhile is a conflict, not a second one.
         reply = yield Request("POST", _INGESTIONS, {"unique_name": "true"}, body=entry.body)
-        _check(entry, reply.read(IngestionData), ours=ours)
-        return "created"
+        made = reply.read(IngestionData)
+        _check(entry, made, ours=ours)
+        return "created", made.warnings
     if entry.kind == "to delete":
         # Gone is gone: by somebody else, or by a first try of ours whose answer was lost.
         with suppress(NotFound):
             yield Request("DELETE", f"{_INGESTIONS}/{quoted(entry.id or '')}")
-        return "deleted"
+        return "deleted", []
     if entry.kind == "in the way":
         raise AutoloaderError(" ".join(entry.notes))
     there = Ingestion(link, IngestionData(id=entry.id or "", name=entry.name))
     changed: Ingestion[Any] = yield from Ingestion.update.function(there, **_update(entry))
     _check(entry, changed.data, ours=ours)
-    return "updated"
+    return "updated", changed.warnings
 
 
 def _check(entry: Entry, data: IngestionData, *, ours: bool) -> None:

@@ -183,7 +183,7 @@ def _source(given: Any, folder: str) -> tuple[Any, list[FieldProblem]]:
 
 def _from_file(path: str, folder: str) -> str:
     relative = path and source_type(path) == "local" and "://" not in path and not path.startswith(("/", "~"))
-    return os.path.join(folder, path) if relative else path
+    return os.path.normpath(os.path.join(folder, path)) if relative else path
 
 
 def _pattern_fault(body: Mapping[str, Any] | None) -> list[FieldProblem]:

@@ -66,6 +66,10 @@ class RunLogLine(AnswerModel):
     level: str = "info"
     message: str = ""
 
+    def __str__(self) -> str:
+        at = f"{self.timestamp:%Y-%m-%d %H:%M:%S} " if self.timestamp is not None else ""
+        return f"{at}{self.level:<7} {self.message}"
+
 
 class RunData(AnswerModel):
     """A run as a service answers it; `status` is a `RunStatus`, or a word of another version of the service."""
@@ -82,6 +86,7 @@ class RunData(AnswerModel):
     flow_run_id: str | None = None
     message: str | None = None
     step: str | None = None
+    created_at: Moment | None = None
     warnings: Annotated[list[str], NoneIsEmpty] = Field(default_factory=list)
 
     @field_validator("metrics", mode="before")

@@ -67,7 +67,10 @@ class Access:
         if kind.casefold() == "bearer" and token.strip():
             caller = await run_in_threadpool(tokens.caller_of, self.database, token.strip())
         elif self.needs_token or await run_in_threadpool(tokens.any_made, self.database):
-            raise NotLetIn("this service asks for a token: send it as `Authorization: Bearer …` (AUTOLOADER_TOKEN)")
+            raise NotLetIn(
+                "this service asks for a token; it stands in the header Authorization, behind the word Bearer "
+                "(AUTOLOADER_TOKEN)"
+            )
         else:
             return HOLDER
         needed = scope_for(scope["method"], scope["path"])

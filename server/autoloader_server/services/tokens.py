@@ -106,7 +106,7 @@ def caller_of(database: Database, token: str) -> Caller:
     with database.read() as connection:
         row = connection.execute(select(tokens).where(tokens.c.hash == _hash(token))).mappings().one_or_none()
     if row is None:
-        raise NotLetIn("the token is not known here: is it whole, and of this service?")
+        raise NotLetIn("the token is not known here: it is not whole, or of another service")
     if row["revoked_at"] is not None:
         raise NotLetIn(f"the token '{row['name']}' was revoked on {_day(row['revoked_at'])}: ask for another one")
     if row["expires_at"] <= moment:
