@@ -20,7 +20,7 @@ from schemathesis.checks import not_a_server_error
 from schemathesis.core.result import Ok
 from schemathesis.specs.openapi.checks import content_type_conformance, response_schema_conformance
 
-from autoloader_server.db.tables import batches, processed_files, run_errors, schema_versions
+from autoloader_server.db.tables import batches, processed_files, run_errors, run_logs, schema_versions, tokens
 from autoloader_server.embedded import BASE_URL, EmbeddedService
 from autoloader_server.service import Service
 
@@ -61,12 +61,16 @@ def there(service: Service, ingestion: str, add_run: Callable[..., str]) -> dict
     change = {"change_type": "NEW_COLUMN", "column_name": "b", "old_type": None, "new_type": "string"}
     version = {**of, "version": 1, "detected_at": made, "schema_json": {"type": "struct", "fields": []}}
     version |= {"changes_json": [change], "strategy_applied": "ignore", "affected_files": ["/d/a"]}
+    token = {"id": "t", "name": "a token", "scope": "read", "hash": "0" * 64, "created_at": made, "expires_at": made}
+    line = {"run_id": run_id, "timestamp": made, "level": "info", "message": "started"}
     with service.database.write() as connection:
+        connection.execute(tokens.insert().values(token))
+        connection.execute(run_logs.insert().values(line))
         connection.execute(run_errors.insert().values(error))
         connection.execute(batches.insert().values(batch))
         connection.execute(processed_files.insert().values(file | {"first_seen_at": made, "loaded_at": made}))
         connection.execute(schema_versions.insert().values(version))
-    return of | {"run_id": run_id, "batch_id": "b", "version": 1, "cluster_id": "local"}
+    return of | {"run_id": run_id, "batch_id": "b", "version": 1, "cluster_id": "local", "token_id": "t"}
 
 
 def requests(operation: Operation) -> st.SearchStrategy[Request]:

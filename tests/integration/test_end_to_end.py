@@ -154,7 +154,7 @@ def test_the_service_answers_while_a_run_works_and_when_that_is_cancelled_the_ne
         name="orders", source=orders, format="csv", destination=f"lake.{namespace}.orders"
     )
     run = ingestion.run()
-    until(lambda: (run.reload().data.model_extra or {}).get("step") == "loading", "the run loads", DEADLINE)
+    until(lambda: run.reload().data.step == "loading", "the run loads", DEADLINE)
     with spark_asleep(home):
         health = client.health()
         assert (health.status, health.active_runs, health.spark) == ("healthy", 1, "running")

@@ -56,7 +56,7 @@ def test_it_says_what_it_is(wheel: zipfile.ZipFile) -> None:
     assert metadata["License-Expression"] == "Apache-2.0"
     assert set(metadata.get_all("Provides-Extra", [])) >= {"all", "cli", "flows", "local", "notebook"}
     bare = [one for one in metadata.get_all("Requires-Dist", []) if "extra ==" not in one]
-    assert sorted(one.split(">=")[0] for one in bare) == ["httpx", "pydantic", "stamina"]
+    assert sorted(one.split(">=")[0] for one in bare) == ["httpx", "platformdirs", "pydantic", "stamina"]
     folder = path.rpartition("/")[0]
     assert "Version 2.0, January 2004" in wheel.read(f"{folder}/licenses/LICENSE").decode()
     assert "autoloader = autoloader_sdk.cli:main" in wheel.read(f"{folder}/entry_points.txt").decode()
