@@ -257,8 +257,8 @@ def test_a_relative_folder_begins_where_its_file_is(tmp_path: Path, monkeypatch:
     monkeypatch.chdir("/")
     monkeypatch.setenv("HOME", "/home/somebody")
     first, second, third = read([tmp_path / "in"])
-    assert first.body["source"] == {"type": "local", "path": f"{tmp_path}/in/../data", "file_pattern": "*.csv"}
-    assert second.body["source"]["path"] == f"{tmp_path}/in/data/"
+    assert first.body["source"] == {"type": "local", "path": f"{tmp_path}/data", "file_pattern": "*.csv"}
+    assert second.body["source"]["path"] == f"{tmp_path}/in/data"
     assert third.body["source"]["path"] == "/home/somebody/x"
 
 

@@ -163,9 +163,15 @@ class Scanner:
             except (ValueError, RecursionError):
                 self.sound = False
                 continue
-            for record in value if isinstance(value, list) else [value]:
-                self.sound = self.sound and isinstance(record, dict)
-                yield from self._strange(record, self._schema, ())
+            records = value if isinstance(value, list) else [value]
+            self.sound = self.sound and all(isinstance(record, dict) for record in records)
+            try:
+                found = [each for record in records for each in self._strange(record, self._schema, ())]
+            except RecursionError:
+                # From Python 3.12 on what is too deep for us to walk through can be read all the same.
+                self.sound = False
+                continue
+            yield from found
 
     def _strange(self, value: Any, kind: Any, path: Path) -> Iterator[Strange]:
         from pyspark.sql import types as T
