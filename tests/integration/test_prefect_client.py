@@ -196,7 +196,8 @@ def test_a_deployment_is_made_as_it_was_said_and_found_again(prefect: Prefect) -
         | {"schedules": [], "concurrency_limit": None, "tags": []}
         | {"collision_strategy": None, "work_queue": None},
     )
-    assert (again.id, again.schedules.list(), again.concurrency_limit, again.tags) == (one.id, [], None, ())
+    # The limit stays as it is: null would delete one that others may share.
+    assert (again.id, again.schedules.list(), again.concurrency_limit, again.tags) == (one.id, [], 1, ())
     assert (again.collision_strategy, again.work_queue) == (None, "default")
 
 
