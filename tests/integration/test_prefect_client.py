@@ -198,7 +198,7 @@ def test_a_deployment_is_made_as_it_was_said_and_found_again(prefect: Prefect) -
     )
     # The limit stays as it is: null would delete one that others may share.
     assert (again.id, again.schedules.list(), again.concurrency_limit, again.tags) == (one.id, [], 1, ())
-    assert (again.collision_strategy, again.work_queue) == (None, "default")
+    assert (again.collision_strategy, again.work_queue) == ("CANCEL_NEW", "default")
 
 
 def test_a_queue_that_is_not_there_is_not_made_by_a_typo(prefect: Prefect, deployment: Deployment) -> None:
