@@ -43,6 +43,23 @@ def http(embedded: EmbeddedService) -> Iterator[httpx.Client]:
 
 
 @pytest.fixture
+def take_database_away(service: Service, request: pytest.FixtureRequest) -> Callable[[], None]:
+    """Has the service's database gone, for good."""
+
+    def away() -> None:
+        service.database.close()
+        if service.database.is_sqlite:
+            place = Path(str(service.database.url.database))
+            for file in place.parent.glob(f"{place.name}*"):
+                file.unlink()
+            place.mkdir()
+        else:
+            request.getfixturevalue("postgres").drop_database(str(service.database.url))
+
+    return away
+
+
+@pytest.fixture
 def folder(tmp_path: Path) -> Path:
     """An empty folder of files to load."""
     place = tmp_path / "data"

@@ -343,17 +343,10 @@ def test_a_use_that_cannot_be_written_down_is_one_all_the_same(
 
 @pytest.mark.parametrize("beyond_loopback", [False, True])
 def test_a_database_that_is_gone_is_503_before_anybody_is_let_in(
-    service: Service, make: Callable[..., str], request: pytest.FixtureRequest, beyond_loopback: bool
+    service: Service, make: Callable[..., str], take_database_away: Callable[[], None], beyond_loopback: bool
 ) -> None:
     token = make()
-    service.database.close()
-    if service.database.is_sqlite:
-        place = Path(str(service.database.url.database))
-        for file in place.parent.glob(f"{place.name}*"):
-            file.unlink()
-        place.mkdir()
-    else:
-        request.getfixturevalue("postgres").drop_database(str(service.database.url))
+    take_database_away()
     with clients(service, beyond_loopback=beyond_loopback) as client:
         with_key = {"Idempotency-Key": "k"}
         answers = [client(token).get(f"{API}/ingestions"), client(token).post(f"{API}/ingestions", headers=with_key)]

@@ -233,8 +233,7 @@ def test_a_run_waits_behind_one_of_another_process_and_then_starts(
 
 def test_the_log_of_a_run_is_there_page_by_page(http: httpx.Client, path: str) -> None:
     run_id = http.post(f"{path}/run").json()["run_id"]
-    while http.get(f"{path}/runs/{run_id}").json()["status"] in ("queued", "running"):
-        time.sleep(0.02)
+    finished(http, path, run_id)
     lines = http.get(f"{path}/runs/{run_id}/logs").json()
     assert [set(line) for line in lines] == [{"id", "timestamp", "level", "message"}] * len(lines)
     assert (lines[0]["message"], lines[-1]["level"]) == ("started (manual)", "info")

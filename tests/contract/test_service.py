@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import concurrent.futures
 import re
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from importlib import metadata
 from pathlib import Path
@@ -38,17 +39,8 @@ def test_health_checks_the_database_and_starts_no_spark(http: httpx.Client, serv
     assert not service.spark.started
 
 
-def test_health_is_503_when_the_database_is_gone(
-    http: httpx.Client, service: Service, request: pytest.FixtureRequest
-) -> None:
-    service.database.close()
-    if service.database.is_sqlite:
-        place = Path(str(service.database.url.database))
-        for file in place.parent.glob(f"{place.name}*"):
-            file.unlink()
-        place.mkdir()
-    else:
-        request.getfixturevalue("postgres").drop_database(str(service.database.url))
+def test_health_is_503_when_the_database_is_gone(http: httpx.Client, take_database_away: Callable[[], None]) -> None:
+    take_database_away()
     answer = http.get("/health")
     assert answer.status_code == 503
     assert answer.json()["status"] == "unhealthy"
