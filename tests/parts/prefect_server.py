@@ -2,6 +2,9 @@
 
 `running` sets the environment by which Prefect's client in this process, and in those that it starts, finds that server
 and no other: before `prefect` is imported for the first time, since it looks only then.
+
+The server is the Prefect that is installed here; `AUTOLOADER_TEST_PREFECT` names the command `prefect`
+of another environment, which has another version in it.
 """
 
 from __future__ import annotations
@@ -39,9 +42,11 @@ def running(folder: Path) -> Iterator[str]:
     }
     before = {name: os.environ.get(name) for name in environment}
     os.environ.update(environment)
+    other = os.environ.get("AUTOLOADER_TEST_PREFECT")
+    prefect = [other] if other else [sys.executable, "-m", "prefect"]
     with (folder / "server.log").open("wb") as log:
         process = subprocess.Popen(
-            [sys.executable, "-m", "prefect", "server", "start", "--no-ui"],
+            [*prefect, "server", "start", "--no-ui"],
             cwd=folder,
             stdin=subprocess.DEVNULL,
             stdout=log,

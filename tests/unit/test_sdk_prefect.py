@@ -390,8 +390,8 @@ def test_whether_parameters_are_checked_is_always_said() -> None:
     create("d", flow="f", entrypoint="a.b.c", work_pool="p", enforce_parameter_schema=False, schedules=["0 0 * * *"])
     sent = body_of(seen[-1])
     assert (sent["enforce_parameter_schema"], sent["parameter_openapi_schema"]["type"]) == (False, "object")
-    schedule = {"schedule": {"cron": "0 0 * * *", "timezone": "UTC"}, "active": True, "parameters": {}}
-    assert sent["schedules"] == [schedule]
+    # Empty parameters are left out: before 3.2 Prefect takes none.
+    assert sent["schedules"] == [{"schedule": {"cron": "0 0 * * *", "timezone": "UTC"}, "active": True}]
 
 
 def test_one_schedule_is_sent_whole_whatever_changes() -> None:
@@ -403,6 +403,16 @@ def test_one_schedule_is_sent_whole_whatever_changes() -> None:
     expected = {key: value for key, value in there.items() if key != "id"}
     assert body_of(seen[2]) == expected | {"schedule": there["schedule"] | {"cron": "0 1 * * *"}}  # type: ignore[operator]
     assert (seen[2].method, seen[2].url.path) == ("PATCH", f"/api/deployments/{ID}/schedules/{ID}")
+
+
+def test_to_an_older_server_nothing_is_sent_that_its_schedule_does_not_have() -> None:
+    there = {"id": ID, "active": True, "schedule": {"cron": "0 0 * * *", "timezone": "UTC"}}
+    handler, seen = answers(ok([there]))
+    one = deployment(handler)
+    one.schedules.get(ID).change(active=False)
+    assert body_of(seen[2]) == {"schedule": there["schedule"], "active": False}
+    one.schedules.get(ID).change(parameters={})
+    assert body_of(seen[6]) == {"schedule": there["schedule"], "active": True, "parameters": {}}
 
 
 def log(*lines: tuple[int, str]) -> list[dict[str, Any]]:

@@ -51,11 +51,11 @@ class NewSchedule(RequestModel):
         return {"cron": self.cron, "timezone": self.timezone}
 
     def wire(self) -> dict[str, Any]:
-        """As Prefect has it; always all of it."""
+        """As Prefect has it. Before 3.2 it knew neither parameters nor slugs, and refuses even empty ones."""
         return {
             "schedule": self.when,
             "active": self.active,
-            "parameters": self.parameters,
+            **({"parameters": self.parameters} if self.parameters else {}),
             **({} if self.slug is None else {"slug": self.slug}),
         }
 

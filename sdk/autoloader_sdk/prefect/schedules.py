@@ -78,23 +78,23 @@ class Schedule(Resource[L]):
         given = {"cron": cron, "timezone": timezone, "active": active, "parameters": parameters}
         named = {key: value for key, value in given.items() if value is not None}
         # Only what is given is judged: what stands at the server may be of another kind, or another's rules.
-        new = checked(NewSchedule, {"cron": _ANY, **named})
+        new = checked(NewSchedule, {"cron": _ANY, **named}).get("parameters", {})
         if parameters is not None:
-            check(self._deployment, new["parameters"])
+            check(self._deployment, new)
         now = yield from find(self._deployment.id, self.id)
         schedule = dict(now.schedule)
         if cron is not None:
-            kept = schedule if "cron" in schedule else {"timezone": schedule.get("timezone") or "UTC"}
-            schedule = {**kept, "cron": cron}
+            before = schedule if "cron" in schedule else {"timezone": schedule.get("timezone") or "UTC"}
+            schedule = {**before, "cron": cron}
         if timezone is not None:
             schedule["timezone"] = timezone
-        # Left out, `parameters` would be wiped.
+        # Left out, what is there would be wiped; and what an older Prefect does not know, it refuses.
+        kept = {"parameters": now.parameters, "max_scheduled_runs": now.max_scheduled_runs, "slug": now.slug}
         body = {
             "schedule": schedule,
             "active": now.active if active is None else active,
-            "parameters": (now.parameters or {}) if parameters is None else new["parameters"],
-            "max_scheduled_runs": now.max_scheduled_runs,
-            "slug": now.slug,
+            **{key: value for key, value in kept.items() if value is not None},
+            **({} if parameters is None else {"parameters": new}),
         }
         yield Request("PATCH", schedules_path(self._deployment.id, self.id), body=body)
         self.data = yield from find(self._deployment.id, self.id)
@@ -190,7 +190,7 @@ def wire(when: When, deployment: DeploymentData) -> dict[str, Any]:
     """
     given: Mapping[str, Any] = {"cron": when} if isinstance(when, str) else dict(when)
     body = checked(NewSchedule, given)
-    check(deployment, body["parameters"])
+    check(deployment, body.get("parameters", {}))
     return body
 
 
