@@ -28,7 +28,8 @@ if TYPE_CHECKING:
 
     import httpx
 
-    from autoloader_sdk._http.transport import AsyncTransport, SyncTransport
+    from autoloader_sdk._http.async_transport import AsyncTransport
+    from autoloader_sdk._http.transport import SyncTransport
     from autoloader_sdk.code.files import Where
     from autoloader_sdk.code.plan import Entry, Plan
     from autoloader_sdk.prefect import AsyncPrefect, Prefect
@@ -170,7 +171,8 @@ class Client(_Nouns[Sync]):
         Raises:
             AutoloaderError: there is no address, or something here is not what it should be.
         """
-        from autoloader_sdk._http.transport import Address, SyncTransport
+        from autoloader_sdk._http.address import Address
+        from autoloader_sdk._http.transport import SyncTransport
 
         token = Secret.of(token)  # from here on no traceback shows it
         config = load(base_url, token, profile=profile, timeout=timeout, ca=ca, proxy=proxy)
@@ -258,7 +260,8 @@ class AsyncClient(_Nouns[Async]):
         Raises:
             AutoloaderError: there is no address, or something here is not what it should be.
         """
-        from autoloader_sdk._http.transport import Address, AsyncTransport
+        from autoloader_sdk._http.address import Address
+        from autoloader_sdk._http.async_transport import AsyncTransport
 
         token = Secret.of(token)  # from here on no traceback shows it
         config = load(base_url, token, profile=profile, timeout=timeout, ca=ca, proxy=proxy)

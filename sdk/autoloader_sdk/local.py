@@ -16,8 +16,10 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from autoloader_sdk._http.address import Address
 from autoloader_sdk._http.asgi import AwaitedASGI, LoopThread, PlainASGI
-from autoloader_sdk._http.transport import Address, AsyncTransport, SyncTransport
+from autoloader_sdk._http.async_transport import AsyncTransport
+from autoloader_sdk._http.transport import SyncTransport
 from autoloader_sdk.config import Config
 from autoloader_sdk.errors import MissingExtra
 from autoloader_sdk.notebook.progress import say

@@ -11,7 +11,7 @@ import pytest
 import stamina
 
 from autoloader_sdk import AsyncClient, Client, errors
-from autoloader_sdk._http.transport import _again, _NotNow
+from autoloader_sdk._http.retry import NotNow, _again
 
 URL = "https://user:s3cret@service.example.org/behind/proxy"
 OURS = {"Autoloader-Version": "1"}
@@ -124,7 +124,7 @@ def test_a_service_that_is_asked_too_often_says_when_it_may_be_asked_again(
 ) -> None:
     again = _again(repeatable=False)
     busy = httpx.Response(429, json={"detail": "busy"}, headers=said)
-    assert again(_NotNow(busy)) == (True if pause is None else pause)
+    assert again(NotNow(busy)) == (True if pause is None else pause)
     handler, seen = answers(busy, busy, httpx.Response(200, json=[]))
     assert list(client(handler).ingestions.list()) == []
     assert len(seen) == 3

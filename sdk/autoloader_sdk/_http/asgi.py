@@ -27,7 +27,12 @@ class LoopThread:
     def __init__(self) -> None:
         self._loop = asyncio.new_event_loop()
         self._pid = os.getpid()
-        self._thread = threading.Thread(target=self._loop.run_forever, name="autoloader-service", daemon=True)
+        self._end = asyncio.Event()
+        # Not `run_forever`: the threads on which the application's plain functions run live as long as the loop's main
+        # task; without one they are made anew for each request.
+        self._thread = threading.Thread(
+            target=self._loop.run_until_complete, args=(self._end.wait(),), name="autoloader-service", daemon=True
+        )
         self._thread.start()
 
     def submit(self, work: Coroutine[Any, Any, httpx.Response]) -> Future[httpx.Response]:
@@ -45,7 +50,7 @@ class LoopThread:
 
     def stop(self) -> None:
         """End the loop and its thread."""
-        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._loop.call_soon_threadsafe(self._end.set)
         self._thread.join()
         self._loop.close()
 

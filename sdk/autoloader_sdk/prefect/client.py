@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 
     import httpx
 
-    from autoloader_sdk._http.transport import AsyncTransport, SyncTransport
+    from autoloader_sdk._http.async_transport import AsyncTransport
+    from autoloader_sdk._http.transport import SyncTransport
 
 
 class _Nouns(Resource[L]):
@@ -77,7 +78,8 @@ class Prefect(_Nouns[Sync]):
         Raises:
             AutoloaderError: there is no address, or something here is not what it should be.
         """
-        from autoloader_sdk._http.transport import Address, SyncTransport
+        from autoloader_sdk._http.address import Address
+        from autoloader_sdk._http.transport import SyncTransport
 
         url, auth_string = apart(url, Secret.of(auth_string))  # from here on no traceback shows it
         config = settings(url, auth_string, timeout=timeout, ca=ca, proxy=proxy)
@@ -121,7 +123,8 @@ class AsyncPrefect(_Nouns[Async]):
         transport: httpx.AsyncBaseTransport | None = None,
     ) -> None:
         """As of `Prefect`."""
-        from autoloader_sdk._http.transport import Address, AsyncTransport
+        from autoloader_sdk._http.address import Address
+        from autoloader_sdk._http.async_transport import AsyncTransport
 
         url, auth_string = apart(url, Secret.of(auth_string))  # from here on no traceback shows it
         config = settings(url, auth_string, timeout=timeout, ca=ca, proxy=proxy)

@@ -9,7 +9,8 @@ from autoloader_server.service import Service
 from autoloader_server.services.paging import Page
 
 
-def _caller(request: Request) -> Caller:
+# Both are awaited since neither waits for anything: a plain function would go through a pool of threads.
+async def _caller(request: Request) -> Caller:
     caller: Caller = request.state.caller
     return caller
 
@@ -17,7 +18,7 @@ def _caller(request: Request) -> Caller:
 TheCaller = Annotated[Caller, Depends(_caller)]
 
 
-def _service(request: Request, caller: TheCaller) -> Service:
+async def _service(request: Request, caller: TheCaller) -> Service:
     service: Service = request.app.state.service
     return service.of_tenant(caller.tenant)
 

@@ -1,0 +1,97 @@
+"""The awaited link to a service: sends requests with httpx."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING
+from weakref import WeakKeyDictionary
+
+import httpx
+
+from autoloader_sdk._http import retry
+from autoloader_sdk._http.address import Address
+from autoloader_sdk._http.answers import OURS, closed, failure, read, ready
+from autoloader_sdk._http.endpoint import Async, Pause, Reply, Step
+from autoloader_sdk._http.retry import NotNow
+from autoloader_sdk.errors import AutoloaderError
+
+if TYPE_CHECKING:
+    from pyspark.sql.connect.session import SparkSession
+
+
+class AsyncTransport(Async):
+    """The awaited link. Each event loop has its own connections: one client serves many `asyncio.run`."""
+
+    def __init__(self, address: Address, transport: httpx.AsyncBaseTransport | None = None) -> None:
+        self.address = address
+        self._transport = transport
+        self.closed = False
+        self._beside: list[Callable[[], Awaitable[object]]] = []
+        self._ours = False
+        self._pid = os.getpid()
+        self._by_loop: WeakKeyDictionary[asyncio.AbstractEventLoop, httpx.AsyncClient] = WeakKeyDictionary()
+
+    def _http(self) -> httpx.AsyncClient:
+        loop = asyncio.get_running_loop()
+        if self._pid != os.getpid():
+            self._pid = os.getpid()
+            self._by_loop.clear()
+        if loop not in self._by_loop:
+            self._by_loop[loop] = httpx.AsyncClient(**self.address.client_options(), transport=self._transport)
+        return self._by_loop[loop]
+
+    async def perform(self, step: Step) -> Reply | AutoloaderError:
+        if self.closed:
+            return closed()
+        if isinstance(step, Pause):
+            await asyncio.sleep(step.seconds)
+            return Reply()
+        http = self._http()
+        request = http.build_request(**self.address.request_options(step))
+        began = time.monotonic()
+        try:
+            try:
+                response = ready(await http.send(request), self.address.service)
+            except (NotNow, httpx.HTTPError):
+                from stamina import retry_context
+
+                repeatable = step.repeatable(ours=self._ours)
+                async for attempt in retry_context(**retry.options(began, repeatable=repeatable)):
+                    with attempt:
+                        if attempt.num == 1:
+                            raise
+                        response = ready(await http.send(request), self.address.service)
+        except NotNow as last:
+            response = last.response
+        except httpx.HTTPError as error:
+            return failure(error, request, self.address.service)
+        self._ours |= OURS in response.headers
+        return read(response, self.address.service)
+
+    def spark_session(
+        self,
+        cluster_id: str | None,  # noqa: ARG002 - a local link knows clusters by it
+        url: str | None,
+        *,
+        token: str | None = None,
+        catalog: str | None = None,
+    ) -> SparkSession:
+        from autoloader_sdk.spark import session
+
+        return session(url, token=token, catalog=catalog)
+
+    async def close(self, *, wait: bool = True) -> None:  # noqa: ARG002 - a local link waits
+        """Give this loop's connections back; calls after this are errors. `wait`: as in the plain link."""
+        self.closed = True
+        http = self._by_loop.pop(asyncio.get_running_loop(), None)
+        if http is not None:
+            await http.aclose()
+        while self._beside:
+            await self._beside.pop()()
+
+    def close_too(self, close: Callable[[], Awaitable[object]]) -> None:
+        """Have something else closed with this link."""
+        self._beside.append(close)
