@@ -6,8 +6,7 @@ from collections.abc import Iterator
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from autoloader_sdk._http.endpoint import Call, Item, L, Request, Resource, Stream, Sync, call, stream
-from autoloader_sdk.errors import NotFound, NotSupported
+from autoloader_sdk._http.endpoint import Call, Item, L, Request, Resource, Stream, Sync, call, ours_only, stream
 from autoloader_sdk.listing import frame_of
 from autoloader_sdk.models import FileData, FileVerdict
 from autoloader_sdk.notebook import display
@@ -170,13 +169,8 @@ class Files(Resource[L]):
         Raises:
             NotSupported: the service is an older one, which keeps no such ledger.
         """
-        try:
-            reply = yield Request("GET", f"{self._path}/why", {"path": path})
-        except NotFound as error:
-            if "ingestion" in error.message:
-                raise
-            why = "this service does not tell why a file is (not) in the table: it is an older one"
-            raise NotSupported(why, status=error.status, method=error.method, url=error.url) from error
+        request = Request("GET", f"{self._path}/why", {"path": path})
+        reply = yield from ours_only(request, "does not tell why a file is (not) in the table")
         return Verdict(reply.read(FileVerdict))
 
     def _first(self, status: str | None, path: str | None) -> Request:

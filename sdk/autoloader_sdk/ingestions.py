@@ -18,6 +18,7 @@ from autoloader_sdk._http.endpoint import (
     Sync,
     all_pages,
     call,
+    ours_only,
     quoted,
 )
 from autoloader_sdk.batches import Batch, list_batches
@@ -211,6 +212,41 @@ class Ingestion(Resource[L]):
             Conflict: the table was to go, and another ingestion loads into it.
         """
         yield Request("DELETE", self._path, {"delete_table": "true"} if delete_table else {})
+
+    @call
+    def preview(self, *, files: int = 100, sample: bool = True) -> Call[PreviewResult]:
+        """What its next run would do about each file, and the columns and first rows that it would load.
+
+            >>> seen = flights.preview(sample=False)
+            >>> seen.plan.load, seen.plan.skip, seen.warnings
+            (0, 0, [])
+
+        Nothing is written. A file that is to be loaded may still be found to be bad in itself.
+
+        Args:
+            files: So many files of each action (load, skip, hold, fail) are in `plan.files`; all are counted.
+            sample: Let Spark read some of what would be loaded; without it there is the plan alone, and no Spark.
+
+        Raises:
+            Invalid: there is no such source, or it is closed.
+            NotSupported: the service is an older one, which has no such preview.
+        """
+        params = {"files": str(files), "sample": "true" if sample else "false"}
+        request = Request("POST", f"{self._path}/preview", params, safe=True)
+        reply = yield from ours_only(request, "has no preview of an ingestion that is there (`ingestions.test` has)")
+        return reply.read(PreviewResult)
+
+    @call
+    def estimate_cost(self) -> Call[CostBreakdown]:
+        """What it costs a month, in US dollars, from the files that are there and from its own runs.
+
+        Raises:
+            Invalid: there is no such source, or it is closed.
+            NotSupported: the service is an older one, which prices none that is there.
+        """
+        request = Request("POST", f"{self._path}/estimate-cost", safe=True)
+        reply = yield from ours_only(request, "prices no ingestion that is there (`ingestions.estimate_cost` does)")
+        return reply.read(CostBreakdown)
 
     @call
     def clear(self) -> Call[ClearedFiles]:

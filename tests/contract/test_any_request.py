@@ -25,7 +25,7 @@ from autoloader_server.embedded import BASE_URL, EmbeddedService
 from autoloader_server.service import Service
 
 INGESTION = "/api/v1/ingestions/{ingestion_id}"
-NOT_THERE_YET = {f"POST {INGESTION}/preview", f"GET {INGESTION}/flow-runs"}
+NOT_THERE_YET = {f"GET {INGESTION}/flow-runs"}
 WITH_CONSEQUENCES = {
     f"DELETE {INGESTION}",
     f"DELETE {INGESTION}/processed-files",

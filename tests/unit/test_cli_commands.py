@@ -277,14 +277,13 @@ def test_a_preview_is_a_table_of_columns_and_the_first_rows(invoke: Invoke) -> N
     assert told.stderr == "warning: a.csv would fail: line 3\n"
 
 
-def test_a_preview_of_what_has_credentials_says_that_it_lacks_them(invoke: Invoke) -> None:
-    keys = ("aws_access_key_id", "aws_secret_access_key")
-    source = {"type": "s3", "path": "s3://b/x/", "credentials": dict.fromkeys(keys, "***")}
-    data = {"id": "ing_0123456789ab", "name": "orders", "source": source}
+def test_an_older_service_has_no_preview_of_an_ingestion_that_is_there(invoke: Invoke) -> None:
+    data = {"id": "ing_0123456789ab", "name": "orders"}
     with older(lambda _method, path: [data] if path.endswith("/ingestions") else None) as url:
         told = invoke("--url", url, "preview", "orders")
     assert told.exit_code == 1
-    assert "has credentials, which the service does not give back" in told.stderr
+    assert "has no preview of an ingestion that is there" in told.stderr
+    assert "it is an older one" in told.stderr
 
 
 def test_the_doctor_ends_with_1_where_a_check_failed_and_0_where_none_did(invoke: Invoke, tmp_path: Path) -> None:

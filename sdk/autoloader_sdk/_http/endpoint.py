@@ -30,7 +30,7 @@ from urllib.parse import quote
 from typing_extensions import TypeVar as DefaultTypeVar
 
 from autoloader_sdk._http.service import AUTOLOADER, Service
-from autoloader_sdk.errors import ApiError, AutoloaderError
+from autoloader_sdk.errors import ApiError, AutoloaderError, NotFound, NotSupported
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
@@ -145,6 +145,17 @@ def all_pages(request: Request, model: type[M], *, most: int | None = None, **kn
         found += reply.entries(model, **known)
         following = Request("GET", reply.next_path) if reply.next_path else None
     return found[:most]
+
+
+def ours_only(request: Request, what: str) -> Call[Reply]:
+    """What only a service of ours can. Raises NotSupported where another one does not know the path."""
+    try:
+        return (yield request)
+    except NotFound as error:
+        if "ingestion" in error.message:
+            raise
+        why = f"this service {what}: it is an older one"
+        raise NotSupported(why, status=error.status, method=error.method, url=error.url) from error
 
 
 def quoted(part: str) -> str:

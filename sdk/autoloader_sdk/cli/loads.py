@@ -6,14 +6,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from autoloader_sdk.cli.group import Context, Name, fail, group, ingestion_names
+from autoloader_sdk.cli.group import Context, Name, group, ingestion_names
 from autoloader_sdk.cli.output import Json, plain, print_json, print_table, say
 from autoloader_sdk.cli.progress import busy
 from autoloader_sdk.cli.runs import run_one
 from autoloader_sdk.models import OnBadRecord, OnChangedFile, OnSchemaChange
+from autoloader_sdk.notebook.display import size
 
 if TYPE_CHECKING:
-    from autoloader_sdk.models import IngestionData, PreviewResult
+    from autoloader_sdk.models import PreviewResult
 
 app = group()
 ingestions = group(help="Configured loads.")
@@ -181,12 +182,15 @@ def preview(
         raise typer.BadParameter("give the name of an ingestion, or --source and --format", param_hint="INGESTION")
     with Context.of(ctx).client() as client:
         if ingestion is not None:
-            would = _as_given(client.ingestions.get(ingestion).data)
+            there = client.ingestions.get(ingestion)
+            with busy("listing the files, and letting Spark read some"):
+                seen = there.preview()
         else:
             assert file_format is not None
-            would = {"source": source, "format": _format(file_format, options), "destination": destination}
-        with busy("listing the files, and letting Spark read some"):
-            seen = client.ingestions.test(**would)
+            assert source is not None
+            to_be = _format(file_format, options)
+            with busy("listing the files, and letting Spark read some"):
+                seen = client.ingestions.test(source=source, format=to_be, destination=destination)
     if as_json:
         print_json(seen)
     else:
@@ -198,6 +202,10 @@ def _show(seen: PreviewResult) -> None:
         say(f"warning: {warning}", err=True)
     rows = "not known how many" if seen.estimated_records is None else f"about {seen.estimated_records:,}"
     typer.echo(f"{seen.file_count:,} files, {rows} rows")
+    if seen.plan is not None and seen.plan.parts:
+        typer.echo()
+        parts = ((each.action, each.reason, f"{each.files:,}", size(each.bytes)) for each in seen.plan.parts)
+        print_table(("action", "reason", "files", "size"), parts)
     if seen.schema_:
         typer.echo()
         print_table(
@@ -216,29 +224,6 @@ def _show(seen: PreviewResult) -> None:
         typer.echo()
         for row in seen.sample_data:
             typer.echo(plain(row))
-
-
-def _as_given(data: IngestionData) -> dict[str, Any]:
-    """An ingestion as `test` takes it. What the service does not give back, a preview cannot have."""
-    from autoloader_sdk.models import Destination, Format, Source
-
-    if data.source.credentials:
-        fail(
-            f"the source of '{data.name}' has credentials, which the service does not give back: "
-            "preview it in Python, client.ingestions.test(source={…, 'credentials': {…}}, …)"
-        )
-
-    def of(model: Any, answer: Any) -> dict[str, Any]:
-        whole = answer.model_dump(mode="json", by_alias=True, exclude_none=True)
-        return {name: whole[name] for name in model.wire_names() if name in whole}
-
-    return {
-        "source": of(Source, data.source),
-        "format": of(Format, data.format),
-        "destination": of(Destination, data.destination),
-        "cluster_id": data.cluster_id or "default",
-        **({"on_schema_change": data.on_schema_change} if data.on_schema_change else {}),
-    }
 
 
 def _format(kind: str, options: list[str] | None) -> str | dict[str, Any]:

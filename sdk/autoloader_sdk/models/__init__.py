@@ -24,7 +24,15 @@ from autoloader_sdk.models.ingestion import (
     OnSchemaChange,
     StatusChange,
 )
-from autoloader_sdk.models.preview import CostBreakdown, PreviewColumn, PreviewResult
+from autoloader_sdk.models.preview import (
+    CostBreakdown,
+    FilePlan,
+    PlanAction,
+    PlannedFile,
+    PlanPart,
+    PreviewColumn,
+    PreviewResult,
+)
 from autoloader_sdk.models.quality import Quality, QualityData
 from autoloader_sdk.models.refresh import RefreshImpact, RefreshOperation, RefreshRequest, RefreshStep
 from autoloader_sdk.models.run import (
@@ -61,6 +69,7 @@ __all__ = [
     "Destination",
     "DestinationData",
     "FileData",
+    "FilePlan",
     "FileStatus",
     "FileVerdict",
     "Format",
@@ -81,6 +90,9 @@ __all__ = [
     "OnSchemaChange",
     "Optimization",
     "Partitioning",
+    "PlanAction",
+    "PlanPart",
+    "PlannedFile",
     "PreviewColumn",
     "PreviewResult",
     "Pricing",

@@ -18,7 +18,6 @@ from autoloader_sdk.models import (
     FileData,
     FileVerdict,
     IngestionData,
-    PreviewResult,
     RefreshImpact,
     RefreshOperation,
     RunData,
@@ -36,7 +35,7 @@ _MARKS = {
     RunStatus.FAILED: "✗",
     RunStatus.CANCELLED: "✗",
 }
-_SHOWN_ROWS = 50
+SHOWN_ROWS = 50
 _CELL = "text-align:left;padding:2px 12px 2px 0;vertical-align:top"
 
 
@@ -85,7 +84,7 @@ def _did(run: RunData) -> str:
     took = run.metrics
     failed = f", {count(took.error_count)} failed" if took.error_count else ""
     return (
-        f"{_some(took.files_processed, 'file')}{failed}, {_some(took.records_ingested, 'row')}, "
+        f"{some(took.files_processed, 'file')}{failed}, {some(took.records_ingested, 'row')}, "
         f"{size(took.bytes_read)} read, {size(took.bytes_written)} written, "
         f"{took.duration_seconds or 0:.1f} s{_going(run)}"
     )
@@ -113,7 +112,8 @@ def _going(run: RunData) -> str:
     return f", of {count(took.files_planned)} files, {pace}/s, about {part[1]:,.0f} s left"
 
 
-def _some(number: int | None, what: str) -> str:
+def some(number: int | None, what: str) -> str:
+    """1, "file" → 1 file."""
     return f"{count(number)} {what if number == 1 else what + 's'}"
 
 
@@ -136,7 +136,7 @@ def run_html(run: RunData) -> str:
     if run.errors:
         rows = [(error.file or "–", error.error_type or "–", reason(error.message)) for error in run.errors]
         parts.append(table("what failed", ("file", "kind", "reason"), rows))
-    return _block(parts)
+    return block(parts)
 
 
 def ingestion_text(ingestion: IngestionData) -> str:
@@ -150,7 +150,7 @@ def ingestion_text(ingestion: IngestionData) -> str:
 def ingestion_html(ingestion: IngestionData) -> str:
     """An ingestion as a table of its parts."""
     heading = f"<strong>ingestion {escape(ingestion.name)}: {escape(ingestion.status)}</strong>"
-    return _block([heading, table(ingestion.id, ("part", "value"), _ingestion_rows(ingestion))])
+    return block([heading, table(ingestion.id, ("part", "value"), _ingestion_rows(ingestion))])
 
 
 def _ingestion_rows(ingestion: IngestionData) -> list[tuple[str, str]]:
@@ -182,12 +182,12 @@ def verdict_html(verdict: FileVerdict) -> str:
     parts = [f"<div><strong>{escape(verdict.path)}</strong>: {escape(verdict.sentence)}</div>"]
     if verdict.file is not None:
         parts.append(table("its newest version", _FILE_COLUMNS, [_file_row(verdict.file)]))
-    return _block(parts)
+    return block(parts)
 
 
 def file_html(file: FileData) -> str:
     """One file as a table."""
-    return _block([table("file", _FILE_COLUMNS, [_file_row(file)])])
+    return block([table("file", _FILE_COLUMNS, [_file_row(file)])])
 
 
 _FILE_COLUMNS = ("path", "status", "reason", "size", "rows", "loaded at")
@@ -215,7 +215,7 @@ def refresh_html(data: RefreshOperation) -> str:
         what = "what it would do" if data.would_perform else "what it did"
         parts.append(table(what, ("step", "outcome"), steps))
     parts.append(table("what it means", ("", ""), _impact_rows(data.impact)))
-    return _block(parts + [f"<div>{escape(sentence)}</div>" for sentence in (*data.warnings, *data.notes)])
+    return block(parts + [f"<div>{escape(sentence)}</div>" for sentence in (*data.warnings, *data.notes)])
 
 
 def _refresh_steps(data: RefreshOperation) -> list[tuple[str, str]]:
@@ -239,27 +239,6 @@ def _impact_rows(impact: RefreshImpact) -> list[tuple[str, str]]:
     ]
 
 
-def preview_text(preview: PreviewResult) -> str:
-    """What a load would see, in plain lines."""
-    about = "an unknown number of" if preview.estimated_records is None else f"about {count(preview.estimated_records)}"
-    lines = [f"{_some(preview.file_count, 'file')}, {about} rows"]
-    lines += [f"  {column.name} {column.data_type}{' (new)' if column.is_new else ''}" for column in preview.schema_]
-    lines += [f"  warning: {warning}" for warning in preview.warnings]
-    return "\n".join([*lines, *preview.sample_data])
-
-
-def preview_html(preview: PreviewResult) -> str:
-    """What a load would see: its columns, first rows and warnings."""
-    heading, *_ = preview_text(preview).splitlines()
-    parts = [f"<strong>{escape(heading)}</strong>"]
-    if preview.schema_:
-        rows = [(each.name, each.data_type, "new" if each.is_new else "") for each in preview.schema_]
-        parts.append(table("columns", ("name", "type", ""), rows))
-    if preview.sample_data:
-        parts.append(table("first rows", ("",), [(row,) for row in preview.sample_data[:_SHOWN_ROWS]]))
-    return _block(parts + [f"<div>{escape(warning)}</div>" for warning in preview.warnings])
-
-
 def model_html(model: BaseModel) -> str:
     """Any answer as a table of what it says."""
     shown = {
@@ -271,7 +250,7 @@ def model_html(model: BaseModel) -> str:
         (name.rstrip("_"), moment(value) if isinstance(value, datetime) else str(value))
         for name, value in shown.items()
     ]
-    return _block([table(type(model).__name__, ("", ""), rows)])
+    return block([table(type(model).__name__, ("", ""), rows)])
 
 
 def schema_difference_html(old: int, new: int, changes: Sequence[SchemaChange]) -> str:
@@ -282,8 +261,8 @@ def schema_difference_html(old: int, new: int, changes: Sequence[SchemaChange]) 
     ]
     heading = f"<strong>schema version {old} → {new}</strong>"
     if not rows:
-        return _block([heading, "<div>no difference</div>"])
-    return _block([heading, table("what changed", ("column", "change", "old type", "new type"), rows)])
+        return block([heading, "<div>no difference</div>"])
+    return block([heading, table("what changed", ("column", "change", "old type", "new type"), rows)])
 
 
 def batch_text(batch: BatchData) -> str:
@@ -294,7 +273,7 @@ def batch_text(batch: BatchData) -> str:
 
 def batch_html(batch: BatchData) -> str:
     """One batch as a table."""
-    return _block([table("batch", _BATCH_COLUMNS, [_batch_row(batch)])])
+    return block([table("batch", _BATCH_COLUMNS, [_batch_row(batch)])])
 
 
 _BATCH_COLUMNS = ("batch", "status", "reason", "files", "size", "rows", "made at")
@@ -309,16 +288,16 @@ def _batch_row(batch: BatchData) -> tuple[str, ...]:
 def cluster_html(cluster: ClusterData) -> str:
     """One cluster as a table."""
     row = (cluster.id, cluster.name, cluster.status, count(cluster.workers))
-    return _block([table("cluster", ("id", "name", "status", "workers"), [row])])
+    return block([table("cluster", ("id", "name", "status", "workers"), [row])])
 
 
 def listing_html(records: Sequence[object]) -> str:
     """A list of records of one kind as a table; of anything else, as its text."""
-    datas = [getattr(record, "data", None) for record in records[:_SHOWN_ROWS]]
-    more = f" (the first {_SHOWN_ROWS})" if len(records) > _SHOWN_ROWS else ""
+    datas = [getattr(record, "data", None) for record in records[:SHOWN_ROWS]]
+    more = f" (the first {SHOWN_ROWS})" if len(records) > SHOWN_ROWS else ""
     caption = f"{len(records):,} {'entry' if len(records) == 1 else 'entries'}{more}"
     if not records:
-        return _block(["none"])
+        return block(["none"])
     columns: tuple[str, ...]
     rows: list[tuple[str, ...]]
     match type(records[0]).__name__:
@@ -343,8 +322,8 @@ def listing_html(records: Sequence[object]) -> str:
         case "Batch":
             columns, rows = _BATCH_COLUMNS, [_batch_row(each) for each in datas if each is not None]
         case _:
-            columns, rows = ("entry",), [(repr(record),) for record in records[:_SHOWN_ROWS]]
-    return _block([table(caption, columns, rows)])
+            columns, rows = ("entry",), [(repr(record),) for record in records[:SHOWN_ROWS]]
+    return block([table(caption, columns, rows)])
 
 
 def _run_row(run: RunData) -> tuple[str, ...]:
@@ -366,5 +345,6 @@ def table(caption: str, columns: Iterable[str], rows: Iterable[Iterable[str]]) -
     )
 
 
-def _block(parts: Iterable[str]) -> str:
+def block(parts: Iterable[str]) -> str:
+    """One piece of a notebook's output."""
     return "<div>" + "".join(parts) + "</div>"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from autoloader_sdk.notebook.display import count, moment, table
+from autoloader_sdk.notebook.display import block, count, moment, table
 
 if TYPE_CHECKING:
     from autoloader_sdk.prefect.models import (
@@ -80,4 +80,4 @@ def _place(data: DeploymentData) -> str:
 
 
 def _block(caption: str, columns: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
-    return f"<div>{table(caption, columns, rows)}</div>"
+    return block([table(caption, columns, rows)])

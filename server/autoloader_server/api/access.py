@@ -22,7 +22,7 @@ _LOOKS = frozenset({"GET", "HEAD", "OPTIONS"})
 # What a request of the scope `operate` does to what is there. All other changes need `admin`.
 _OPERATES = re.compile(
     r"/api/v1/("
-    r"ingestions/[^/]+/(run|pause|resume|runs/[^/]+/(retry|cancel)|batches/[^/]+/(release|drop))"
+    r"ingestions/[^/]+/(run|pause|resume|preview|estimate-cost|runs/[^/]+/(retry|cancel)|batches/[^/]+/(release|drop))"
     r"|clusters/[^/]+/test-connection"
     r")"
 )

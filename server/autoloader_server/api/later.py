@@ -11,11 +11,6 @@ router = APIRouter(tags=["not there yet"])
 
 _ROUTES = (
     (
-        "POST",
-        "/ingestions/{ingestion_id}/preview",
-        "previews of an ingestion are not there yet; POST /ingestions/test previews what one would load",
-    ),
-    (
         "GET",
         "/ingestions/{ingestion_id}/flow-runs",
         "Prefect is not connected in this version; GET …/runs has all runs",

@@ -5,11 +5,11 @@ from __future__ import annotations
 import uuid
 from collections.abc import Sequence
 
-from sqlalchemy import Connection, or_, select, update
+from sqlalchemy import Connection, update
 
 from autoloader_sdk.models import FileStatus
 from autoloader_server.db.locks import only_one
-from autoloader_server.db.tables import batches, ingestions, processed_files
+from autoloader_server.db.tables import ingestions, processed_files
 from autoloader_server.engine import batch_record, ledger, run_record
 from autoloader_server.engine.batch_record import Batch
 from autoloader_server.engine.formats.base import Look
@@ -72,42 +72,15 @@ def _elsewhere(connection: Connection, work: Work, table_id: str, files: Sequenc
     Where their rows are there, the files are SKIPPED here. Where they are only being loaded, or held, they wait: that
     may fail.
     """
-    others = connection.execute(
-        select(batches.c.ingestion_id.distinct()).where(
-            batches.c.table_uuid == table_id, batches.c.ingestion_id != work.ingestion_id
+    ids = {file.path: file.id for file in files}
+    loaded, loading = ledger.elsewhere(connection, work.ingestion_id, table_id, list(ids))
+    for path, why in loaded.items():
+        connection.execute(
+            update(processed_files)
+            .where(processed_files.c.id == ids[path])
+            .values(status=FileStatus.SKIPPED, reason=why)
         )
-    ).scalars()
-    sharing = list(others)
-    loaded: dict[str, str] = {}
-    loading: dict[str, str] = {}
-    columns = processed_files.c
-    for some in ledger.parts(files) if sharing else ():
-        part = {file.path: file.id for file in some}
-        rows = connection.execute(
-            select(columns.path, columns.status, columns.ingestion_id, ingestions.c.name)
-            .join(batches, batches.c.id == columns.batch_id)
-            .join(ingestions, ingestions.c.id == columns.ingestion_id)
-            .where(
-                columns.ingestion_id.in_(sharing),
-                columns.path.in_(part),
-                or_(
-                    columns.status.in_((FileStatus.SUCCESS, FileStatus.PROCESSING, FileStatus.HELD)),
-                    # Its rows may still be there, until the newer version is loaded.
-                    columns.reason == ledger.REPLACED,
-                ),
-                batches.c.table_uuid == table_id,
-            )
-        )
-        for path, status, ingestion_id, name in rows:
-            known = loaded if status == FileStatus.SUCCESS else loading
-            known[path] = f"the ingestion {name!r} ({ingestion_id}) loads it into the same table"
-        for path in loaded.keys() & part.keys():
-            connection.execute(
-                update(processed_files)
-                .where(columns.id == part[path])
-                .values(status=FileStatus.SKIPPED, reason=loaded[path])
-            )
-        work.left_to_others.update(part[path] for path in (loading.keys() - loaded.keys()) & part.keys())
+    work.left_to_others.update(ids[path] for path in loading)
     for known, what in ((loaded, "were skipped"), (loading, "wait")):
         if known:
             path, why = next(iter(known.items()))

@@ -52,8 +52,7 @@ class _Known(NamedTuple):
 
     @property
     def in_batch(self) -> bool:
-        """Whether a batch that has not ended holds it: being loaded, or held back with the whole batch."""
-        return self.status == FileStatus.PROCESSING or (self.status == FileStatus.HELD and self.batch_id is not None)
+        return ledger.in_batch(self.status, self.batch_id)
 
 
 def discover(
@@ -75,7 +74,7 @@ def discover(
         with database.read() as connection:
             seen = _identities(connection, ingestion_id, page)
         unknown = [entry for entry in page if seen.get(entry.path) != identity(entry)]
-        unknown = _without_twins(store, unknown, seen)
+        unknown = without_twins(store, unknown, seen)
         if not unknown:
             continue
         rules = Rules.of(spec, store.root, created_at)
@@ -87,7 +86,7 @@ def discover(
     return found
 
 
-def _without_twins(store: Store, unknown: list[Entry], seen: dict[str, str]) -> list[Entry]:
+def without_twins(store: Store, unknown: list[Entry], seen: dict[str, str]) -> list[Entry]:
     """The entries without those of an object `dir/` that is listed as `dir`, beside a real object of that name.
 
     Only what contradicts another entry, or the ledger, is looked at by itself: what it is then is what counts.
@@ -108,7 +107,7 @@ def _without_twins(store: Store, unknown: list[Entry], seen: dict[str, str]) -> 
 def _identities(connection: Connection, ingestion_id: str, page: list[Entry]) -> dict[str, str]:
     """The current identity of each path that the ledger knows in the page's range."""
     rows = connection.execute(
-        select(processed_files.c.path, processed_files.c.identity).where(*_range(ingestion_id, page))
+        select(processed_files.c.path, processed_files.c.identity).where(*in_range(ingestion_id, page))
     )
     return dict(rows.tuples().all())
 
@@ -117,13 +116,14 @@ def _known(connection: Connection, ingestion_id: str, page: list[Entry]) -> dict
     files = processed_files.c
     rows = connection.execute(
         select(files.path, files.identity, files.status, files.id, files.ordinal, files.batch_id).where(
-            *_range(ingestion_id, page)
+            *in_range(ingestion_id, page)
         )
     )
     return {row[0]: _Known(*row) for row in rows}
 
 
-def _range(ingestion_id: str, page: list[Entry]) -> tuple[ColumnElement[bool], ...]:
+def in_range(ingestion_id: str, page: list[Entry]) -> tuple[ColumnElement[bool], ...]:
+    """The current versions from the least path of a page to its greatest."""
     files = processed_files.c
     paths = [entry.path for entry in page]
     low, high = min(paths), max(paths)
@@ -177,7 +177,7 @@ def _write(
             continue
         loaded = ledger.loaded_versions(connection, ingestion_id, entry.path) if before is not None else []
         changed = bool(loaded)
-        status, reason = _judge(entry, loaded, rules)
+        status, reason = judge(entry, loaded, rules)
         if before is not None:
             connection.execute(
                 update(processed_files).where(processed_files.c.id == before.id).values(**_superseded(before))
@@ -206,7 +206,7 @@ def _write(
         insert_many(connection, processed_files, list(rows[0]), [list(row.values()) for row in rows])
 
 
-def _judge(entry: Entry, loaded: Sequence[str], rules: Rules) -> tuple[FileStatus, str | None]:
+def judge(entry: Entry, loaded: Sequence[str], rules: Rules) -> tuple[FileStatus, str | None]:
     """What a version is that the ledger does not know; `loaded` are the path's versions in the table."""
     if (skipped := rules.skip(entry)) is not None:
         return FileStatus.SKIPPED, skipped

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, TypeVar
 
 from sqlalchemy import ColumnElement, Connection, and_, func, insert, or_, select, update
 
@@ -29,6 +29,9 @@ _MAX_BACKOFF = timedelta(hours=1)
 LOADED_BEFORE = "it is again what was loaded before: its rows are there"
 # Why a version that was loaded is not in the table any more.
 REPLACED = "its rows were replaced by those of a newer version"
+
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,9 +160,24 @@ def wait_again(database: Database, ingestion_id: str, run_id: str) -> int:
 
 def take_up_failed(database: Database, ingestion_id: str, max_attempts: int) -> int:
     """Failed files whose time has come wait again; how many."""
+    return _let_wait(database, ingestion_id, FileStatus.FAILED, _due(max_attempts, now()))
+
+
+def waits(max_attempts: int, moment: datetime) -> ColumnElement[bool]:
+    """Whether a run that begins then takes a current version up."""
+    status = processed_files.c.status
+    due = and_(status == FileStatus.FAILED, _due(max_attempts, moment))
+    return or_(status == FileStatus.DISCOVERED, due)
+
+
+def _due(max_attempts: int, moment: datetime) -> ColumnElement[bool]:
     files = processed_files.c
-    due = (files.retryable, files.attempts < max_attempts, files.next_attempt_at <= now())
-    return _let_wait(database, ingestion_id, FileStatus.FAILED, *due)
+    return and_(files.retryable, files.attempts < max_attempts, files.next_attempt_at <= moment)
+
+
+def in_batch(status: str, batch_id: str | None) -> bool:
+    """Whether a batch that has not ended holds it: being loaded, or held back with the whole batch."""
+    return status == FileStatus.PROCESSING or (status == FileStatus.HELD and batch_id is not None)
 
 
 def let_changed_wait(database: Database, ingestion_id: str) -> int:
@@ -266,6 +284,47 @@ def _in_todays_table(batch_id: ColumnElement[str]) -> ColumnElement[bool]:
     return or_(batch_id.is_(None), batches.c.table_uuid == ingestions.c.table_uuid)
 
 
+def elsewhere(
+    connection: Connection, ingestion_id: str, table_id: str, paths: Sequence[str]
+) -> tuple[dict[str, str], dict[str, str]]:
+    """Which of these paths another ingestion brings into this very table, each with a sentence.
+
+    Those whose rows are there; and those that are only being loaded, or held, which may yet fail.
+    """
+    sharing = (
+        connection.execute(
+            select(batches.c.ingestion_id.distinct()).where(
+                batches.c.table_uuid == table_id, batches.c.ingestion_id != ingestion_id
+            )
+        )
+        .scalars()
+        .all()
+    )
+    loaded: dict[str, str] = {}
+    loading: dict[str, str] = {}
+    files = processed_files.c
+    for part in parts(paths) if sharing else ():
+        rows = connection.execute(
+            select(files.path, files.status, files.ingestion_id, ingestions.c.name)
+            .join(batches, batches.c.id == files.batch_id)
+            .join(ingestions, ingestions.c.id == files.ingestion_id)
+            .where(
+                files.ingestion_id.in_(sharing),
+                files.path.in_(part),
+                or_(
+                    files.status.in_((FileStatus.SUCCESS, FileStatus.PROCESSING, FileStatus.HELD)),
+                    # Its rows may still be there, until the newer version is loaded.
+                    files.reason == REPLACED,
+                ),
+                batches.c.table_uuid == table_id,
+            )
+        )
+        for path, status, other, name in rows:
+            known = loaded if status == FileStatus.SUCCESS else loading
+            known[path] = f"the ingestion {name!r} ({other}) loads it into the same table"
+    return loaded, {path: loading[path] for path in loading.keys() - loaded.keys()}
+
+
 def replaced(connection: Connection, ingestion_id: str, batch_id: str) -> None:
     """Of the paths of a batch no version but its own has rows in the table from now on."""
     files = processed_files.c
@@ -299,7 +358,7 @@ def listed(entry: Entry) -> dict[str, Any]:
     }
 
 
-def parts(files: Sequence[FileVersion]) -> Iterable[Sequence[FileVersion]]:
+def parts(files: Sequence[T]) -> Iterable[Sequence[T]]:
     """Short enough for the number of parameters that one statement may have (SQLite: 32,766)."""
     step = min(ROWS_PER_TRANSACTION, 5_000)
     return (files[start : start + step] for start in range(0, len(files), step))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from math import ceil
 from typing import TYPE_CHECKING, Any
 
@@ -12,9 +13,12 @@ from sqlalchemy import RowMapping, select
 from autoloader_sdk.models import CostBreakdown, IngestionCreate, Schedule
 from autoloader_server.db.clock import now
 from autoloader_server.db.tables import ingestions
+from autoloader_server.engine.place import Place
 from autoloader_server.engine.survey import Survey, survey
+from autoloader_server.security.redact import logger
 from autoloader_server.services.acceptance import faults_of
 from autoloader_server.services.errors import Invalid
+from autoloader_server.services.ingestions import row_of
 from autoloader_server.services.pricing import GB, Pace, Price, pace_of, price_of
 from autoloader_server.services.sources import listed, place_of
 from autoloader_server.settings import LOCAL_CLUSTER
@@ -22,6 +26,7 @@ from autoloader_server.settings import LOCAL_CLUSTER
 if TYPE_CHECKING:
     from autoloader_server.service import Service
 
+_log = logger(__name__)
 DAYS_PER_MONTH = 365 / 12
 # Objects that one request of a store lists.
 _LISTED_AT_ONCE = 1_000
@@ -39,11 +44,28 @@ def estimate_cost(service: Service, body: IngestionCreate) -> CostBreakdown:
     faults = faults_of(body, service.database.tenant)
     if faults:
         raise Invalid(faults)
-    same = _same(service, body)
     with listed():
-        found = survey(service.database, None, place_of(body).store, body, now())
+        place = place_of(body)
+    same = _same(service, body)
+    return _estimate(service, body, place, same["id"] if same is not None else None)
+
+
+def estimate_saved(service: Service, ingestion_id: str) -> CostBreakdown:
+    """The same of one that is there. Raises NotFound, Invalid where its source cannot be listed."""
+    with service.database.read() as connection:
+        row = row_of(connection, ingestion_id)
+    spec = IngestionCreate.model_validate(row["spec"])
+    with listed():
+        place = Place.of(spec.source, partial(service.credentials_of, row["credentials"]), _log.info)
+    return _estimate(service, spec, place, ingestion_id)
+
+
+def _estimate(service: Service, body: IngestionCreate, place: Place, ingestion_id: str | None) -> CostBreakdown:
+    """`ingestion_id`: whose runs tell the pace."""
+    with listed():
+        found = survey(service.database, None, place.store, body, now())
     price = price_of(service, body.cluster_id)
-    pace = pace_of(service, same["id"] if same is not None else None, price.workers)
+    pace = pace_of(service, ingestion_id, price.workers)
     runs = runs_per_month(body.schedule)
     per_run = found.recent_bytes / runs if runs else float(found.bytes)
     seconds = pace.seconds_per_run + per_run / pace.bytes_per_second
@@ -69,7 +91,7 @@ def estimate_cost(service: Service, body: IngestionCreate) -> CostBreakdown:
         "list_usd_per_1000_requests": list_price,
         "first_load_seconds": pace.seconds(found.bytes),
         "first_load_usd": price.of(pace.seconds(found.bytes)),
-        "ingestion_id": same["id"] if same is not None else None,
+        "ingestion_id": ingestion_id,
         "formulas": FORMULAS,
     }
     return CostBreakdown(

@@ -1,23 +1,44 @@
-"""What an ingestion would load, before it is made: its files, columns and first rows. Nothing is saved."""
+"""What would be loaded: file by file, its columns and first rows. Nothing is saved."""
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from functools import partial
 from typing import TYPE_CHECKING
 
-from autoloader_sdk.models import IngestionCreate, PreviewColumn, PreviewResult
+from sqlalchemy import Connection, RowMapping, select
+
+from autoloader_sdk.models import (
+    FilePlan,
+    IngestionCreate,
+    PlanAction,
+    PlannedFile,
+    PlanPart,
+    PreviewColumn,
+    PreviewResult,
+)
 from autoloader_server.db.clock import now
+from autoloader_server.db.tables import ingestions
+from autoloader_server.engine.begin import limits_of
 from autoloader_server.engine.errors import RunStopped
+from autoloader_server.engine.place import Place
+from autoloader_server.engine.plan import Ledger, Planned, plan
 from autoloader_server.engine.preview import Preview, Sample, preview
-from autoloader_server.engine.survey import survey
-from autoloader_server.security.redact import redact
+from autoloader_server.security.redact import logger, redact
 from autoloader_server.services.acceptance import faults_of
 from autoloader_server.services.errors import Invalid, NotDone
+from autoloader_server.services.ingestions import loading_into, row_of
 from autoloader_server.services.sources import listed, place_of
 
 if TYPE_CHECKING:
     from autoloader_server.service import Service
 
+_log = logger(__name__)
+SHOWN_FILES = 100
 _MOST_NAMED = 20
+_MOST_REASONS = 50
 _WOULD = {
     "fail": "would fail",
     "rescue": "would fail, or its bad records would be rescued",
@@ -25,28 +46,114 @@ _WOULD = {
 }
 
 
-def preview_of(service: Service, body: IngestionCreate) -> PreviewResult:
-    """List the source, and let Spark read a sample of its files. Without files no Spark is started.
+def preview_of(service: Service, body: IngestionCreate, *, files: int = SHOWN_FILES) -> PreviewResult:
+    """What the first run of an ingestion like this would load. Without files no Spark is started.
+
+    `files`: so many of each action are shown.
 
     Raises Invalid where the ingestion could not be made or its source cannot be listed, NotDone where Spark fails.
     """
     faults = faults_of(body, service.database.tenant)
     if faults:
         raise Invalid(faults)
-    sample = Sample()
     with listed():
         place = place_of(body)
-        found = survey(service.database, None, place.store, body, now(), sample.take)
-    warnings = [f"{found.unreadable} files cannot be read by their names and would fail"] if found.unreadable else []
-    if not found.files:
-        warnings.append("there are no files at the source")
-        return PreviewResult(file_count=0, estimated_records=0, warnings=warnings)
+        shown, sample = _planned(plan(None, place.store, body, now()), files)
+    return _previewed(service, body, place, shown, sample)
+
+
+def preview_saved(
+    service: Service, ingestion_id: str, *, files: int = SHOWN_FILES, sample: bool = True
+) -> PreviewResult:
+    """What the next run of an ingestion would load; `sample`: let Spark read some of it.
+
+    Raises NotFound, Invalid where its source cannot be listed, NotDone where its store or Spark fails.
+    """
+    with service.database.read() as connection:
+        row = row_of(connection, ingestion_id)
+        spec = IngestionCreate.model_validate(row["spec"])
+        table_id = _table_id(connection, row)
+    known = Ledger(service.database, ingestion_id, table_id, limits_of(service, spec).max_attempts)
+    with listed():
+        place = Place.of(spec.source, partial(service.credentials_of, row["credentials"]), _log.info)
+        shown, taken = _planned(plan(known, place.store, spec, row["created_at"]), files)
+    if sample:
+        found = _previewed(service, spec, place, shown, taken)
+    else:
+        found = PreviewResult(file_count=shown.load, estimated_records=None, plan=shown)
+    if row["status"] in ("paused", "error"):
+        found.warnings.insert(0, f"the ingestion is {row['status']}: no run starts before it is resumed or repaired")
+    return found
+
+
+def _table_id(connection: Connection, row: RowMapping) -> str | None:
+    """The table that a run would load into, as far as the ledger knows: that of others with the same destination."""
+    if row["table_uuid"] is not None:
+        return str(row["table_uuid"])
+    others = loading_into(connection, row["spec"]["destination"], but=row["id"])
+    known = select(ingestions.c.table_uuid).where(ingestions.c.id.in_(others), ingestions.c.table_uuid.is_not(None))
+    return connection.execute(known).scalars().first()
+
+
+def _planned(files: Iterable[Planned], most_shown: int) -> tuple[FilePlan, Sample]:
+    """A plan in counts, with some files of each action; and a sample of those that would be loaded."""
+    sample = Sample()
+    counts: Counter[tuple[PlanAction, str]] = Counter()
+    sizes: Counter[tuple[PlanAction, str]] = Counter()
+    shown: dict[PlanAction, list[PlannedFile]] = {action: [] for action in PlanAction}
+    for each in files:
+        key = each.action, each.reason
+        counts[key] += 1
+        sizes[key] += each.entry.size
+        if each.action == PlanAction.LOAD:
+            sample.take(each.entry)
+        if len(shown[each.action]) < most_shown:
+            shown[each.action].append(_shown(each))
+    by_action: Counter[PlanAction] = Counter()
+    for (action, _), number in counts.items():
+        by_action[action] += number
+    parts = [
+        PlanPart(action=action, reason=redact(reason), files=number, bytes=sizes[action, reason])
+        for (action, reason), number in counts.most_common(_MOST_REASONS)
+    ]
+    return FilePlan(
+        **{action.value: by_action[action] for action in PlanAction},
+        load_bytes=sum(size for (action, _), size in sizes.items() if action == PlanAction.LOAD),
+        parts=parts,
+        files=[each for action in PlanAction for each in shown[action]],
+        truncated=any(len(shown[action]) < by_action[action] for action in PlanAction),
+    ), sample
+
+
+def _shown(planned: Planned) -> PlannedFile:
+    entry = planned.entry
+    return PlannedFile(
+        path=entry.path,
+        action=planned.action,
+        reason=redact(planned.reason),
+        detail=redact(planned.detail) if planned.detail is not None else None,
+        size=entry.size,
+        etag=entry.etag,
+        modified_at=datetime.fromtimestamp(entry.modified_ns / 1e9, UTC),
+    )
+
+
+def _previewed(service: Service, spec: IngestionCreate, place: Place, shown: FilePlan, sample: Sample) -> PreviewResult:
+    """What Spark sees in the sample."""
+    warnings = [f"{shown.fail} files cannot be read and would fail"] if shown.fail else []
+    if not shown.load:
+        nothing = (
+            "nothing at the source would be loaded"
+            if shown.skip or shown.hold or shown.fail
+            else "there are no files at the source"
+        )
+        return PreviewResult(file_count=0, estimated_records=0, warnings=[*warnings, nothing], plan=shown)
     files = sample.files()
     try:
-        seen = preview(service.spark_of(body.cluster_id).session(), body, place, files)
+        seen = preview(service.spark_of(spec.cluster_id).session(), spec, place, files)
     except RunStopped as error:
         raise NotDone(redact(str(error))) from error
-    would = _WOULD[body.on_bad_record]
+    would = _WOULD[spec.on_bad_record]
     warnings += [f"{failure.path} {would}: {failure.message}" for failure in seen.failures[:_MOST_NAMED]]
     if len(seen.failures) > _MOST_NAMED:
         warnings.append(f"{len(seen.failures) - _MOST_NAMED} more of {len(files)} sampled files would fail")
@@ -54,13 +161,14 @@ def preview_of(service: Service, body: IngestionCreate) -> PreviewResult:
     if nested:
         warnings.append(f"the table lacks fields within its columns: {', '.join(nested[:_MOST_NAMED])}")
     # Where every file was read, it is a count.
-    records = seen.records if len(files) == found.files else _extrapolated(seen, found.bytes)
+    records = seen.records if len(files) == shown.load else _extrapolated(seen, shown.load_bytes)
     return PreviewResult(
         schema=_columns(seen),
         sample_data=seen.rows,
-        file_count=found.files,
+        file_count=shown.load,
         estimated_records=records,
         warnings=[redact(sentence) for sentence in warnings],
+        plan=shown,
     )
 
 

@@ -1,0 +1,265 @@
+"""A plan says of each file what the run that follows does; and it writes nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from sqlalchemy import Connection, delete, event, insert, select
+
+from autoloader_sdk.discovery.entries import Entry
+from autoloader_sdk.discovery.store import LocalStore
+from autoloader_sdk.models import FileStatus, IngestionCreate
+from autoloader_server.db.clock import now
+from autoloader_server.db.engine import Database
+from autoloader_server.db.migrate import migrate
+from autoloader_server.db.tables import batches, ingestions, processed_files
+from autoloader_server.engine import discover as discovery
+from autoloader_server.engine import ledger
+from autoloader_server.engine import plan as module
+from autoloader_server.engine.discover import discover
+from autoloader_server.engine.plan import Ledger, plan
+
+ING, OTHER, TABLE = "ing-1", "ing-2", "table-1"
+ROOT = "/source"
+MADE = datetime(2026, 1, 1, tzinfo=UTC)
+STORE = LocalStore(ROOT)
+ATTEMPTS = 3
+
+
+def spec(**source: Any) -> IngestionCreate:
+    return IngestionCreate.model_validate(
+        {
+            "name": "n",
+            "source": {"type": "local", "path": ROOT, **source},
+            "format": {"type": "csv"},
+            "destination": {"catalog": "lake", "database": "b", "table": "t"},
+        }
+    )
+
+
+def empty(database: Database) -> None:
+    made = {"status": "active", "spec": {}, "created_at": MADE, "updated_at": MADE, "table_uuid": TABLE}
+    with database.write() as connection:
+        for table in (processed_files, batches, ingestions):
+            connection.execute(delete(table))
+        connection.execute(insert(ingestions), [{"id": each, "name": each, **made} for each in (ING, OTHER)])
+
+
+@pytest.fixture
+def database(database_url: str) -> Iterator[Database]:
+    database = Database(database_url)
+    if database.is_sqlite:
+        # Nothing here has to survive a power cut.
+        event.listen(database.engine, "connect", lambda raw, _: raw.execute("PRAGMA synchronous=OFF"))
+    migrate(database)
+    empty(database)
+    yield database
+    database.close()
+
+
+List = Callable[..., None]
+
+
+@pytest.fixture
+def lists(monkeypatch: pytest.MonkeyPatch) -> List:
+    """Sets what the source has, in pages."""
+
+    def to(*pages: Sequence[Entry]) -> None:
+        for each in (module, discovery):
+            monkeypatch.setattr(each, "list_source", lambda store, pattern: iter([list(p) for p in pages if p]))
+
+    return to
+
+
+def entry(name: str, version: int = 1, *, size: int = 10, problem: str | None = None) -> Entry:
+    return Entry(f"{ROOT}/{name}", size, 1_800_000_000 * 10**9 + version, None, problem)
+
+
+def add(database: Database, listed: Entry, status: str, **more: Any) -> None:
+    values = {"ingestion_id": ING, "ordinal": 1, "status": status, **ledger.listed(listed), **more}
+    with database.write() as connection:
+        connection.execute(insert(processed_files).values(values))
+
+
+def batch(database: Database, name: str, *, of: str = OTHER, table: str = TABLE) -> str:
+    values = {
+        "id": name,
+        "ingestion_id": of,
+        "run_id": "r",
+        "generation": 0,
+        "status": "LANDED",
+        "files": 1,
+        "bytes": 1,
+    }
+    values |= {"table_name": "t", "table_uuid": table, "base_snapshot_id": 1, "created_at": MADE}
+    with database.write() as connection:
+        connection.execute(insert(batches).values(values))
+    return name
+
+
+def planned(database: Database, would: IngestionCreate | None = None) -> dict[str, tuple[str, str]]:
+    """Action and reason, by name."""
+    known = Ledger(database, ING, TABLE, ATTEMPTS)
+    found = list(plan(known, STORE, would or spec(), MADE))
+    by_name = {each.entry.path.removeprefix(f"{ROOT}/"): (each.action.value, each.reason) for each in found}
+    assert len(by_name) == len(found), "a file stands in a plan once"
+    return by_name
+
+
+def test_without_a_ledger_all_data_is_new(lists: List) -> None:
+    lists([entry("a.csv"), entry("_SUCCESS"), entry("empty.csv", size=0), entry("b.csv", problem="a newline")])
+    found = {each.entry.path: (each.action, each.reason, each.detail) for each in plan(None, STORE, spec(), MADE)}
+    assert found == {
+        f"{ROOT}/a.csv": ("load", "new", None),
+        f"{ROOT}/_SUCCESS": ("skip", "job marker _SUCCESS", None),
+        f"{ROOT}/empty.csv": ("skip", "empty file", None),
+        f"{ROOT}/b.csv": ("fail", "unreadable name", "a newline"),
+    }
+
+
+def test_what_is_on_record_is_told_with_its_reason(database: Database, lists: List) -> None:
+    past, future = now() - timedelta(minutes=1), now() + timedelta(hours=1)
+    failed: dict[str, Any] = {"retryable": True, "attempts": 1, "reason": "the store was away", "next_attempt_at": past}
+    names = ("new", "waits", "begun", "loaded", "due", "later", "often", "bad", "held", "batch", "odd")
+    add(database, entry("waits"), FileStatus.DISCOVERED)
+    add(database, entry("begun"), FileStatus.PROCESSING, batch_id="b", run_id="r")
+    add(database, entry("loaded"), FileStatus.SUCCESS, loaded_at=MADE, run_id="r")
+    add(database, entry("due"), FileStatus.FAILED, **failed)
+    add(database, entry("later"), FileStatus.FAILED, **failed | {"next_attempt_at": future})
+    add(database, entry("often"), FileStatus.FAILED, **failed | {"attempts": ATTEMPTS})
+    add(database, entry("bad"), FileStatus.FAILED, **failed | {"retryable": False, "next_attempt_at": None})
+    add(database, entry("held"), FileStatus.HELD, reason="changed after it was loaded")
+    add(database, entry("batch"), FileStatus.HELD, batch_id="b", reason="too few rows")
+    add(database, entry("odd"), FileStatus.SKIPPED, reason="empty file")
+    add(database, entry("gone"), FileStatus.DISCOVERED)
+    add(database, entry("gone, and loaded"), FileStatus.SUCCESS)
+    lists([entry(name) for name in names])
+    assert planned(database) == {
+        "new": ("load", "new"),
+        "waits": ("load", "waits"),
+        "begun": ("load", "begun"),
+        "loaded": ("skip", "loaded before"),
+        "due": ("load", "failed before"),
+        "later": ("skip", "failed before"),
+        "often": ("skip", "failed before"),
+        "bad": ("skip", "failed before"),
+        "held": ("hold", "changed"),
+        "batch": ("hold", "its batch is held"),
+        "odd": ("skip", "empty file"),
+        "gone": ("fail", "not there any more"),
+    }
+
+
+@pytest.mark.parametrize(("rule", "action"), [("hold", "hold"), ("append", "load")])
+def test_a_changed_file_is_told_with_both_versions(database: Database, lists: List, rule: str, action: str) -> None:
+    add(database, entry("a.csv"), FileStatus.SUCCESS)
+    lists([entry("a.csv", 2)])
+    (found,) = plan(Ledger(database, ING, TABLE, ATTEMPTS), STORE, spec(on_changed_file=rule), MADE)
+    assert (found.action, found.reason) == (action, "changed")
+    assert found.detail == "10-1800000000000000001 → 10-1800000000000000002"
+
+
+def test_what_another_ingestion_brings_into_the_same_table_is_left_to_it(database: Database, lists: List) -> None:
+    theirs: dict[str, Any] = {"ingestion_id": OTHER, "batch_id": batch(database, "b")}
+    elsewhere = {"ingestion_id": OTHER, "batch_id": batch(database, "c", table="another")}
+    add(database, entry("loaded"), FileStatus.SUCCESS, **theirs)
+    add(database, entry("loading"), FileStatus.PROCESSING, **theirs)
+    add(database, entry("elsewhere"), FileStatus.SUCCESS, **elsewhere)
+    lists([entry("loaded"), entry("loading"), entry("elsewhere")])
+    assert planned(database) == {
+        "loaded": ("skip", "left to another ingestion"),
+        "loading": ("skip", "left to another ingestion"),
+        "elsewhere": ("load", "new"),
+    }
+
+
+def test_what_a_store_lists_once_more_stands_in_the_plan_once(database: Database, lists: List) -> None:
+    lists([entry("a"), entry("b")], [entry("b"), entry("c")])
+    assert planned(database) == dict.fromkeys("abc", ("load", "new"))
+
+
+def test_a_plan_writes_nothing(database: Database, lists: List) -> None:
+    add(database, entry("a.csv"), FileStatus.SUCCESS)
+    add(database, entry("b.csv"), FileStatus.FAILED, retryable=True, next_attempt_at=MADE)
+    everything = select(processed_files).order_by(processed_files.c.id)
+    with database.read() as connection:
+        before = connection.execute(everything).all()
+    lists([entry("a.csv", 2), entry("b.csv"), entry("c.csv")])
+    planned(database)
+    with database.read() as connection:
+        assert connection.execute(everything).all() == before
+
+
+names = st.text(st.sampled_from("aZ_.ü~ "), min_size=1, max_size=2).map(lambda text: f"d{text}.csv")
+recorded = st.tuples(
+    st.sampled_from(
+        [FileStatus.DISCOVERED, FileStatus.FAILED, FileStatus.SUCCESS, FileStatus.SKIPPED, FileStatus.HELD]
+    ),
+    st.integers(1, 2),  # the version
+    st.booleans(),  # retryable
+    st.integers(0, ATTEMPTS),
+    st.booleans(),  # its time has come
+)
+at_source = st.tuples(st.integers(1, 3), st.sampled_from([0, 10]), st.sampled_from([None, None, "a newline"]))
+
+
+@settings(
+    deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=150, derandomize=True
+)
+@given(
+    known=st.dictionaries(names, recorded, max_size=8),
+    source=st.dictionaries(names, at_source, max_size=8),
+    page=st.integers(1, 4),
+    rule=st.sampled_from(["hold", "append"]),
+    random=st.randoms(use_true_random=False),
+)
+def test_the_plan_is_what_the_first_steps_of_a_run_then_write(
+    database: Database,
+    lists: List,
+    known: dict[str, Any],
+    source: dict[str, Any],
+    page: int,
+    rule: str,
+    random: Any,
+) -> None:
+    empty(database)
+    for name, (status, version, retryable, attempts, due) in known.items():
+        when = MADE if due else now() + timedelta(hours=1)
+        add(
+            database,
+            entry(name, version),
+            status,
+            reason="some reason",
+            **({"retryable": retryable, "attempts": attempts, "next_attempt_at": when} if status == "FAILED" else {}),
+        )
+    entries = [entry(name, version, size=size, problem=p) for name, (version, size, p) in source.items()]
+    random.shuffle(entries)
+    lists(*(entries[start : start + page] for start in range(0, len(entries), page)))
+    would = planned(database, spec(on_changed_file=rule))
+
+    def ours(connection: Connection) -> None:
+        """The run is still ours."""
+
+    found = discover(database, ING, STORE, spec(on_changed_file=rule), MADE, ours)
+    ledger.take_up_failed(database, ING, ATTEMPTS)
+    files = processed_files.c
+    with database.read() as connection:
+        rows = connection.execute(select(files.path, files.status).where(files.current)).tuples().all()
+    became = {path.removeprefix(f"{ROOT}/"): status for path, status in rows}
+    unreadable = {path.removeprefix(f"{ROOT}/") for path, _ in found.unreadable}
+    expected = {}
+    for name, status in became.items():
+        match status:
+            case FileStatus.DISCOVERED:
+                # What is not at the source any more, the run finds out when it opens it.
+                expected[name] = "load" if name in source else "fail"
+            case FileStatus.HELD if name in source:
+                expected[name] = "hold"
+            case _ if name in source:
+                expected[name] = "fail" if name in unreadable else "skip"
+    assert {name: action for name, (action, _) in would.items()} == expected
