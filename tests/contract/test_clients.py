@@ -141,6 +141,15 @@ def test_a_notebooks_worth_of_use(place: Place) -> None:
         assert preview.file_count in (0, 1)
         cost = await got(client.ingestions.estimate_cost(source=place.folder, format="csv", destination="lake.b.o"))
         assert cost.total_monthly is not None
+        if place.older is None:
+            would = await got(made.preview(sample=False))
+            assert (would.file_count, would.plan.fail) == (0, 0)
+            assert (await got(made.estimate_cost())).breakdown_details["ingestion_id"] == made.id
+        else:
+            with pytest.raises(errors.NotSupported, match="it is an older one"):
+                await got(made.preview())
+            with pytest.raises(errors.NotSupported, match="it is an older one"):
+                await got(made.estimate_cost())
 
         await got(other.delete())
         with pytest.raises(errors.NotFound) as caught:

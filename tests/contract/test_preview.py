@@ -1,4 +1,4 @@
-"""`POST /ingestions/test` as far as it needs no Spark; the rest is in the integration tests."""
+"""`POST /ingestions/test` and `…/preview` as far as they need no Spark; the rest is in the integration tests."""
 
 from __future__ import annotations
 
@@ -28,9 +28,87 @@ def test_an_empty_source_is_told_without_spark(http: httpx.Client, service: Serv
         "file_count": 0,
         "estimated_records": 0,
     }
-    assert told["warnings"] == ["there are no files at the source"]
+    assert told["warnings"] == ["nothing at the source would be loaded"]
+    assert told["plan"]["parts"] == [{"action": "skip", "reason": "hidden file", "files": 1, "bytes": 4}]
+    (folder / "_hidden.csv").unlink()
+    assert http.post(f"{PATH}/test", json=body).json()["warnings"] == ["there are no files at the source"]
     assert http.get(PATH).json() == []
     assert not service.spark.started
+
+
+def test_a_preview_without_a_sample_is_the_plan_alone(
+    http: httpx.Client, service: Service, ingestion: str, folder: Path
+) -> None:
+    for name, text in (("a.csv", "a\n1\n"), ("b.csv", "a\n2\n"), ("c.csv", ""), ("_SUCCESS", "x")):
+        (folder / name).write_text(text)
+    told = http.post(f"{PATH}/{ingestion}/preview", params={"sample": "false"}).json()
+    assert (told["file_count"], told["estimated_records"], told["schema"], told["warnings"]) == (2, None, [], [])
+    plan = told["plan"]
+    assert {name: plan[name] for name in ("load", "load_bytes", "skip", "hold", "fail", "truncated")} == {
+        "load": 2,
+        "load_bytes": 8,
+        "skip": 2,
+        "hold": 0,
+        "fail": 0,
+        "truncated": False,
+    }
+    parts = {(each["action"], each["reason"]): (each["files"], each["bytes"]) for each in plan["parts"]}
+    assert parts == {
+        ("load", "new"): (2, 8),
+        ("skip", "empty file"): (1, 0),
+        ("skip", "job marker _SUCCESS"): (1, 1),
+    }
+    files = [(Path(each["path"]).name, each["action"]) for each in plan["files"]]
+    assert sorted(files) == [("_SUCCESS", "skip"), ("a.csv", "load"), ("b.csv", "load"), ("c.csv", "skip")]
+    assert not service.spark.started
+    assert http.get(f"{PATH}/{ingestion}/files").json() == [], "nothing is written"
+
+
+def test_so_many_files_of_each_action_are_shown_and_all_are_counted(
+    http: httpx.Client, ingestion: str, folder: Path
+) -> None:
+    for number in range(5):
+        (folder / f"{number}.csv").write_text("a\n1\n")
+        (folder / f"_{number}.csv").write_text("a\n1\n")
+    asked = {"sample": "false", "files": "2"}
+    plan = http.post(f"{PATH}/{ingestion}/preview", params=asked).json()["plan"]
+    assert (plan["load"], plan["skip"], plan["truncated"]) == (5, 5, True)
+    assert [each["action"] for each in plan["files"]] == ["load", "load", "skip", "skip"]
+
+
+def test_nothing_to_load_is_told_without_spark(
+    http: httpx.Client, service: Service, ingestion: str, folder: Path
+) -> None:
+    (folder / "_hidden.csv").write_text("a\n1\n")
+    told = http.post(f"{PATH}/{ingestion}/preview").json()
+    assert (told["file_count"], told["plan"]["skip"]) == (0, 1)
+    assert told["warnings"] == ["nothing at the source would be loaded"]
+    assert not service.spark.started
+
+
+def test_a_preview_of_a_paused_ingestion_says_so(http: httpx.Client, ingestion: str) -> None:
+    http.post(f"{PATH}/{ingestion}/pause")
+    told = http.post(f"{PATH}/{ingestion}/preview").json()
+    assert "the ingestion is paused" in told["warnings"][0]
+
+
+def test_a_preview_of_what_is_not_there_is_404_or_422(http: httpx.Client, ingestion: str, folder: Path) -> None:
+    assert http.post(f"{PATH}/ing_000000000000/preview").status_code == 404
+    assert http.post(f"{PATH}/ing_000000000000/estimate-cost").status_code == 404
+    folder.rmdir()
+    for call in ("preview", "estimate-cost"):
+        answer = http.post(f"{PATH}/{ingestion}/{call}")
+        assert answer.status_code == 422
+        assert answer.json()["detail"][0]["loc"] == ["body", "source", "path"]
+
+
+def test_one_that_is_there_costs_what_one_like_it_would(
+    http: httpx.Client, ingestion: str, body: Body, folder: Path
+) -> None:
+    (folder / "a.csv").write_text("a\n1\n")
+    there = http.post(f"{PATH}/{ingestion}/estimate-cost").json()
+    assert there == http.post(f"{PATH}/estimate-cost", json=body).json()
+    assert there["breakdown_details"]["ingestion_id"] == ingestion
 
 
 @pytest.mark.parametrize(("field", "value"), [("shedule", {}), ("format", {"type": "arvo"}), ("source", None)])

@@ -9,7 +9,7 @@ from tests.integration.conftest import Ingest
 from tests.integration.ingesting import Ingestion
 
 from autoloader_sdk.models import PreviewResult
-from autoloader_server.services.previews import preview_of
+from autoloader_server.services.previews import preview_of, preview_saved
 
 GOOD = "a,b\n1,x\n2,y\n"
 
@@ -59,3 +59,25 @@ def test_of_many_files_a_sample_is_read_and_the_rows_are_estimated(ingest: Inges
     given = ingest("csv", {f"{at:03}.csv": GOOD for at in range(100)})
     result = seen(given)
     assert (result.file_count, result.estimated_records, len(result.sample_data)) == (100, 200, 10)
+
+
+def test_of_one_that_is_there_it_is_what_the_next_run_does(ingest: Ingest) -> None:
+    """Some of it loaded, some changed, some failed, some new."""
+    given = ingest("csv", {"a.csv": GOOD, "b.csv": GOOD, "c.csv": b"\0\0\0"})
+    given.load()
+    given.write({"b.csv": "a,b\n7,changed\n", "d.csv": "a,b,c\n3,z,new\n", "_e.csv": GOOD})
+    before = preview_saved(given.service, given.id)
+    assert before.plan is not None
+    told = {each.path.rpartition("/")[2]: (each.action, each.reason) for each in before.plan.files}
+    assert told == {
+        "a.csv": ("skip", "loaded before"),
+        "b.csv": ("hold", "changed"),
+        "c.csv": ("skip", "failed before"),
+        "d.csv": ("load", "new"),
+        "_e.csv": ("skip", "hidden file"),
+    }
+    assert columns(before) == [("a", "int", False), ("b", "string", False), ("c", "string", True)]
+    assert (before.file_count, before.estimated_records, len(before.sample_data)) == (1, 1, 1)
+    ran = given.load()
+    assert (ran.files, ran.records) == (1, 1)
+    assert {name: known.status for name, known in given.files().items()}["b.csv"] == "HELD"
