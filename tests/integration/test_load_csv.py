@@ -358,14 +358,57 @@ def test_what_spark_makes_of_a_value_is_as_the_known_limits_say(ingest: Ingest) 
     assert set(loaded.values("code")) == {7, 10}
     assert [row[0] % 10**6 for row in loaded.sql("SELECT unix_micros(at) FROM {table} ORDER BY at")] == [123456, 0]
 
-    rows = "code,price,share\n007,1.239,1D\n008,1.23,12345678901234567890\n"
-    schema = given(code="string", price="decimal(5,2)", share="double")
-    typed = ingest("csv", {"a.csv": rows}, schema=schema)
+    rows = "code,share\n007,1D\n008,12345678901234567890\n"
+    typed = ingest("csv", {"a.csv": rows}, schema=given(code="string", share="double"))
     assert typed.load().errors == []
-    assert typed.rows("code", "price", "share") == [
-        ("007", Decimal("1.24"), 1.0),
-        ("008", Decimal("1.23"), 12345678901234567890.0),
+    assert typed.rows("code", "share") == [("007", 1.0), ("008", 12345678901234567890.0)]
+
+
+def test_a_value_that_a_decimal_or_a_float_does_not_hold_fails_its_file(ingest: Ingest) -> None:
+    schema = given(id="integer", price="decimal(5,2)", weight="float", most="decimal(38,2)")
+    loaded = ingest(
+        "csv",
+        {
+            "a.csv": "id,price,weight,most\n1,1.230,1.5,1.25\n2,-999.99,Inf,\n3,,NaN,-1\n4,1e2,-3.4028234e38,0\n",
+            "rounded here ü.csv": "id,price,weight,most\n5,1.23,0,0\n6,1.239,0,0\n",
+            "infinite.csv": "id,price,weight,most\n7,0,1e39,0\n",
+            "wide.csv": "id,price,weight,most\n8,1000.5,0,0\n",
+        },
+        schema=schema,
+        on_schema_change="ignore",
+    )
+    ran = loaded.load()
+    failed = {name: (one.category, one.message) for name, one in ran.failed().items()}
+    fit = "its records do not fit the table's columns"
+    assert failed["rounded here ü.csv"] == ("data_malformed", f"{fit}: 'price' is no decimal(5,2): 1.239" + "0" * 32)
+    assert failed["infinite.csv"] == ("data_malformed", f"{fit}: 'weight' is no float: 1.0E39")
+    assert "'price' is no decimal(5,2)" in failed["wide.csv"][1]
+    assert loaded.rows("id", "price") == [
+        (1, Decimal("1.23")),
+        (2, Decimal("-999.99")),
+        (3, None),
+        (4, Decimal("100.00")),
     ]
+    assert [row[0] for row in loaded.sql("SELECT weight FROM {table} WHERE id IN (2, 4) ORDER BY id")] == [
+        float("inf"),
+        pytest.approx(-3.4028234e38),
+    ]
+    again = loaded.load({"later.csv": "id,price,weight,most\n9,1.999,0,0\n"})
+    assert "'price' is no decimal(5,2)" in again.failed()["later.csv"].message
+    assert len(loaded.rows("id")) == 4
+
+
+def test_such_a_value_is_not_set_aside_and_never_rounded(ingest: Ingest) -> None:
+    bad = {
+        "few.csv": "id,price\n1,1.5\n2\n",
+        "both.csv": "id,price\n3,1.5\n4\n5,1.239\n",
+        "same.csv": "id,price\n6,1.239,x\n",
+    }
+    loaded = ingest("csv", bad, schema=given(id="integer", price="decimal(5,2)"), on_bad_record="quarantine")
+    ran = loaded.load()
+    assert set(ran.failed()) == {"both.csv"}
+    assert "'price' is no decimal(5,2)" in ran.failed()["both.csv"].message
+    assert loaded.rows("id", "price") == [(1, Decimal("1.50"))]
 
 
 def test_columns_may_be_called_like_what_spark_hides(ingest: Ingest) -> None:

@@ -71,6 +71,8 @@ def explain(error: Exception, path: str) -> FileFailure:
         return FileFailure(
             path, SCHEMA_MISMATCH, f"it has a field twice, or two that differ only in case: {_reason(error)}"
         )
+    if (value := re.search(r"MALFORMED_VALUE: (.*?); in ", text)) is not None:
+        return FileFailure(path, DATA_MALFORMED, f"its records do not fit the table's columns: {value[1]}")
     if re.search(r"MALFORMED_RECORD|BadRecordException|MALFORMED_CSV_RECORD", text):
         return FileFailure(path, DATA_MALFORMED, "its records do not fit the table's columns")
     if re.search(

@@ -45,9 +45,9 @@ from autoloader_server.engine.place import LOCAL, Opener, Place
 from autoloader_server.engine.schema import as_text, merge
 
 if TYPE_CHECKING:
-    from pyspark.sql import DataFrame
+    from pyspark.sql import Column, DataFrame
     from pyspark.sql.connect.session import SparkSession
-    from pyspark.sql.types import StructType
+    from pyspark.sql.types import DataType, StructField, StructType
 
 _SPARK_NAMES = {
     "delimiter": "sep",
@@ -73,6 +73,7 @@ _INFER_ALL_BYTES = 256 * 2**20
 
 # What Java takes for a double and a person does not (`1D`, ` 5`), and integers that a double would round.
 _NUMBER = r"^(?:[+-]?(?!0*[1-9]\d{18,}$)(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?|NaN|[+-]?Inf(?:inity)?)$"
+_LARGEST_FLOAT = 3.4028234663852886e38
 _BLANKS_FIRST = re.compile(rb"(?:\r?\n)*[ \t]+\r?\n")
 _MARK = b"\xef\xbb\xbf"
 # How many of them tell how many columns a file without a header has.
@@ -229,7 +230,7 @@ class Csv:
         have = by_name(data)
         # By position; a column that the table does not have is read as text and dropped.
         fields = [
-            StructField(f"c{at}", have[name.casefold()].dataType if name.casefold() in have else StringType())
+            StructField(f"c{at}", _roomy(have[name.casefold()].dataType) if name.casefold() in have else StringType())
             for at, name in enumerate(group.columns)
         ]
         if keep_malformed:
@@ -240,15 +241,19 @@ class Csv:
             [self._place.spark(look.path) for look in looks]
         )
         at = {name.casefold(): f"c{position}" for position, name in enumerate(group.columns)}
+        file = shown_path(schema)
+        malformed = F.col(CORRUPT_COLUMN).isNotNull() if keep_malformed else F.lit(0) == 1
         columns = [
-            (F.col(at[name]) if (name := field.name.casefold()) in at else F.lit(None).cast(field.dataType)).alias(
-                field.name
-            )
+            (
+                _kept(F.col(at[name]), field, file, malformed)
+                if (name := field.name.casefold()) in at
+                else F.lit(None).cast(field.dataType)
+            ).alias(field.name)
             for field in data.fields
         ]
         return frame.select(
             *columns,
-            shown_path(schema).alias(PATH_COLUMN),
+            file.alias(PATH_COLUMN),
             *([CORRUPT_COLUMN] if keep_malformed else []),
         )
 
@@ -377,6 +382,41 @@ class Csv:
             "encoding": java_name(group.encoding),
             "multiLine": str(group.multiline).lower(),
         }
+
+
+def _roomy(kind: DataType) -> DataType:
+    """As what a column is read, so that a value shows which Spark would round or take for infinite."""
+    from pyspark.sql.types import DecimalType, DoubleType, FloatType
+
+    match kind:
+        case DecimalType():
+            # As many digits before the point, and all the others after it.
+            return DecimalType(38, 38 - (kind.precision - kind.scale))
+        case FloatType():
+            return DoubleType()
+    return kind
+
+
+def _kept(column: Column, field: StructField, file: Column, malformed: Column) -> Column:
+    """A column that was read as `_roomy` says, in its own type. A value that it does not hold fails the file.
+
+    `malformed`: the row is bad already, whatever stands in this column.
+    """
+    from pyspark.sql.connect import functions as F
+    from pyspark.sql.types import DecimalType
+
+    kind = field.dataType
+    if _roomy(kind) == kind:
+        return column
+    if isinstance(kind, DecimalType):
+        value = F.round(column, kind.scale)
+        holds = value == column
+    else:
+        value = column
+        holds = F.isnan(column) | (F.abs(column) <= _LARGEST_FLOAT) | (F.abs(column) == float("inf"))
+    what = f"MALFORMED_VALUE: {field.name!r} is no {kind.simpleString()}: "
+    wrong = F.raise_error(F.concat(F.lit(what), column.cast("string"), F.lit("; in "), file)).cast(kind)
+    return F.when(column.isNull() | holds, value.cast(kind)).when(malformed, F.lit(None).cast(kind)).otherwise(wrong)
 
 
 def _has_even_lines(content: Iterable[bytes], decoder: StrictDecoder, quote: str) -> bool:
