@@ -219,7 +219,7 @@ class Ingestion(Resource[L]):
 
             >>> seen = flights.preview(sample=False)
             >>> seen.plan.load, seen.plan.skip, seen.warnings
-            (0, 0, [])
+            (0, 0, ['there are no files at the source'])
 
         Nothing is written. A file that is to be loaded may still be found to be bad in itself.
 
@@ -439,10 +439,12 @@ class Ingestions(Resource[L]):
         destination: Short,
         on_schema_change: OnSchemaChange = "append_new_columns",
         cluster_id: str = "default",
+        files: int = 100,
+        sample: bool = True,
     ) -> Call[PreviewResult]:
         """What such an ingestion would load: its files, columns and first rows, seen by Spark; nothing is made.
 
-        Arguments are those of `create`.
+        Arguments are those of `create`, and `files` and `sample` those of `Ingestion.preview`.
 
         Raises:
             Invalid: something in it breaks the contract, or there is no such source.
@@ -450,7 +452,8 @@ class Ingestions(Resource[L]):
         body = shorthand.ingestion(
             source, format, destination, name="test", on_schema_change=on_schema_change, cluster_id=cluster_id
         )
-        return (yield Request("POST", f"{API}/ingestions/test", body=body, safe=True)).read(PreviewResult)
+        params = {"files": str(files), "sample": "true" if sample else "false"}
+        return (yield Request("POST", f"{API}/ingestions/test", params, body=body, safe=True)).read(PreviewResult)
 
     @call
     def estimate_cost(

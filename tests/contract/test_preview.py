@@ -7,11 +7,17 @@ from typing import Any
 
 import httpx
 import pytest
+from sqlalchemy import insert, select, update
 
 from autoloader_sdk.discovery.entries import Entry
+from autoloader_sdk.discovery.store import LocalStore
+from autoloader_server.db.clock import now
+from autoloader_server.db.tables import batches, ingestions, processed_files
 from autoloader_server.engine.formats.base import SAMPLE_FILES
+from autoloader_server.engine.ledger import listed
 from autoloader_server.engine.preview import SAMPLE_BYTES, Sample
 from autoloader_server.service import Service
+from autoloader_server.settings import ClusterSettings
 
 PATH = "/api/v1/ingestions"
 Body = dict[str, Any]
@@ -86,6 +92,43 @@ def test_nothing_to_load_is_told_without_spark(
     assert not service.spark.started
 
 
+@pytest.mark.parametrize("kept", ["", "deleted", "elsewhere"])
+def test_what_another_ingestion_has_loaded_into_the_table_is_left_to_it(
+    http: httpx.Client,
+    service: Service,
+    ingestion: str,
+    body: Body,
+    folder: Path,
+    kept: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Also of one that is deleted, and whose table stayed; not of one on another Spark server."""
+    (folder / "a.csv").write_text("a\n1\n")
+    entry = LocalStore(str(folder)).stat(str(folder / "a.csv"))
+    row = {"id": "b", "ingestion_id": ingestion, "run_id": "r", "generation": 0, "status": "LANDED", "files": 1}
+    row |= {"bytes": 1, "table_name": "t", "table_uuid": "t-1", "base_snapshot_id": 1, "created_at": now()}
+    with service.database.write() as connection:
+        connection.execute(insert(batches).values(row))
+        loaded = {"ingestion_id": ingestion, "ordinal": 1, "status": "SUCCESS", "batch_id": "b", **listed(entry)}
+        connection.execute(insert(processed_files).values(loaded))
+        connection.execute(update(ingestions).values(table_uuid="t-1"))
+    if kept == "deleted":
+        assert http.delete(f"{PATH}/{ingestion}").status_code in (200, 204)
+    if kept == "elsewhere":
+        with service.database.write() as connection:
+            spec = connection.execute(select(ingestions.c.spec)).scalar_one()
+            changed = spec | {"cluster_id": "big"}
+            connection.execute(update(ingestions).values(spec=changed, cluster_id="big"))
+        big = ClusterSettings.model_validate({"id": "big", "name": "big", "url": "sc://spark.example.org:15002"})
+        monkeypatch.setattr(service, "settings", service.settings.model_copy(update={"clusters": [big]}))
+    other = http.post(PATH, json=body | {"name": "another"}).json()["id"]
+    for asked, sent in ((f"{PATH}/{other}/preview", None), (f"{PATH}/test", body)):
+        plan = http.post(asked, params={"sample": "false"}, json=sent).json()["plan"]
+        ((part),) = plan["parts"]
+        expected = ("load", "new") if kept == "elsewhere" else ("skip", "left to another ingestion")
+        assert (part["action"], part["reason"]) == expected
+
+
 def test_a_preview_of_a_paused_ingestion_says_so(http: httpx.Client, ingestion: str) -> None:
     http.post(f"{PATH}/{ingestion}/pause")
     told = http.post(f"{PATH}/{ingestion}/preview").json()
@@ -100,6 +143,16 @@ def test_a_preview_of_what_is_not_there_is_404_or_422(http: httpx.Client, ingest
         answer = http.post(f"{PATH}/{ingestion}/{call}")
         assert answer.status_code == 422
         assert answer.json()["detail"][0]["loc"] == ["body", "source", "path"]
+
+
+def test_what_came_after_an_ingestion_was_made_is_priced_where_only_that_is_loaded(
+    http: httpx.Client, body: Body, folder: Path
+) -> None:
+    body["source"]["include_existing"] = False
+    made = http.post(PATH, json=body).json()["id"]
+    (folder / "a.csv").write_text("a\n1\n")
+    there = http.post(f"{PATH}/{made}/estimate-cost").json()
+    assert there["breakdown_details"]["bytes_at_source"] == 4
 
 
 def test_one_that_is_there_costs_what_one_like_it_would(

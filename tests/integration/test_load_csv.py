@@ -314,7 +314,8 @@ def test_new_and_missing_columns_are_ignored_if_told_so_and_the_run_says_which(i
     loaded.load()
     ran = loaded.load({"b.csv": "d,a,c\nq,3,7\n"})
     assert ran.status == "success"
-    assert ran.notes == ["2 columns were ignored, since on_schema_change is ignore: d, c"]
+    missing = f"missing in files of a batch, and null there: b (1 file, such as {loaded.folder}/b.csv)"
+    assert ran.notes == ["2 columns were ignored, since on_schema_change is ignore: d, c", missing]
     assert loaded.rows() == [(1, "x"), (2, "y"), (3, None)]
     assert loaded.versions() == []
 

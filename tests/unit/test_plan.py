@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from sqlalchemy import Connection, delete, event, insert, select
+from sqlalchemy import Connection, delete, event, insert, select, update
 
 from autoloader_sdk.discovery.entries import Entry
 from autoloader_sdk.discovery.store import LocalStore
@@ -111,13 +111,17 @@ def planned(database: Database, would: IngestionCreate | None = None) -> dict[st
     return by_name
 
 
-def test_without_a_ledger_all_data_is_new(lists: List) -> None:
-    lists([entry("a.csv"), entry("_SUCCESS"), entry("empty.csv", size=0), entry("b.csv", problem="a newline")])
-    found = {each.entry.path: (each.action, each.reason, each.detail) for each in plan(None, STORE, spec(), MADE)}
+def test_of_one_that_is_to_be_made_all_data_is_new(database: Database, lists: List) -> None:
+    add(database, entry("a.csv"), FileStatus.SUCCESS)
+    data = [entry("a.csv"), entry("b.csv", problem="a newline")]
+    lists([*data, entry("_SUCCESS"), entry("empty.csv", size=0), entry("_tmp/c.csv")])
+    nobody = Ledger(database, "", None, ATTEMPTS)
+    found = {each.entry.path: (each.action, each.reason, each.detail) for each in plan(nobody, STORE, spec(), MADE)}
     assert found == {
         f"{ROOT}/a.csv": ("load", "new", None),
         f"{ROOT}/_SUCCESS": ("skip", "job marker _SUCCESS", None),
         f"{ROOT}/empty.csv": ("skip", "empty file", None),
+        f"{ROOT}/_tmp/c.csv": ("skip", "hidden folder", "hidden folder _tmp"),
         f"{ROOT}/b.csv": ("fail", "unreadable name", "a newline"),
     }
 
@@ -125,7 +129,7 @@ def test_without_a_ledger_all_data_is_new(lists: List) -> None:
 def test_what_is_on_record_is_told_with_its_reason(database: Database, lists: List) -> None:
     past, future = now() - timedelta(minutes=1), now() + timedelta(hours=1)
     failed: dict[str, Any] = {"retryable": True, "attempts": 1, "reason": "the store was away", "next_attempt_at": past}
-    names = ("new", "waits", "begun", "loaded", "due", "later", "often", "bad", "held", "batch", "odd")
+    names = ("new", "waits", "begun", "loaded", "due", "later", "often", "bad", "held", "batch", "dropped")
     add(database, entry("waits"), FileStatus.DISCOVERED)
     add(database, entry("begun"), FileStatus.PROCESSING, batch_id="b", run_id="r")
     add(database, entry("loaded"), FileStatus.SUCCESS, loaded_at=MADE, run_id="r")
@@ -135,10 +139,11 @@ def test_what_is_on_record_is_told_with_its_reason(database: Database, lists: Li
     add(database, entry("bad"), FileStatus.FAILED, **failed | {"retryable": False, "next_attempt_at": None})
     add(database, entry("held"), FileStatus.HELD, reason="changed after it was loaded")
     add(database, entry("batch"), FileStatus.HELD, batch_id="b", reason="too few rows")
-    add(database, entry("odd"), FileStatus.SKIPPED, reason="empty file")
+    add(database, entry("odd", size=0), FileStatus.SKIPPED, reason="empty file")
+    add(database, entry("dropped"), FileStatus.SKIPPED, reason="dropped by a call")
     add(database, entry("gone"), FileStatus.DISCOVERED)
     add(database, entry("gone, and loaded"), FileStatus.SUCCESS)
-    lists([entry(name) for name in names])
+    lists([*(entry(name) for name in names), entry("odd", size=0)])
     assert planned(database) == {
         "new": ("load", "new"),
         "waits": ("load", "waits"),
@@ -151,6 +156,7 @@ def test_what_is_on_record_is_told_with_its_reason(database: Database, lists: Li
         "held": ("hold", "changed"),
         "batch": ("hold", "its batch is held"),
         "odd": ("skip", "empty file"),
+        "dropped": ("skip", "left out before"),
         "gone": ("fail", "not there any more"),
     }
 
@@ -178,9 +184,51 @@ def test_what_another_ingestion_brings_into_the_same_table_is_left_to_it(databas
     }
 
 
-def test_what_a_store_lists_once_more_stands_in_the_plan_once(database: Database, lists: List) -> None:
-    lists([entry("a"), entry("b")], [entry("b"), entry("c")])
-    assert planned(database) == dict.fromkeys("abc", ("load", "new"))
+class Bucket(LocalStore):
+    """Lists as object stores may; what is there is asked one by one."""
+
+    def __init__(self, *there: Entry) -> None:
+        super().__init__(ROOT)
+        self.there = {each.path: each for each in there}
+
+    def stat_all(self, paths: Sequence[str]) -> list[Entry | OSError]:
+        return [self.there.get(path) or FileNotFoundError(path) for path in paths]
+
+
+def test_what_a_store_lists_once_more_stands_in_the_plan_once(
+    database: Database, lists: List, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "LocalStore", type(None))  # it is asked for those that list each file once
+    pages = [[entry("a"), entry("b")], [entry("c")]]
+    lists(*pages, *pages, [entry("d")])
+    assert planned(database) == dict.fromkeys("abcd", ("load", "new"))
+
+
+def test_a_file_that_waits_and_is_not_listed_is_asked_for(database: Database, lists: List) -> None:
+    """The pattern may have been another one when it was found: a run loads what waits, whatever the pattern is now."""
+    due: dict[str, Any] = {"retryable": True, "attempts": 1, "reason": "r", "next_attempt_at": MADE}
+    add(database, entry("there"), FileStatus.DISCOVERED)
+    add(database, entry("due"), FileStatus.FAILED, **due)
+    add(database, entry("begun"), FileStatus.PROCESSING, batch_id="b", run_id="r")
+    add(database, entry("gone"), FileStatus.DISCOVERED)
+    lists([])
+    known = Ledger(database, ING, TABLE, ATTEMPTS)
+    found = plan(known, Bucket(entry("there"), entry("due")), spec(), MADE)
+    assert {each.entry.path.removeprefix(f"{ROOT}/"): (each.action, each.reason) for each in found} == {
+        "there": ("load", "waits"),
+        "due": ("load", "failed before"),
+        "begun": ("load", "begun"),
+        "gone": ("fail", "not there any more"),
+    }
+
+
+def test_files_of_a_batch_that_was_dropped_are_left_out(database: Database, lists: List) -> None:
+    dropped = batch(database, "b", of=ING)
+    with database.write() as connection:
+        connection.execute(update(batches).values(status="BURNING", verdict="DROPPED"))
+    add(database, entry("a"), FileStatus.PROCESSING, batch_id=dropped, reason="dropped by a call")
+    lists([entry("a")])
+    assert planned(database) == {"a": ("skip", "left out before")}
 
 
 def test_a_plan_writes_nothing(database: Database, lists: List) -> None:

@@ -3,7 +3,9 @@
 import asyncio
 import json
 import pickle
+import time
 from collections.abc import Callable, Iterator
+from types import SimpleNamespace
 from typing import Any
 
 import httpx
@@ -11,6 +13,7 @@ import pytest
 import stamina
 
 from autoloader_sdk import AsyncClient, Client, errors
+from autoloader_sdk._http import transport
 from autoloader_sdk._http.retry import NotNow, _again
 
 URL = "https://user:s3cret@service.example.org/behind/proxy"
@@ -62,6 +65,18 @@ def test_a_service_that_is_not_there_is_asked_again_and_a_post_keeps_its_key(bro
     assert len(set(keys)) == 1
     ingestion.run()
     assert seen[-1].headers["Idempotency-Key"] not in keys
+
+
+@pytest.mark.parametrize(("took", "times"), [(31.0, 1), (0.0, 2)])
+def test_a_request_whose_first_try_took_all_the_patience_is_not_sent_again(
+    monkeypatch: pytest.MonkeyPatch, took: float, times: int
+) -> None:
+    earlier = SimpleNamespace(monotonic=lambda: time.monotonic() - took)
+    monkeypatch.setattr(transport, "time", earlier)
+    handler, seen = answers(httpx.Response(504), httpx.Response(404))
+    with stamina.set_testing(False), pytest.raises(errors.ApiError):
+        client(handler).ingestions.get("ing_0123456789ab")
+    assert len(seen) == times
 
 
 @pytest.mark.parametrize("broken", [httpx.RemoteProtocolError("gone"), httpx.ReadError("cut"), 502, 503, 504])

@@ -33,8 +33,16 @@ def options(began: float, *, repeatable: bool) -> dict[str, Any]:
     That try counts: the first attempt is to raise its error. So stamina, which brings tenacity and asyncio, a tenth of
     what a first call takes, is imported only where something has failed.
     """
-    left = max(0.001, _PATIENCE - (time.monotonic() - began))
-    return {"on": _again(repeatable=repeatable), "attempts": 4, "timeout": left, "wait_initial": 0.2, "wait_max": 5.0}
+    left = _PATIENCE - (time.monotonic() - began)
+    # The first attempt takes no time any more, so that stamina would not see that there is none left.
+    attempts = 4 if left > 0 else 1
+    return {
+        "on": _again(repeatable=repeatable),
+        "attempts": attempts,
+        "timeout": max(left, 0.001),
+        "wait_initial": 0.2,
+        "wait_max": 5.0,
+    }
 
 
 def _again(*, repeatable: bool) -> Callable[[Exception], bool | float]:

@@ -50,19 +50,24 @@ class SyncTransport(Sync):
         try:
             try:
                 response = ready(self._http.send(request), self.address.service)
-            except (NotNow, httpx.HTTPError):
-                from stamina import retry_context
+            except (NotNow, httpx.HTTPError) as error:
+                first = error
+            else:
+                return self._read(response)
+            from stamina import retry_context
 
-                repeatable = step.repeatable(ours=self._ours)
-                for attempt in retry_context(**retry.options(began, repeatable=repeatable)):
-                    with attempt:
-                        if attempt.num == 1:
-                            raise
-                        response = ready(self._http.send(request), self.address.service)
+            for attempt in retry_context(**retry.options(began, repeatable=step.repeatable(ours=self._ours))):
+                with attempt:
+                    if attempt.num == 1:
+                        raise first
+                    response = ready(self._http.send(request), self.address.service)
         except NotNow as last:
             response = last.response
         except httpx.HTTPError as error:
             return failure(error, request, self.address.service)
+        return self._read(response)
+
+    def _read(self, response: httpx.Response) -> Reply | AutoloaderError:
         self._ours |= OURS in response.headers
         return read(response, self.address.service)
 

@@ -11,6 +11,7 @@ from autoloader_server.services.previews import SHOWN_FILES, preview_of, preview
 
 router = APIRouter(prefix="/ingestions", tags=["previews"])
 Files = Annotated[int, Query(ge=0, le=10_000, description="so many files of each action are in the plan")]
+Sampled = Annotated[bool, Query(description="let Spark read a sample of what would be loaded")]
 
 
 @router.post("/estimate-cost", summary="What it would cost a month, term by term")
@@ -24,8 +25,13 @@ def cost_of_saved(ingestion_id: str, service: TheService) -> CostBreakdown:
 
 
 @router.post("/test", summary="Its files, columns and first rows, as a load would see them")
-def of_one_to_be(body: IngestionCreate, service: TheService, files: Files = SHOWN_FILES) -> PreviewResult:
-    return preview_of(service, body, files=files)
+def of_one_to_be(
+    body: IngestionCreate,
+    service: TheService,
+    files: Files = SHOWN_FILES,
+    sample: Sampled = True,  # noqa: FBT002
+) -> PreviewResult:
+    return preview_of(service, body, files=files, sample=sample)
 
 
 @router.post("/{ingestion_id}/preview", summary="What its next run would do about each file, and what it would load")
@@ -33,6 +39,6 @@ def of_saved(
     ingestion_id: str,
     service: TheService,
     files: Files = SHOWN_FILES,
-    sample: Annotated[bool, Query(description="let Spark read a sample of what would be loaded")] = True,  # noqa: FBT002
+    sample: Sampled = True,  # noqa: FBT002
 ) -> PreviewResult:
     return preview_saved(service, ingestion_id, files=files, sample=sample)

@@ -169,13 +169,14 @@ def _write(
     found: Found,
 ) -> None:
     rows: list[dict[str, Any]] = []
+    loaded_before = ledger.loaded_of(connection, ingestion_id, [e.path for e in entries if e.path in known])
     for entry in entries:
         before = known.get(entry.path)
         version = identity(entry)
         # A file that is in a batch is looked at again before that is published.
         if before is not None and (before.identity == version or before.in_batch):
             continue
-        loaded = ledger.loaded_versions(connection, ingestion_id, entry.path) if before is not None else []
+        loaded = loaded_before.get(entry.path, [])
         changed = bool(loaded)
         status, reason = judge(entry, loaded, rules)
         if before is not None:

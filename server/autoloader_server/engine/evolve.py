@@ -202,6 +202,29 @@ def _has(look: Look, change: Change, unseen: dict[str, set[Path]]) -> bool:
     )
 
 
+def note_missing(work: Work, looks: Sequence[Look]) -> None:
+    """Tell which of the table's columns files lack that name theirs, once a run for each column."""
+    with spark_errors():
+        have = by_name(without(work.schema, work.lineage))
+    lacking: dict[str, list[str]] = {}
+    by_columns: dict[tuple[str, ...], list[str]] = {}
+    for look in looks:
+        if look.columns:
+            if look.columns not in by_columns:
+                there = {name.casefold() for name in look.columns}
+                by_columns[look.columns] = [field.name for name, field in have.items() if name not in there]
+            for name in by_columns[look.columns]:
+                lacking.setdefault(name, []).append(look.path)
+    told = [name for name in lacking if name not in work.told_missing]
+    if told:
+        work.told_missing.update(told)
+        shown = [
+            f"{name} ({len(lacking[name])} file{'s' * (len(lacking[name]) != 1)}, such as {lacking[name][0]})"
+            for name in told
+        ]
+        work.note(f"missing in files of a batch, and null there: {some(shown)}")
+
+
 def _note_ignored(work: Work, fresh: Sequence[Change]) -> None:
     """Tell how many columns are left out, and which."""
     if fresh:

@@ -247,16 +247,25 @@ def supersede(connection: Connection, ingestion_id: str, entry: Entry) -> None:
 
 def loaded_versions(connection: Connection, ingestion_id: str, path: str) -> Sequence[str]:
     """The identities of a path's versions whose rows are in the table that is loaded into now, the newest first."""
+    return loaded_of(connection, ingestion_id, [path]).get(path, [])
+
+
+def loaded_of(connection: Connection, ingestion_id: str, paths: Sequence[str]) -> dict[str, list[str]]:
+    """The same of many paths; one without such versions is left out."""
     files = processed_files.c
-    found = connection.execute(
-        select(files.identity)
-        .join(ingestions, ingestions.c.id == files.ingestion_id)
-        .outerjoin(batches, batches.c.id == files.batch_id)
-        .where(files.ingestion_id == ingestion_id, files.path == path, files.status == FileStatus.SUCCESS)
-        .where(_in_todays_table(files.batch_id))
-        .order_by(files.ordinal.desc())
-    )
-    return found.scalars().all()
+    found: dict[str, list[str]] = {}
+    for part in parts(paths):
+        rows = connection.execute(
+            select(files.path, files.identity)
+            .join(ingestions, ingestions.c.id == files.ingestion_id)
+            .outerjoin(batches, batches.c.id == files.batch_id)
+            .where(files.ingestion_id == ingestion_id, files.path.in_(part), files.status == FileStatus.SUCCESS)
+            .where(_in_todays_table(files.batch_id))
+            .order_by(files.ordinal.desc())
+        )
+        for path, version in rows.tuples():
+            found.setdefault(path, []).append(version)
+    return found
 
 
 def with_rows(connection: Connection, ingestion_id: str, files: Sequence[FileVersion]) -> set[int]:

@@ -5,20 +5,21 @@ What is in a file is not looked at: one that is to be loaded may still be found 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from datetime import datetime
-from typing import NamedTuple
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, RowMapping, select
+from sqlalchemy import Connection, RowMapping, Select, and_, or_, select
 
 from autoloader_sdk.discovery.entries import Entry, identity
 from autoloader_sdk.discovery.listing import list_source
-from autoloader_sdk.discovery.store import Store
+from autoloader_sdk.discovery.store import LocalStore, Store
 from autoloader_sdk.models import FileStatus, IngestionCreate, PlanAction
 from autoloader_server.db.clock import now
 from autoloader_server.db.engine import Database
-from autoloader_server.db.tables import processed_files
+from autoloader_server.db.tables import batches, processed_files
 from autoloader_server.engine import ledger
+from autoloader_server.engine.batch_record import Verdict
 from autoloader_server.engine.discover import Rules, in_range, judge, without_twins
 
 _FILES = processed_files.c
@@ -26,8 +27,9 @@ _COLUMNS = (
     *(_FILES.id, _FILES.path, _FILES.identity, _FILES.status, _FILES.reason, _FILES.size, _FILES.etag),
     *(_FILES.modified_at, _FILES.run_id, _FILES.batch_id, _FILES.first_seen_at, _FILES.loaded_at, _FILES.attempts),
 )
-_ROWS = 10_000
+_ROWS = 5_000
 _BEGUN = "begun"
+_HIDDEN_FOLDER = "hidden folder"
 
 
 class Planned(NamedTuple):
@@ -48,49 +50,80 @@ class Ledger(NamedTuple):
     most_attempts: int
 
 
-def plan(known: Ledger | None, store: Store, spec: IngestionCreate, created_at: datetime) -> Iterator[Planned]:
-    """Each file at the source, as it is listed; then those that wait in the ledger and are not there any more.
+def plan(known: Ledger, store: Store, spec: IngestionCreate, created_at: datetime) -> Iterator[Planned]:
+    """Each file at the source, as it is listed; then those that the ledger has to load and that were not listed.
 
-    Without a ledger, all are new. Raises discovery's SourceError, which names the folder.
+    Raises discovery's SourceError, which names the folder.
     """
     rules = Rules.of(spec, store.root, created_at)
     moment = now()
-    waiting: set[int] = set()
-    before: set[str] = set()
-    for page in list_source(store, pattern=spec.source.file_pattern):
-        # A store may list an object once more where one lister carries on for another.
-        entries = [entry for entry in page if entry.path not in before]
-        before = {entry.path for entry in page}
-        if known is None:
-            yield from (_unknown(entry, (), rules) for entry in without_twins(store, entries, {}))
-        elif entries:
-            yield from _page(known, store, entries, rules, moment, waiting)
-    if known is not None:
-        yield from _gone(known, moment, waiting)
+    taken_up: set[int] = set()
+    for page in _each_once(store, list_source(store, pattern=spec.source.file_pattern)):
+        yield from _page(known, store, page, rules, moment, taken_up)
+    yield from _not_listed(known, store, moment, taken_up)
+
+
+def _each_once(store: Store, pages: Iterator[list[Entry]]) -> Iterator[list[Entry]]:
+    """The pages without what a store lists once more, where one lister carries on for another.
+
+    Of an object store 8 bytes of each path are kept, some 60 MB for a million of them.
+    """
+    if isinstance(store, LocalStore):
+        yield from pages
+        return
+    seen: set[int] = set()
+    for page in pages:
+        # Of `dir` and `dir/` on one page, which look alike, both are passed on: `without_twins` tells them apart.
+        before = len(seen)
+        fresh = [entry for entry in page if hash(entry.path) not in seen]
+        seen.update(hash(entry.path) for entry in fresh)
+        if len(seen) > before:
+            yield fresh
 
 
 def _page(
-    known: Ledger, store: Store, page: list[Entry], rules: Rules, moment: datetime, waiting: set[int]
+    known: Ledger, store: Store, page: list[Entry], rules: Rules, moment: datetime, taken_up: set[int]
 ) -> list[Planned]:
-    """What becomes of a page; `waiting` is given the ids of the versions that wait."""
-    waits = ledger.waits(known.most_attempts, moment).label("waits")
+    """What becomes of a page; `taken_up` is given the ids of the versions that a run would take up."""
+    there = _recorded_on(known, page, moment)
+    versions = {path: row["identity"] for path, row in there.items()}
+    unknown = [entry for entry in page if versions.get(entry.path) != identity(entry)]
+    # The store may be asked for it, and that takes its time: outside of a transaction.
+    real = without_twins(store, unknown, versions)
+    in_batch = [entry for entry in real if (row := there.get(entry.path)) is not None and _in_batch(row)]
+    changed = [entry.path for entry in real if entry.path in there]
+    judged = [entry for entry in real if entry not in in_batch] if in_batch else real
+    recorded = {entry.path: entry for entry in page if versions.get(entry.path) == identity(entry)}
+    planned = [_recorded(entry, there[path], rules) for path, entry in recorded.items()]
+    planned += [_recorded(entry, there[entry.path], rules) for entry in in_batch]
     with known.database.read() as connection:
-        rows = connection.execute(select(*_COLUMNS, waits).where(*in_range(known.ingestion_id, page))).mappings()
-        there = {row["path"]: row for row in rows}
-        versions = {path: row["identity"] for path, row in there.items()}
-        recorded = [entry for entry in page if versions.get(entry.path) == identity(entry)]
-        unknown = [entry for entry in page if versions.get(entry.path) != identity(entry)]
-        planned = [_recorded(entry, there[entry.path]) for entry in recorded]
-        for entry in without_twins(store, unknown, versions):
-            row = there.get(entry.path)
-            if row is not None and ledger.in_batch(row["status"], row["batch_id"]):
-                planned.append(_recorded(entry, row))
-            else:
-                loaded = ledger.loaded_versions(connection, known.ingestion_id, entry.path) if row is not None else ()
-                planned.append(_unknown(entry, loaded, rules))
-        listed = {each.entry.path for each in planned}
-        waiting.update(row["id"] for path, row in there.items() if row["waits"] and path in listed)
-        return list(_without_others(connection, known, planned))
+        loaded = ledger.loaded_of(connection, known.ingestion_id, changed)
+        planned += [_unknown(entry, loaded.get(entry.path, ()), rules) for entry in judged]
+        planned = list(_without_others(connection, known, planned))
+    listed = {each.entry.path for each in planned}
+    taken_up.update(row["id"] for path, row in there.items() if row["waits"] and path in listed)
+    return planned
+
+
+def _recorded_on(known: Ledger, page: list[Entry], moment: datetime) -> dict[str, RowMapping]:
+    """The current versions of a page's paths. A range of paths is read narrow, and of it those that are listed."""
+    listed = {entry.path for entry in page}
+    with known.database.read() as connection:
+        narrow = select(_FILES.path, _FILES.id).where(*in_range(known.ingestion_id, page))
+        ids = [row.id for row in connection.execute(narrow) if row.path in listed]
+        found: dict[str, RowMapping] = {}
+        for part in ledger.parts(ids):
+            rows = connection.execute(_rows(known, moment).where(_FILES.id.in_(part))).mappings()
+            found.update((row["path"], row) for row in rows)
+        return found
+
+
+def _rows(known: Ledger, moment: datetime) -> Select[Any]:
+    """Versions as they are judged here: `waits` says whether a run would take them up."""
+    waits = or_(ledger.waits(known.most_attempts, moment), _FILES.status == FileStatus.PROCESSING)
+    return select(*_COLUMNS, batches.c.verdict, waits.label("waits")).outerjoin(
+        batches, batches.c.id == _FILES.batch_id
+    )
 
 
 def _unknown(entry: Entry, loaded: Sequence[str], rules: Rules) -> Planned:
@@ -104,14 +137,16 @@ def _unknown(entry: Entry, loaded: Sequence[str], rules: Rules) -> Planned:
             return Planned(entry, PlanAction.HOLD, "changed", versions)
         case FileStatus.FAILED:
             return Planned(entry, PlanAction.FAIL, "unreadable name", reason)
-    return Planned(entry, PlanAction.SKIP, reason or "")
+    return _skipped(entry, reason)
 
 
-def _recorded(entry: Entry, row: RowMapping) -> Planned:
+def _recorded(entry: Entry, row: RowMapping, rules: Rules | None) -> Planned:
     """A version that the ledger knows, or one whose path is in a batch that has not ended."""
     match row["status"]:
         case FileStatus.DISCOVERED:
             return Planned(entry, PlanAction.LOAD, "waits", f"since {_at(row['first_seen_at'])}")
+        case FileStatus.PROCESSING if row["verdict"] == Verdict.DROPPED:
+            return Planned(entry, PlanAction.SKIP, "left out before", row["reason"])
         case FileStatus.PROCESSING:
             return Planned(entry, PlanAction.LOAD, _BEGUN, f"run {row['run_id']} loads it, or died while it did")
         case FileStatus.FAILED:
@@ -124,13 +159,29 @@ def _recorded(entry: Entry, row: RowMapping) -> Planned:
         case FileStatus.SUCCESS:
             at = f"on {_at(row['loaded_at'])} by run {row['run_id']}"
             return Planned(entry, PlanAction.SKIP, "loaded before", at)
-    return Planned(entry, PlanAction.SKIP, row["reason"] or str(row["status"]).lower())
+    if rules is not None and (reason := rules.skip(entry)) is not None:
+        return _skipped(entry, reason)
+    return Planned(entry, PlanAction.SKIP, "left out before", row["reason"] or str(row["status"]).lower())
+
+
+def _skipped(entry: Entry, reason: str | None) -> Planned:
+    reason = reason or ""
+    if reason == ledger.LOADED_BEFORE:
+        return Planned(entry, PlanAction.SKIP, "loaded before", reason)
+    # The folder's name is not one of few phrases.
+    if reason.startswith(_HIDDEN_FOLDER):
+        return Planned(entry, PlanAction.SKIP, _HIDDEN_FOLDER, reason)
+    return Planned(entry, PlanAction.SKIP, reason)
+
+
+def _in_batch(row: RowMapping) -> bool:
+    return ledger.in_batch(row["status"], row["batch_id"])
 
 
 def _without_others(connection: Connection, known: Ledger, planned: list[Planned]) -> Iterator[Planned]:
     """What another ingestion brings into the same table is left to it."""
     claimed = [each.entry.path for each in planned if each.action == PlanAction.LOAD and each.reason != _BEGUN]
-    theirs: dict[str, str] = {}
+    theirs: Mapping[str, str] = {}
     if claimed and known.table_id is not None:
         loaded, loading = ledger.elsewhere(connection, known.ingestion_id, known.table_id, claimed)
         theirs = loading | loaded
@@ -141,26 +192,35 @@ def _without_others(connection: Connection, known: Ledger, planned: list[Planned
             yield each
 
 
-def _gone(known: Ledger, moment: datetime, listed: set[int]) -> Iterator[Planned]:
-    """Versions that a run would take up, and that were not listed."""
-    query = (
-        select(*_COLUMNS)
-        .where(_FILES.ingestion_id == known.ingestion_id, _FILES.current, ledger.waits(known.most_attempts, moment))
-        .order_by(_FILES.id)
-        .limit(_ROWS)
-    )
+def _not_listed(known: Ledger, store: Store, moment: datetime, listed: set[int]) -> Iterator[Planned]:
+    """Versions that a run would take up and that were not listed: gone, or the pattern was another one before."""
+    taken_up = and_(_FILES.ingestion_id == known.ingestion_id, _FILES.current)
+    waits = or_(ledger.waits(known.most_attempts, moment), _FILES.status == FileStatus.PROCESSING)
+    query = _rows(known, moment).where(taken_up, waits).order_by(_FILES.id).limit(_ROWS)
     last = 0
     while True:
         with known.database.read() as connection:
             rows = connection.execute(query.where(_FILES.id > last)).mappings().all()
-        for row in rows:
-            last = row["id"]
-            if last not in listed:
-                entry = Entry(row["path"], row["size"], int(row["modified_at"].timestamp() * 1e9), row["etag"])
-                waits = f"it waits since {_at(row['first_seen_at'])}"
-                yield Planned(entry, PlanAction.FAIL, "not there any more", waits)
+        left = [row for row in rows if row["id"] not in listed]
+        found = store.stat_all([row["path"] for row in left]) if left else []
+        planned = [_known_alone(row, one) for row, one in zip(left, found, strict=True)]
+        with known.database.read() as connection:
+            yield from list(_without_others(connection, known, planned))
         if len(rows) < _ROWS:
             return
+        last = rows[-1]["id"]
+
+
+def _known_alone(row: RowMapping, found: Entry | OSError) -> Planned:
+    """A version that was not listed; `found` is what is there under its path."""
+    modified = row["modified_at"] or datetime.fromtimestamp(0, UTC)
+    recorded = Entry(row["path"], row["size"] or 0, int(modified.timestamp() * 1e9), row["etag"])
+    if isinstance(found, OSError):
+        if row["status"] == FileStatus.PROCESSING:
+            return Planned(recorded, PlanAction.LOAD, _BEGUN, f"run {row['run_id']} loads it, or died while it did")
+        since = f"it waits since {_at(row['first_seen_at'])}"
+        return Planned(recorded, PlanAction.FAIL, "not there any more", since)
+    return _recorded(found, row, None)
 
 
 def _at(moment: datetime | None) -> str:

@@ -13,7 +13,7 @@ from autoloader_server.engine.claim import claim_batch
 from autoloader_server.engine.counts import count_files
 from autoloader_server.engine.discover import Found, discover
 from autoloader_server.engine.errors import DATA_MALFORMED, RunCancelled
-from autoloader_server.engine.evolve import follow_schema
+from autoloader_server.engine.evolve import follow_schema, note_missing
 from autoloader_server.engine.load import load
 from autoloader_server.engine.outcome import Outcome
 from autoloader_server.engine.prepare import (
@@ -191,6 +191,8 @@ def load_next(work: Work) -> bool:
         if work.sets_aside and any(look.bad for look in looks):
             with spark_errors():
                 work.quarantine.prepare()
+    if work.spec.effective_on_schema_change != "sync_all_columns":
+        note_missing(work, looks)
     batch, taken = claim_batch(work, ready, files, looks, replaces=replaces)
     if batch is None:
         return True

@@ -72,6 +72,7 @@ class Work:
     wider: dict[str, list[Change]] = field(default_factory=dict)
     # By file version: why it fails, unless its bad records are told from the good ones.
     refused: dict[int, FileFailure] = field(default_factory=dict)
+    told_missing: set[str] = field(default_factory=set)
     _schema: StructType | None = None
     _waiting: list[int] = field(default_factory=list)
     _rounds: int = 0

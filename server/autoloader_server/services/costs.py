@@ -47,7 +47,7 @@ def estimate_cost(service: Service, body: IngestionCreate) -> CostBreakdown:
     with listed():
         place = place_of(body)
     same = _same(service, body)
-    return _estimate(service, body, place, same["id"] if same is not None else None)
+    return _estimate(service, body, place, now(), same["id"] if same is not None else None)
 
 
 def estimate_saved(service: Service, ingestion_id: str) -> CostBreakdown:
@@ -57,13 +57,15 @@ def estimate_saved(service: Service, ingestion_id: str) -> CostBreakdown:
     spec = IngestionCreate.model_validate(row["spec"])
     with listed():
         place = Place.of(spec.source, partial(service.credentials_of, row["credentials"]), _log.info)
-    return _estimate(service, spec, place, ingestion_id)
+    return _estimate(service, spec, place, row["created_at"], ingestion_id)
 
 
-def _estimate(service: Service, body: IngestionCreate, place: Place, ingestion_id: str | None) -> CostBreakdown:
-    """`ingestion_id`: whose runs tell the pace."""
+def _estimate(
+    service: Service, body: IngestionCreate, place: Place, created_at: datetime, ingestion_id: str | None
+) -> CostBreakdown:
+    """`created_at`: when it was made, for what was there before; `ingestion_id`: whose runs tell the pace."""
     with listed():
-        found = survey(service.database, None, place.store, body, now())
+        found = survey(service.database, None, place.store, body, created_at)
     price = price_of(service, body.cluster_id)
     pace = pace_of(service, ingestion_id, price.workers)
     runs = runs_per_month(body.schedule)

@@ -332,6 +332,23 @@ def _sets_aside(spec: Mapping[str, Any]) -> bool:
     return spec.get("on_bad_record") == "quarantine"
 
 
+def loaded_table(connection: Connection, service: Service, spec: IngestionCreate, *, but: str) -> str | None:
+    """The id of the table at this destination, as far as other ingestions have loaded into it; None where none has.
+
+    Also deleted ones whose table was kept. On another server the same name is another table.
+    """
+    query = (
+        select(ingestions.c.spec, ingestions.c.table_uuid)
+        .where(ingestions.c.table_uuid.is_not(None), ingestions.c.id != but)
+        .order_by(ingestions.c.updated_at.desc())
+    )
+    wanted, server = _table_key(spec.wire()["destination"]), _server(service, spec.cluster_id)
+    for its, table_id in connection.execute(query):
+        if _table_key(its["destination"]) == wanted and _server(service, its.get("cluster_id")) == server:
+            return str(table_id)
+    return None
+
+
 def _in_the_way(
     connection: Connection, service: Service, body: IngestionCreate, *, but: str | None = None
 ) -> list[Fault]:

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import TYPE_CHECKING
 
-from sqlalchemy import Connection, RowMapping, select
+from sqlalchemy import RowMapping
 
 from autoloader_sdk.models import (
     FilePlan,
@@ -20,7 +20,6 @@ from autoloader_sdk.models import (
     PreviewResult,
 )
 from autoloader_server.db.clock import now
-from autoloader_server.db.tables import ingestions
 from autoloader_server.engine.begin import limits_of
 from autoloader_server.engine.errors import RunStopped
 from autoloader_server.engine.place import Place
@@ -29,7 +28,7 @@ from autoloader_server.engine.preview import Preview, Sample, preview
 from autoloader_server.security.redact import logger, redact
 from autoloader_server.services.acceptance import faults_of
 from autoloader_server.services.errors import Invalid, NotDone
-from autoloader_server.services.ingestions import loading_into, row_of
+from autoloader_server.services.ingestions import loaded_table, row_of
 from autoloader_server.services.sources import listed, place_of
 
 if TYPE_CHECKING:
@@ -38,7 +37,6 @@ if TYPE_CHECKING:
 _log = logger(__name__)
 SHOWN_FILES = 100
 _MOST_NAMED = 20
-_MOST_REASONS = 50
 _WOULD = {
     "fail": "would fail",
     "rescue": "would fail, or its bad records would be rescued",
@@ -46,10 +44,12 @@ _WOULD = {
 }
 
 
-def preview_of(service: Service, body: IngestionCreate, *, files: int = SHOWN_FILES) -> PreviewResult:
+def preview_of(
+    service: Service, body: IngestionCreate, *, files: int = SHOWN_FILES, sample: bool = True
+) -> PreviewResult:
     """What the first run of an ingestion like this would load. Without files no Spark is started.
 
-    `files`: so many of each action are shown.
+    `files`: so many of each action are shown; `sample`: let Spark read some of what would be loaded.
 
     Raises Invalid where the ingestion could not be made or its source cannot be listed, NotDone where Spark fails.
     """
@@ -58,8 +58,8 @@ def preview_of(service: Service, body: IngestionCreate, *, files: int = SHOWN_FI
         raise Invalid(faults)
     with listed():
         place = place_of(body)
-        shown, sample = _planned(plan(None, place.store, body, now()), files)
-    return _previewed(service, body, place, shown, sample)
+        shown, taken = _planned(plan(_on_record(service, None, body), place.store, body, now()), files)
+    return _previewed(service, body, place, shown, taken if sample else None)
 
 
 def preview_saved(
@@ -71,28 +71,24 @@ def preview_saved(
     """
     with service.database.read() as connection:
         row = row_of(connection, ingestion_id)
-        spec = IngestionCreate.model_validate(row["spec"])
-        table_id = _table_id(connection, row)
-    known = Ledger(service.database, ingestion_id, table_id, limits_of(service, spec).max_attempts)
+    spec = IngestionCreate.model_validate(row["spec"])
     with listed():
         place = Place.of(spec.source, partial(service.credentials_of, row["credentials"]), _log.info)
-        shown, taken = _planned(plan(known, place.store, spec, row["created_at"]), files)
-    if sample:
-        found = _previewed(service, spec, place, shown, taken)
-    else:
-        found = PreviewResult(file_count=shown.load, estimated_records=None, plan=shown)
+        shown, taken = _planned(plan(_on_record(service, row, spec), place.store, spec, row["created_at"]), files)
+    found = _previewed(service, spec, place, shown, taken if sample else None)
     if row["status"] in ("paused", "error"):
         found.warnings.insert(0, f"the ingestion is {row['status']}: no run starts before it is resumed or repaired")
     return found
 
 
-def _table_id(connection: Connection, row: RowMapping) -> str | None:
-    """The table that a run would load into, as far as the ledger knows: that of others with the same destination."""
-    if row["table_uuid"] is not None:
-        return str(row["table_uuid"])
-    others = loading_into(connection, row["spec"]["destination"], but=row["id"])
-    known = select(ingestions.c.table_uuid).where(ingestions.c.id.in_(others), ingestions.c.table_uuid.is_not(None))
-    return connection.execute(known).scalars().first()
+def _on_record(service: Service, row: RowMapping | None, spec: IngestionCreate) -> Ledger:
+    """What the ledger has of an ingestion, or of one that is to be made."""
+    ingestion_id = "" if row is None else str(row["id"])
+    table_id = None if row is None else row["table_uuid"]
+    if table_id is None:
+        with service.database.read() as connection:
+            table_id = loaded_table(connection, service, spec, but=ingestion_id)
+    return Ledger(service.database, ingestion_id, table_id, limits_of(service, spec).max_attempts)
 
 
 def _planned(files: Iterable[Planned], most_shown: int) -> tuple[FilePlan, Sample]:
@@ -114,7 +110,7 @@ def _planned(files: Iterable[Planned], most_shown: int) -> tuple[FilePlan, Sampl
         by_action[action] += number
     parts = [
         PlanPart(action=action, reason=redact(reason), files=number, bytes=sizes[action, reason])
-        for (action, reason), number in counts.most_common(_MOST_REASONS)
+        for (action, reason), number in counts.most_common()
     ]
     return FilePlan(
         **{action.value: by_action[action] for action in PlanAction},
@@ -138,16 +134,17 @@ def _shown(planned: Planned) -> PlannedFile:
     )
 
 
-def _previewed(service: Service, spec: IngestionCreate, place: Place, shown: FilePlan, sample: Sample) -> PreviewResult:
-    """What Spark sees in the sample."""
+def _previewed(
+    service: Service, spec: IngestionCreate, place: Place, shown: FilePlan, sample: Sample | None
+) -> PreviewResult:
+    """What Spark sees in the sample, if there is one."""
     warnings = [f"{shown.fail} files cannot be read and would fail"] if shown.fail else []
     if not shown.load:
-        nothing = (
-            "nothing at the source would be loaded"
-            if shown.skip or shown.hold or shown.fail
-            else "there are no files at the source"
-        )
-        return PreviewResult(file_count=0, estimated_records=0, warnings=[*warnings, nothing], plan=shown)
+        some = shown.skip or shown.hold or shown.fail
+        warnings.append("nothing at the source would be loaded" if some else "there are no files at the source")
+        return PreviewResult(file_count=0, estimated_records=0, warnings=warnings, plan=shown)
+    if sample is None:
+        return PreviewResult(file_count=shown.load, estimated_records=None, warnings=warnings, plan=shown)
     files = sample.files()
     try:
         seen = preview(service.spark_of(spec.cluster_id).session(), spec, place, files)
