@@ -94,5 +94,5 @@ def list_batches(link: L, ingestion_id: str, status: str | None) -> Call[Listing
     """The batches of one ingestion, newest first, or those of one status."""
     params: Mapping[str, str] = {"status": status.upper()} if status else {}
     request = Request("GET", f"{API}/ingestions/{quoted(ingestion_id)}/batches", params)
-    found = yield from all_pages(request, BatchData, ingestion_id=ingestion_id)
+    found = yield from all_pages(request, BatchData, what="tells of no batches", ingestion_id=ingestion_id)
     return Listing(Batch(link, data) for data in found)

@@ -9,7 +9,6 @@ Without arguments the address and the token are those of `AUTOLOADER_URL` and `A
 
 from __future__ import annotations
 
-from functools import cached_property
 from typing import TYPE_CHECKING, Any, Self
 
 from autoloader_sdk._http.endpoint import Async, Call, L, Request, Resource, Sync, call
@@ -200,18 +199,14 @@ class Client(_Nouns[Sync]):
         """The address, the token (masked) and the rest, each with where it came from."""
         return self._link.address.config
 
-    @cached_property
+    @property
     def prefect(self) -> Prefect:
         """A client of the Prefect server of PREFECT_API_URL, closed with this one.
 
         Raises:
             AutoloaderError: that is not set.
         """
-        from autoloader_sdk.prefect import Prefect
-
-        made = Prefect()
-        self._link.close_too(made.close)
-        return made
+        return self._link.prefect()
 
     def close(self) -> None:
         """Give back what it holds; a local client first waits for its runs. Later calls: ClientClosed."""
@@ -285,18 +280,14 @@ class AsyncClient(_Nouns[Async]):
         """The address, the token (masked) and the rest, each with where it came from."""
         return self._link.address.config
 
-    @cached_property
+    @property
     def prefect(self) -> AsyncPrefect:
         """A client of the Prefect server of PREFECT_API_URL, closed with this one.
 
         Raises:
             AutoloaderError: that is not set.
         """
-        from autoloader_sdk.prefect import AsyncPrefect
-
-        made = AsyncPrefect()
-        self._link.close_too(made.close)
-        return made
+        return self._link.prefect()
 
     async def close(self) -> None:
         """Give back what it holds; a local client first waits for its runs. Later calls: ClientClosed."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from autoloader_sdk._http.endpoint import API, Call, L, Request, Resource, call, quoted
+from autoloader_sdk.config import Secret
 from autoloader_sdk.listing import Listing
 from autoloader_sdk.models import ClusterData, ConnectionTest
 from autoloader_sdk.notebook import display
@@ -41,7 +42,7 @@ class Cluster(Resource[L]):
         reply = yield Request("POST", f"{API}/clusters/{quoted(self.id)}/test-connection", safe=True)
         return reply.read(ConnectionTest)
 
-    def spark(self, *, token: str | None = None) -> SparkSession:
+    def spark(self, *, token: str | Secret | None = None) -> SparkSession:
         """A Spark Connect session on this cluster, from here, with its catalog as the current one.
 
         Args:
@@ -52,6 +53,7 @@ class Cluster(Resource[L]):
             UnsupportedSpark: the cluster's Spark is neither 3.5 nor 4.x.
             AutoloaderError: the service names no address of the cluster.
         """
+        token = Secret.of(token)  # from here on no traceback shows it
         return self._link.spark_session(self.id, self.data.spark_connect_url, token=token, catalog=self.data.catalog)
 
     def __repr__(self) -> str:

@@ -119,6 +119,8 @@ def load(
         AutoloaderError: there is no address, no such profile, or the file of profiles is not what it should be.
     """
     token = Secret.of(token)  # from here on no traceback shows it
+    if timeout is not None:
+        checked_timeout("argument", timeout)
     given: dict[str, Any] = {"url": url, "token": token, "timeout": timeout, "ca": ca, "proxy": proxy}
     sources: list[tuple[str, dict[str, Any]]] = [
         ("argument", {key: value for key, value in given.items() if value is not None}),
@@ -174,6 +176,21 @@ def without_user(url: str) -> str:
     return re.sub(r"^((?:[A-Za-z][A-Za-z0-9+.-]*:)?//)?[^/?#]*@", r"\1", url)
 
 
+def user_in(url: str) -> Secret | None:
+    """The `user:password` that a URL holds."""
+    from urllib.parse import unquote
+
+    found = re.match(r"^[A-Za-z][A-Za-z0-9+.-]*://([^/?#]*)@", url.strip())
+    return Secret(unquote(found[1])) if found else None
+
+
+def checked_timeout(where: str, value: Any) -> float:
+    """Seconds for an answer. Raises AutoloaderError."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not value > 0:
+        raise AutoloaderError(f"{where}: timeout is a number of seconds above 0")
+    return value
+
+
 def profiles() -> tuple[str | None, dict[str, dict[str, Any]]]:
     """The profiles in the file, none where it is not there, and the name of the usual one.
 
@@ -211,8 +228,7 @@ def _check(where: str, values: Mapping[str, Any]) -> None:
             hint = f"did you mean '{near[0]}'?" if near else f"known: {', '.join(_KEYS)}"
             raise AutoloaderError(f"{where}: unknown key '{key}'; {hint}")
         if key == "timeout":
-            if isinstance(value, bool) or not isinstance(value, int | float) or value <= 0:
-                raise AutoloaderError(f"{where}: timeout is a number of seconds above 0")
+            checked_timeout(where, value)
         elif key == "token" and isinstance(value, dict):
             if len(value) != 1 or not {"env", "file"} >= set(value) or not isinstance(next(iter(value.values())), str):
                 raise AutoloaderError(f'{where}: token is text, {{env = "NAME"}} or {{file = "/path"}}')

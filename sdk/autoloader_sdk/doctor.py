@@ -25,7 +25,7 @@ from autoloader_sdk.errors import (
     AutoloaderError,
     ConnectionFailed,
     Forbidden,
-    NotFound,
+    NotSupported,
     ServerError,
     Timeout,
     Unauthorized,
@@ -192,7 +192,7 @@ class _Examination:
         given = self.client.config.token is not None
         try:
             known = self.client.tokens.list()
-        except NotFound:
+        except NotSupported:
             return Check("token", "skipped", "an older service: it tells nothing of tokens")
         except Unauthorized as error:
             if given:
@@ -296,6 +296,10 @@ def _prefect_at(name: str) -> Check:
     return Check("prefect", "ok", f"{where} answers: Prefect {version}")
 
 
+#: The second is an older service's word.
+_CONNECTED = frozenset({"success", "connected"})
+
+
 def _cluster(cluster: Cluster) -> Check:
     name = f"spark {cluster.id}"
     try:
@@ -304,7 +308,7 @@ def _cluster(cluster: Cluster) -> Check:
         return Check(name, "skipped", str(error))
     if found.missing:
         return Check(name, "failed", "; ".join(found.missing), "add it where that Spark is configured")
-    if found.status != "success":
+    if found.status not in _CONNECTED:
         advice = "look whether that Spark runs, and at its URL and token in the service's settings"
         return Check(name, "failed", found.message or f"the service says '{found.status}' of it", advice)
     parts = [f"Spark {found.spark_version}"]

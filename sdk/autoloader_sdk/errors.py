@@ -37,8 +37,11 @@ class AutoloaderError(Exception):
     """Any error of this package.
 
     `method` and `url` are those of the request, `status` and `request_id` those of the answer, None where
-    there was none. The service's log has the request id.
+    there was none. The service's log has the request id. `repeated`: the request was sent more than once, so that an
+    earlier try may have done what was asked.
     """
+
+    repeated = False
 
     def __init__(
         self,

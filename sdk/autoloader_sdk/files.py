@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from autoloader_sdk._http.endpoint import Call, Item, L, Request, Resource, Stream, Sync, call, ours_only, stream
+from autoloader_sdk._http.endpoint import Async, Call, Item, L, Request, Resource, Stream, Sync, call, ours_only, stream
 from autoloader_sdk.listing import frame_of
 from autoloader_sdk.models import FileData, FileVerdict
 from autoloader_sdk.notebook import display
@@ -136,7 +136,7 @@ class Files(Resource[L]):
         """
         request: Request | None = self._first(status, path)
         while request is not None:
-            reply = yield request
+            reply = yield from ours_only(request, "keeps no ledger of files")
             for data in reply.entries(FileData):
                 yield Item(File(data))
             request = Request("GET", reply.next_path) if reply.next_path else None
@@ -151,7 +151,7 @@ class Files(Resource[L]):
         found: list[FileData] = []
         request: Request | None = self._first(status, path)
         while request is not None:
-            reply = yield request
+            reply = yield from ours_only(request, "keeps no ledger of files")
             found += reply.entries(FileData)
             request = Request("GET", reply.next_path) if reply.next_path else None
         return frame_of(found, FileData)
@@ -179,6 +179,9 @@ class Files(Resource[L]):
 
     def __iter__(self: Files[Sync]) -> Iterator[File]:
         return iter(self())
+
+    def __aiter__(self: Files[Async]) -> AsyncIterator[File]:
+        return self()
 
     def __repr__(self) -> str:
         return f"<Files {self._path}>"

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Generator, Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import AsyncIterator, Generator, Iterator, Mapping
+from typing import TYPE_CHECKING, Any, overload
 
 from autoloader_sdk import shorthand
 from autoloader_sdk._http.endpoint import (
     API,
+    Async,
     Call,
     L,
     Request,
@@ -22,6 +23,7 @@ from autoloader_sdk._http.endpoint import (
     quoted,
 )
 from autoloader_sdk.batches import Batch, list_batches
+from autoloader_sdk.config import Secret
 from autoloader_sdk.errors import AutoloaderError, Conflict, NotFound, NotSupported
 from autoloader_sdk.files import Files
 from autoloader_sdk.listing import Listing
@@ -38,6 +40,7 @@ from autoloader_sdk.models import (
     PreviewResult,
     Quality,
     RefreshOperation,
+    ScheduleData,
     SourceData,
     nearest,
 )
@@ -48,11 +51,14 @@ from autoloader_sdk.schema_versions import VersionsOfSchema
 from autoloader_sdk.shorthand import Short
 
 if TYPE_CHECKING:
+    from collections.abc import Coroutine
+
     from pyspark.sql import DataFrame
     from pyspark.sql.connect.session import SparkSession
 
     from autoloader_sdk._http.endpoint import Reply
     from autoloader_sdk.models import OnBadRecord, OnSchemaChange
+    from autoloader_sdk.prefect import Deployment
 
 
 # What a service changes that knows nothing of ours.
@@ -98,6 +104,27 @@ class Ingestion(Resource[L]):
     def destination(self) -> DestinationData:
         """The table."""
         return self.data.destination
+
+    @property
+    def schedule(self) -> ScheduleData | None:
+        """When it runs by itself; `deployment` has what Prefect makes of it."""
+        return self.data.schedule
+
+    @overload
+    def deployment(self: Ingestion[Sync]) -> Deployment[Sync]: ...
+    @overload
+    def deployment(self: Ingestion[Async]) -> Coroutine[Any, Any, Deployment[Async]]: ...
+    def deployment(self: Ingestion[Any]) -> Any:
+        """The deployment that runs it by its schedule, from the Prefect server of PREFECT_API_URL.
+
+        Raises:
+            NotFound: it has none, or Prefect knows it no more.
+            AutoloaderError: PREFECT_API_URL is not set.
+        """
+        deployment_id = self.data.prefect_deployment_id
+        if deployment_id is None:
+            raise NotFound(f"ingestion {self.name!r} has no deployment in Prefect")
+        return self._link.prefect().deployments.get(deployment_id)
 
     @property
     def warnings(self) -> list[str]:
@@ -211,7 +238,11 @@ class Ingestion(Resource[L]):
         Raises:
             Conflict: the table was to go, and another ingestion loads into it.
         """
-        yield Request("DELETE", self._path, {"delete_table": "true"} if delete_table else {})
+        try:
+            yield Request("DELETE", self._path, {"delete_table": "true"} if delete_table else {})
+        except NotFound as error:
+            if not error.repeated:
+                raise  # else an earlier try has deleted it, and its answer was lost
 
     @call
     def preview(self, *, files: int = 100, sample: bool = True) -> Call[PreviewResult]:
@@ -309,7 +340,7 @@ class Ingestion(Resource[L]):
             where = f"{self.destination.catalog}.{self.destination.database}.{table}"
             raise NotFound(f"no bad record of {self.name!r} was set aside yet: there is no table {where}") from None
 
-    def spark(self, *, token: str | None = None) -> SparkSession:
+    def spark(self, *, token: str | Secret | None = None) -> SparkSession:
         """A Spark Connect session on the cluster that it runs on, with its catalog as the current one.
 
         Args:
@@ -320,6 +351,7 @@ class Ingestion(Resource[L]):
             UnsupportedSpark: the cluster's Spark is neither 3.5 nor 4.x.
             AutoloaderError: the service names no address of the cluster.
         """
+        token = Secret.of(token)  # from here on no traceback shows it
         return self._link.spark_session(
             self.data.cluster_id, self.data.spark_connect_url, token=token, catalog=self.destination.catalog
         )
@@ -502,6 +534,10 @@ class Ingestions(Resource[L]):
 
     def __iter__(self: Ingestions[Sync]) -> Iterator[Ingestion[Sync]]:
         return iter(self.list())
+
+    async def __aiter__(self: Ingestions[Async]) -> AsyncIterator[Ingestion[Async]]:
+        for each in await self.list():
+            yield each
 
     def _list(self, filters: Mapping[str, str | None]) -> Generator[Step, Reply, Listing[Ingestion[L]]]:
         params = {key: value for key, value in filters.items() if value}

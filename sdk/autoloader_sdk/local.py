@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 
     from pyspark.sql.connect.session import SparkSession
 
+    from autoloader_sdk.config import Secret
+
 #: What requests to the embedded service are addressed to; it never leaves the process.
 _CONFIG = Config("http://localhost", timeout=None, origins={"url": "this process", "timeout": "this process"})
 _QUIET_SECONDS = 2.0
@@ -123,7 +125,7 @@ class _LocalSync(SyncTransport):
         cluster_id: str | None,
         url: str | None,  # noqa: ARG002 - the service has the session
         *,
-        token: str | None = None,  # noqa: ARG002
+        token: str | Secret | None = None,  # noqa: ARG002
         catalog: str | None = None,
     ) -> SparkSession:
         return self._embedded.spark_session(cluster_id, catalog)
@@ -147,7 +149,7 @@ class _LocalAsync(AsyncTransport):
         cluster_id: str | None,
         url: str | None,  # noqa: ARG002 - the service has the session
         *,
-        token: str | None = None,  # noqa: ARG002
+        token: str | Secret | None = None,  # noqa: ARG002
         catalog: str | None = None,
     ) -> SparkSession:
         return self._embedded.spark_session(cluster_id, catalog)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, overload
 
 from autoloader_sdk._http.endpoint import (
     API,
+    Async,
     Call,
     Item,
     L,
@@ -18,26 +19,32 @@ from autoloader_sdk._http.endpoint import (
     Resource,
     Step,
     Stream,
+    Sync,
     all_pages,
     call,
+    ours_only,
     quoted,
     stream,
 )
-from autoloader_sdk.errors import NotFound, RunFailed, WaitTimeout
+from autoloader_sdk.errors import AutoloaderError, ConnectionFailed, NotFound, RunFailed, Timeout, WaitTimeout
 from autoloader_sdk.events import RunEvent, between
 from autoloader_sdk.listing import Listing
 from autoloader_sdk.models import FINISHED, UNENDED, RunData, RunError, RunLogLine, RunMetrics, RunReceipt, RunStatus
 from autoloader_sdk.notebook import display
 
 if TYPE_CHECKING:
-    from collections.abc import Generator
+    from collections.abc import Coroutine, Generator
 
     from autoloader_sdk._http.endpoint import Reply
+    from autoloader_sdk.prefect import FlowRun
 
 #: How long a run that was just asked for may be unknown to the service, seconds.
 _APPEARS_WITHIN = 60.0
 #: How far the clocks of a service and of its runs may differ.
 _SKEW = timedelta(seconds=2)
+#: So long a service may be away while one of its runs is watched, seconds: it may be made anew meanwhile.
+_OUTAGE = 300.0
+_NOT_READY = frozenset({502, 503, 504})
 
 
 class Run(Resource[L]):
@@ -137,7 +144,7 @@ class Run(Resource[L]):
         check: bool = True,
         progress: bool | None = None,
     ) -> Call[Run[L]]:
-        """Wait until the run has ended, and return it.
+        """Wait until the run has ended, and return it. A service that is away meanwhile is waited for five minutes.
 
         Args:
             timeout: seconds, 3600 unless given; the run itself goes on after it.
@@ -151,36 +158,30 @@ class Run(Resource[L]):
             WaitTimeout: it has not ended in time.
             KeyboardInterrupt: Ctrl-C. The run of a service elsewhere goes on, and a line on stderr says how to find it.
         """
-        with _shown(wanted=progress) as show:
-            for_caller = on_update or _ignore
-            deadline = time.monotonic() + (3600.0 if timeout is None else timeout)
+        given = 3600.0 if timeout is None else timeout
+        for_caller = on_update or _ignore
+        with _shown(wanted=progress) as show, self._word_on_ctrl_c():
+            deadline = time.monotonic() + given
             step, before = 0.1 if poll is None else poll, ""
-            try:
-                while True:
-                    yield from self._reload(appearing=True)
+            outage = _Outage()
+            while True:
+                if (yield from self._look(outage)):
                     show(self)
                     if (now := self._state) != before:
                         before = now
                         for_caller(self)
                     if self.done:
                         break
-                    left = deadline - time.monotonic()
-                    if left <= 0:
-                        given = 3600.0 if timeout is None else timeout
-                        raise WaitTimeout(
-                            f"run {self._called} is still {self.status} after {given:g} s and goes on; "
-                            "run.wait() waits for it again",
-                            run=self,
-                        )
-                    yield Pause(min(step, left))
-                    step = step if poll is not None else min(step * 1.5, 2.0)
-            except KeyboardInterrupt:
-                if not self._link.within:
-                    from autoloader_sdk.notebook.progress import say
-
-                    where = f"client.runs.get({self.ingestion_id!r}, {self.id!r})"
-                    say(f"run {self._called} goes on; {where}.wait() waits for it again, .cancel() ends it")
-                raise
+                left = deadline - time.monotonic()
+                if left <= 0:
+                    away = f" ({outage.error.message})" if outage.error is not None else ""
+                    raise WaitTimeout(
+                        f"run {self._called} is still {self.status} after {given:g} s and goes on{away}; "
+                        "run.wait() waits for it again",
+                        run=self,
+                    ) from outage.error
+                yield Pause(min(step, left))
+                step = step if poll is not None else min(step * 1.5, 2.0)
         if check and self.status in {RunStatus.FAILED, RunStatus.CANCELLED}:
             raise RunFailed(str(self), run=self)
         return self
@@ -194,17 +195,20 @@ class Run(Resource[L]):
             >>> last.kind, last.run.status
             ('status', 'success')
 
-        What has happened already comes first. `poll`: seconds between two looks.
+        What has happened already comes first. `poll`: seconds between two looks. A service that is away meanwhile is
+        waited for five minutes.
         """
         before: RunData | None = None
-        while True:
-            yield from self._reload(appearing=True)
-            for event in between(before, self.data):
-                yield Item(event)
-            if self.done:
-                return
-            before = self.data
-            yield Pause(poll)
+        outage = _Outage()
+        with self._word_on_ctrl_c():
+            while True:
+                if (yield from self._look(outage)):
+                    for event in between(before, self.data):
+                        yield Item(event)
+                    if self.done:
+                        return
+                    before = self.data
+                yield Pause(poll)
 
     @stream
     def logs(self, *, follow: bool = False, poll: float = 1.0) -> Stream[RunLogLine]:
@@ -219,30 +223,43 @@ class Run(Resource[L]):
             poll: seconds between two looks.
 
         Raises:
-            NotFound: the service knows no such run, or is an older one, which keeps no logs.
+            NotFound: the service knows no such run.
+            NotSupported: the service is an older one, which keeps no logs.
         """
         yield from self._reload(appearing=True)
         last = 0
-        while True:
-            # A line may be written after the look at the run that finds it ended, and before it is asked for.
-            done = self.done
-            following: str | None = f"{self._path}/logs"
-            params = {"after": str(last)}
-            while following is not None:
-                reply = yield Request("GET", following, params)
-                for line in reply.entries(RunLogLine):
-                    last = max(last, line.id)
-                    yield Item(line)
-                following, params = reply.next_path, {}
-            if done or not follow:
-                return
-            yield Pause(poll)
-            yield from self._reload()
+        outage = _Outage()
+        with self._word_on_ctrl_c() if follow else nullcontext():
+            while True:
+                # A line may be written after the look at the run that finds it ended, and before it is asked for.
+                done = self.done
+                following: str | None = f"{self._path}/logs"
+                params = {"after": str(last)}
+                while following is not None:
+                    try:
+                        reply = yield from ours_only(Request("GET", following, params), "keeps no logs of runs")
+                    except AutoloaderError as error:
+                        if not follow or outage.over(error):
+                            raise
+                        done = False
+                        break
+                    for line in reply.entries(RunLogLine):
+                        last = max(last, line.id)
+                        yield Item(line)
+                    following, params = reply.next_path, {}
+                if done or not follow:
+                    return
+                yield Pause(poll)
+                yield from self._look(outage)
 
     @call
     def cancel(self) -> Call[Run[L]]:
-        """Ask the service to end the run; what it has not published by then is loaded by a later one."""
-        yield Request("POST", f"{self._path}/cancel", safe=True)
+        """Ask the service to end the run; what it has not published by then is loaded by a later one.
+
+        Raises:
+            NotSupported: the service is an older one, which ends no runs.
+        """
+        yield from ours_only(Request("POST", f"{self._path}/cancel", safe=True), "ends no runs")
         yield from self._reload()
         return self
 
@@ -251,6 +268,21 @@ class Run(Resource[L]):
         """Start a new run over the files that failed in this one, and what is new since, and return that."""
         reply = yield Request("POST", f"{self._path}/retry")
         return from_receipt(self._link, self.ingestion_id, reply)
+
+    @overload
+    def flow_run(self: Run[Sync]) -> FlowRun[Sync]: ...
+    @overload
+    def flow_run(self: Run[Async]) -> Coroutine[Any, Any, FlowRun[Async]]: ...
+    def flow_run(self: Run[Any]) -> Any:
+        """The flow run of Prefect that carried it out, from the server of PREFECT_API_URL.
+
+        Raises:
+            NotFound: the service carried it out by itself, or Prefect knows the flow run no more.
+            AutoloaderError: PREFECT_API_URL is not set.
+        """
+        if self.data.flow_run_id is None:
+            raise NotFound(f"run {self._called} was carried out by the service itself: there is no flow run of it")
+        return self._link.prefect().flow_runs.get(self.data.flow_run_id)
 
     @property
     def _path(self) -> str:
@@ -264,6 +296,34 @@ class Run(Resource[L]):
     @property
     def _called(self) -> str:
         return self.id or f"of {self.ingestion_id}"
+
+    @contextmanager
+    def _word_on_ctrl_c(self) -> Iterator[None]:
+        """Ctrl-C leaves the run of a service elsewhere going: a line on stderr says how to find it again."""
+        try:
+            yield
+        except KeyboardInterrupt:
+            if not self._link.within:
+                from autoloader_sdk.notebook.progress import say
+
+                say(f"run {self._called} goes on; {self._found_by}.wait() waits for it again, .cancel() ends it")
+            raise
+
+    @property
+    def _found_by(self) -> str:
+        return f"client.runs.get({self.ingestion_id!r}, {self.id!r})"
+
+    def _look(self, outage: _Outage) -> Generator[Step, Reply, bool]:
+        """As `_reload`; False where the service is away, which may be so for a while: the run goes on without it."""
+        try:
+            yield from self._reload(appearing=True)
+        except AutoloaderError as error:
+            if outage.over(error):
+                error.add_note(f"run {self._called} may go on: {self._found_by}.wait() waits for it again")
+                raise
+            return False
+        outage.end()
+        return True
 
     def _reload(self, *, appearing: bool = False) -> Generator[Step, Reply, None]:
         """Take over what the service says; `appearing`: a run just asked for may not be there yet."""
@@ -302,6 +362,25 @@ class Run(Resource[L]):
 
     def _repr_html_(self) -> str:
         return display.run_html(self.data)
+
+
+class _Outage:
+    """Since when a service has not answered, and what it last failed with."""
+
+    def __init__(self) -> None:
+        self._since: float | None = None
+        self.error: AutoloaderError | None = None
+
+    def over(self, error: AutoloaderError) -> bool:
+        """Whether an error is to be raised: it is no outage, or one that lasts too long."""
+        away = isinstance(error, ConnectionFailed | Timeout) or error.status in _NOT_READY
+        now = time.monotonic()
+        self._since, self.error = now if self._since is None else self._since, error
+        return not away or now - self._since > _OUTAGE
+
+    def end(self) -> None:
+        """It has answered again."""
+        self._since, self.error = None, None
 
 
 def from_receipt(link: L, ingestion_id: str, reply: Reply) -> Run[L]:

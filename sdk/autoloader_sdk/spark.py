@@ -24,7 +24,7 @@ _sessions: dict[tuple[str, str, str | None], SparkSession] = {}
 _lock = threading.Lock()
 
 
-def session(url: str | None, *, token: str | None = None, catalog: str | None = None) -> SparkSession:
+def session(url: str | None, *, token: str | Secret | None = None, catalog: str | None = None) -> SparkSession:
     """A Spark Connect session at `url` (`sc://host:port`); in a process one for each URL, token and catalog.
 
     Args:
@@ -47,8 +47,8 @@ def session(url: str | None, *, token: str | None = None, catalog: str | None = 
         import pyspark.sql.connect.session  # noqa: F401 - it asks for what an installation may lack
     except ImportError as missing:
         raise MissingExtra("a session with Spark", "local") from missing
-    secret = Secret(token or os.environ.get(TOKEN_VARIABLE, ""))
-    token = None
+    secret = Secret.of(token or None) or Secret(os.environ.get(TOKEN_VARIABLE, ""))
+    token = None  # no traceback shows it
     key = (url, hashlib.sha256(secret.reveal().encode()).hexdigest(), catalog)
     with _lock:
         found = _sessions.get(key)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from autoloader_sdk._http.endpoint import API, Call, L, Request, Resource, call, quoted
+from autoloader_sdk._http.endpoint import API, Call, L, Request, Resource, call, ours_only, quoted
 from autoloader_sdk.listing import Listing
 
 if TYPE_CHECKING:
@@ -50,14 +50,15 @@ class Tokens(Resource[L]):
         given = {"name": name, "scope": scope, "expires_in": expires, "tenant": tenant}
         body = checked(TokenCreate, {key: value for key, value in given.items() if value is not None})
         # Were it sent twice, there would be two, one of them unseen.
-        return (yield Request("POST", f"{API}/tokens", body=body, safe=False)).read(NewToken)
+        request = Request("POST", f"{API}/tokens", body=body, safe=False)
+        return (yield from ours_only(request, "gives no tokens")).read(NewToken)
 
     @call
     def list(self) -> Call[Listing[TokenData]]:
         """All of them, newest first, also those that have ended; who runs the service sees every tenant's."""
         from autoloader_sdk.models import TokenData
 
-        return Listing((yield Request("GET", f"{API}/tokens")).entries(TokenData))
+        return Listing((yield from ours_only(Request("GET", f"{API}/tokens"), "gives no tokens")).entries(TokenData))
 
     @call
     def revoke(self, token: str) -> Call[TokenData]:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import multiprocessing
 import os
 import ssl
+from base64 import b64encode
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
@@ -28,7 +30,7 @@ from starlette.routing import Route
 from tests.parts.listening import listening
 from tests.parts.older_service import older_service
 
-from autoloader_sdk import AsyncClient, Client, errors
+from autoloader_sdk import AsyncClient, Client, errors, runs
 
 TOKEN = "autoloader_" + "s" * 43
 ID = "ing_0123456789ab"
@@ -156,6 +158,102 @@ def test_a_redirect_to_another_host_is_told_and_the_token_stays() -> None:
     assert heard == []
 
 
+def test_a_login_in_front_of_a_service_is_told() -> None:
+    answer = http("302 Found", b"", "Location: https://sso.example.org/login")
+    with raw(answer) as (url, _), pytest.raises(errors.ApiError, match="as a login in front of it does"):
+        listed(url, awaited=False)
+
+
+def test_a_path_that_nobody_knows_is_told_with_the_address() -> None:
+    with older_service() as (_, url), pytest.raises(errors.NotFound, match="base_url is another address"):
+        listed(f"{url}/autoloader", awaited=False)
+
+
+def test_a_user_in_the_address_lets_one_in_and_stands_in_no_log(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG)
+    with raw(http("200 OK", b"[]")) as (url, asked):
+        assert Client(url.replace("//", "//me:p4ss%21@")).ingestions.list() == []
+    assert f"Authorization: Basic {b64encode(b'me:p4ss!').decode()}".encode() in asked[0]
+    assert url in caplog.text
+    assert "p4ss" not in caplog.text
+
+
+@pytest.mark.parametrize("timeout", [0, -1, True, "30"])
+def test_a_timeout_is_a_number_of_seconds(timeout: Any) -> None:
+    for make in (Client, AsyncClient):
+        with pytest.raises(errors.AutoloaderError, match="timeout is a number of seconds above 0"):
+            make("http://127.0.0.1:1", timeout=timeout)
+
+
+def test_what_was_never_answered_has_the_id_under_which_the_service_may_know_it() -> None:
+    with raw(b"") as (url, asked), pytest.raises(errors.ConnectionFailed) as caught:
+        Client(url).ingestions.list()
+    assert f"X-Request-ID: {caught.value.request_id}".encode() in asked[-1]
+
+
+class Restarting:
+    """A service with one run, which is away for so many answers and then back."""
+
+    def __init__(self, away: int) -> None:
+        self.away = away
+        self.deleted = 0
+
+    async def answer(self, request: Request) -> Response:
+        path = request.url.path.removeprefix("/api/v1")
+        if request.method == "DELETE":
+            self.deleted += 1
+            gone = JSONResponse({"detail": "Ingestion not found"}, 404)
+            return Response(status_code=503) if self.deleted <= self.away else gone
+        run = {"id": "r", "ingestion_id": ID, "status": "running"}
+        if path.endswith("/runs/r"):
+            self.away -= 1
+            if self.away >= 0:
+                return Response(status_code=503)
+            run["status"] = "success"
+        return JSONResponse(
+            {f"/ingestions/{ID}": {"id": ID, "name": "n"}, f"/ingestions/{ID}/runs": [run]}.get(path, run)
+        )
+
+    def app(self) -> Starlette:
+        return Starlette(routes=[Route("/{path:path}", self.answer, methods=["GET", "POST", "DELETE"])])
+
+
+def test_a_run_is_watched_through_a_restart_of_its_service() -> None:
+    for watch in (
+        lambda run: run.wait(poll=0.01).status,
+        lambda run: list(run.follow(poll=0.01))[-1].run.status,
+    ):
+        with listening(Restarting(away=9).app()) as url, Client(url) as client:
+            (run,) = client.ingestions.get(ID).runs()
+            assert watch(run) == "success"
+
+
+def test_an_outage_is_not_waited_for_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    with listening(Restarting(away=10_000).app()) as url, Client(url) as client:
+        (run,) = client.ingestions.get(ID).runs()
+        with pytest.raises(errors.WaitTimeout, match="is not ready") as late:
+            run.wait(timeout=0.1, poll=0.01)
+        assert (late.value.run, type(late.value.__cause__)) == (run, errors.ServerError)
+        monkeypatch.setattr(runs, "_OUTAGE", 0.05)
+        for watch in (run.wait, lambda: list(run.follow(poll=0.01))):
+            with pytest.raises(errors.ServerError) as caught:
+                watch()
+            assert caught.value.__notes__ == [
+                f"run r may go on: client.runs.get('{ID}', 'r').wait() waits for it again"
+            ]
+
+
+@pytest.mark.parametrize("lost", [1, 0])
+def test_a_deletion_whose_answer_was_lost_is_done(lost: int) -> None:
+    with listening(Restarting(away=lost).app()) as url, Client(url) as client:
+        ingestion = client.ingestions.get(ID)
+        if lost:
+            assert ingestion.delete() is None
+        else:
+            with pytest.raises(errors.NotFound):
+                ingestion.delete()
+
+
 def test_what_a_later_service_says_is_read(tmp_path: Path) -> None:
     """A status and fields that nobody here knows."""
     run = {"id": "r", "ingestion_id": ID, "status": "reticulating", "splines": [1], "metrics": {"splines": 3}}
@@ -251,3 +349,12 @@ def test_a_closed_client_says_so(tmp_path: Path) -> None:
         for call in (client.health, client.ingestions.list, made.run, made.reload):
             with pytest.raises(errors.ClientClosed):
                 call()
+
+        async def awaited() -> None:
+            async with AsyncClient(url) as client:
+                found = await client.ingestions.get("n")
+            for call in (client.health, client.ingestions.list, found.run, found.reload):
+                with pytest.raises(errors.ClientClosed):
+                    await call()
+
+        asyncio.run(awaited())

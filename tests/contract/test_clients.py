@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.chaos.waiting import until
 from tests.parts.listening import listening
 from tests.parts.older_service import OlderService, older_service
 
@@ -56,6 +57,11 @@ class Place:
 async def got(answer: Any) -> Any:
     """What a call gives, now or once it was awaited."""
     return await answer if inspect.isawaitable(answer) else answer
+
+
+async def got_later(call: Callable[..., Any], *given: Any) -> Any:
+    """The same of a call that is made when this is awaited."""
+    return await got(call(*given))
 
 
 async def each(stream: Any) -> list[Any]:
@@ -141,6 +147,11 @@ def test_a_notebooks_worth_of_use(place: Place) -> None:
         assert preview.file_count in (0, 1)
         cost = await got(client.ingestions.estimate_cost(source=place.folder, format="csv", destination="lake.b.o"))
         assert cost.total_monthly is not None
+        news = await got(made.refresh_new_only(dry_run=True))
+        assert (news.status, news.data.mode) == ("dry_run", "new_only")
+        both = client.ingestions
+        looped = [one async for one in both] if isinstance(client, AsyncClient) else list(both)
+        assert {one.name for one in looped} == {"orders", "others"}
         if place.older is None:
             would = await got(made.preview(sample=False))
             assert (would.file_count, would.plan.fail) == (0, 0)
@@ -225,12 +236,22 @@ def test_what_an_older_service_lacks_is_said(place: Place) -> None:
         with pytest.raises(errors.NotSupported, match="changes alert_recipients, quality, schedule, status alone"):
             await got(made.update(limits={"max_attempts": 3}))
         run = await got(made.run())
-        with pytest.raises(errors.NotFound):
-            await each(run.logs())
-        with pytest.raises(errors.AutoloaderError):
-            await got(made.files.why("a.csv"))
-        with pytest.raises(errors.NotFound):
-            await got(client.tokens.list())
+        for lacking in (
+            each(run.logs()),
+            each(made.files()),
+            got_later(made.files.to_pandas),
+            got_later(made.files.why, "a.csv"),
+            got_later(made.batches),
+            got_later(run.cancel),
+            got_later(client.tokens.list),
+            got_later(client.tokens.create, "t"),
+        ):
+            with pytest.raises(errors.NotSupported, match="it is an older one"):
+                await lacking
+        with pytest.raises(errors.NotFound, match="carried out by the service itself"):
+            await got(run.flow_run())
+        with pytest.raises(errors.NotFound, match="has no deployment"):
+            await got(made.deployment())
         place.older.names_runs = False
         found = await got((await got(made.run())).wait(60, progress=False))
         assert found.id == place.older.runs[made.id][-1]["id"]
@@ -244,6 +265,30 @@ def test_what_an_older_service_lacks_is_said(place: Place) -> None:
         assert (await got(cluster.test_connection())).spark_version == "3.5.7"
 
     place.play(scenario)
+
+
+@pytest.mark.parametrize("place", ["plain, remote"], indirect=True)
+def test_a_token_that_has_expired_or_was_revoked_is_told(place: Place) -> None:
+    async def scenario(client: Any) -> None:
+        url = client.config.url
+        short = client.tokens.create("short", expires=timedelta(seconds=1))
+        revoked = client.tokens.create("revoked")
+        client.tokens.revoke(revoked.id)
+        until(lambda: _refused(url, short.token), "the token expires", 30)
+        for token in (short.token, revoked.token):
+            with pytest.raises(errors.Unauthorized, match=r"expired|revoked") as caught:
+                Client(url, token).ingestions.list()
+            assert token not in str(caught.value)
+
+    place.play(scenario)
+
+
+def _refused(url: str, token: str) -> bool:
+    try:
+        Client(url, token).ingestions.list()
+    except errors.Unauthorized:
+        return True
+    return False
 
 
 @pytest.mark.parametrize("place", ["plain, remote"], indirect=True)

@@ -17,7 +17,7 @@ def older(answers: Callable[[str, str], Any], date: str | None = None) -> Iterat
     class Handler(BaseHTTPRequestHandler):
         def handle_one(self) -> None:
             body = answers(self.command, self.path.partition("?")[0])
-            sent = json.dumps({"detail": "not found"} if body is None else body).encode()
+            sent = json.dumps({"detail": "Not Found"} if body is None else body).encode()
             self.send_response_only(404 if body is None else 200)
             self.send_header("Date", date or self.date_time_string())
             self.send_header("Content-Type", "application/json")

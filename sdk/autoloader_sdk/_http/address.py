@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import ssl
 import uuid
 from collections.abc import Generator
@@ -14,11 +15,13 @@ import httpx
 from autoloader_sdk import errors
 from autoloader_sdk._http.endpoint import Request
 from autoloader_sdk._http.service import AUTOLOADER, Service
-from autoloader_sdk.config import Config, Secret, without_user
+from autoloader_sdk.config import Config, Secret, user_in, without_user
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+#: By this a request is found again in the service's log, also one that was never answered.
+REQUEST_ID = "X-Request-ID"
 _LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 
 
@@ -35,14 +38,25 @@ class _Entry(httpx.Auth):
         yield request
 
 
+class _BasicEntry(httpx.Auth):
+    """The same by the `user:password` of a URL, for a proxy before a service."""
+
+    def __init__(self, user: Secret) -> None:
+        self._user = user
+
+    def auth_flow(self, request: httpx.Request) -> Generator[httpx.Request, httpx.Response, None]:
+        request.headers["Authorization"] = f"Basic {base64.b64encode(self._user.reveal().encode()).decode()}"
+        yield request
+
+
 class Address:
     """A service's base URL and how requests to it are dressed."""
 
     def __init__(self, config: Config, service: Service = AUTOLOADER) -> None:
         self.config = config
         self.service = service
-        # httpx would send a user and password in the URL instead of the token.
-        self.base_url = service.base(without_user(config.url) if config.token is not None else config.url)
+        # httpx would send a user and password in the URL instead of the token, and write them into its log.
+        self.base_url = service.base(without_user(config.url))
 
     def __repr__(self) -> str:
         return without_user(getattr(self, "base_url", self.config.url))  # in a traceback it may be half made
@@ -63,6 +77,8 @@ class Address:
         }
         if config.token is not None:
             options["auth"] = _Entry(self.service, config.token)
+        elif (user := user_in(config.url)) is not None:
+            options["auth"] = _BasicEntry(user)
         if config.ca is not None:
             options["verify"] = _trusting(config.ca)
         if config.proxy is not None:
@@ -82,8 +98,9 @@ class Address:
             options["params"] = dict(request.params)
         if request.body is not None:
             options["json"] = request.body
+        options["headers"] = {REQUEST_ID: uuid.uuid4().hex} if self.service.request_ids else {}
         if request.keyed:
-            options["headers"] = {"Idempotency-Key": uuid.uuid4().hex}
+            options["headers"]["Idempotency-Key"] = uuid.uuid4().hex
         return options
 
 

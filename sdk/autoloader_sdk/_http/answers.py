@@ -7,6 +7,7 @@ from typing import Any
 import httpx
 
 from autoloader_sdk import errors
+from autoloader_sdk._http.address import REQUEST_ID
 from autoloader_sdk._http.endpoint import Reply
 from autoloader_sdk._http.retry import NotNow, moment_of, retry_after, untrusted
 from autoloader_sdk._http.service import Service
@@ -16,6 +17,8 @@ from autoloader_sdk.errors import AutoloaderError
 #: Answers of a proxy, or of a service that is just starting. What was asked may have been done.
 _NOT_READY = frozenset({502, 503, 504})
 _TOO_MANY = 429
+#: For this time, unlike a service that has moved.
+_SENT_ON = frozenset({302, 303})
 #: A service of ours says so in each answer: it keeps idempotency keys, so a POST may be sent twice.
 OURS = "Autoloader-Version"
 
@@ -42,6 +45,8 @@ def failure(error: httpx.HTTPError, request: httpx.Request, service: Service) ->
     """A request without an answer."""
     asked: dict[str, Any] = {"method": request.method, "url": without_user(str(request.url))}
     host = without_user(f"{request.url.scheme}://{request.url.netloc.decode()}")
+    if not isinstance(error, httpx.ConnectError | httpx.ConnectTimeout):
+        asked["request_id"] = request.headers.get(REQUEST_ID)
     if isinstance(error, (httpx.ReadTimeout, httpx.WriteTimeout, httpx.PoolTimeout)):
         made: AutoloaderError = errors.Timeout(
             f"{host} did not answer in time; give the client a longer timeout, or look at {service.called}",
@@ -62,16 +67,19 @@ def failure(error: httpx.HTTPError, request: httpx.Request, service: Service) ->
     return made
 
 
-def read(response: httpx.Response, service: Service) -> Reply | AutoloaderError:
+def read(response: httpx.Response, service: Service, *, again: bool = False) -> Reply | AutoloaderError:
+    """The reply, or the error, of a request; `again`: it was sent more than once."""
     request = response.request
     told: dict[str, Any] = {
         "method": request.method,
         "url": without_user(str(request.url)),
         "status": response.status_code,
-        "request_id": response.headers.get("X-Request-ID"),
+        "request_id": response.headers.get(REQUEST_ID),
     }
     if not response.is_success:
-        return _error(response, service, told)
+        error = _error(response, service, told)
+        error.repeated = again
+        return error
     try:
         body = response.json() if response.content.strip() else None
     except ValueError:
@@ -102,6 +110,12 @@ def _error(response: httpx.Response, service: Service, told: dict[str, Any]) -> 
     kind = errors.STATUS_ERRORS.get(status, errors.ServerError if status >= 500 else errors.ApiError)
     if response.has_redirect_location:
         where = without_user(response.headers["Location"])
+        if status in _SENT_ON:
+            return errors.ApiError(
+                f"{service.called} sends one on to {where}, as a login in front of it does; is {service.setting} the "
+                "address of the service itself, and is a token needed?",
+                **told,
+            )
         return errors.ApiError(f"{service.called} has moved to {where}; set {service.setting} to that", **told)
     detail = _detail(response, service)
     fields: tuple[errors.FieldProblem, ...] = ()

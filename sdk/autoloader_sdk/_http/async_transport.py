@@ -21,12 +21,16 @@ from autoloader_sdk.errors import AutoloaderError
 if TYPE_CHECKING:
     from pyspark.sql.connect.session import SparkSession
 
+    from autoloader_sdk.config import Secret
+    from autoloader_sdk.prefect import AsyncPrefect
+
 
 class AsyncTransport(Async):
     """The awaited link. Each event loop has its own connections: one client serves many `asyncio.run`."""
 
     def __init__(self, address: Address, transport: httpx.AsyncBaseTransport | None = None) -> None:
         self.address = address
+        self._prefect: AsyncPrefect | None = None
         self._transport = transport
         self.closed = False
         self._beside: list[Callable[[], Awaitable[object]]] = []
@@ -70,18 +74,18 @@ class AsyncTransport(Async):
             response = last.response
         except httpx.HTTPError as error:
             return failure(error, request, self.address.service)
-        return self._read(response)
+        return self._read(response, again=True)
 
-    def _read(self, response: httpx.Response) -> Reply | AutoloaderError:
+    def _read(self, response: httpx.Response, *, again: bool = False) -> Reply | AutoloaderError:
         self._ours |= OURS in response.headers
-        return read(response, self.address.service)
+        return read(response, self.address.service, again=again)
 
     def spark_session(
         self,
         cluster_id: str | None,  # noqa: ARG002 - a local link knows clusters by it
         url: str | None,
         *,
-        token: str | None = None,
+        token: str | Secret | None = None,
         catalog: str | None = None,
     ) -> SparkSession:
         from autoloader_sdk.spark import session
@@ -96,6 +100,15 @@ class AsyncTransport(Async):
             await http.aclose()
         while self._beside:
             await self._beside.pop()()
+
+    def prefect(self) -> AsyncPrefect:
+        """A client of the Prefect server of PREFECT_API_URL, the same each time, closed with this link."""
+        from autoloader_sdk.prefect import AsyncPrefect
+
+        if self._prefect is None:
+            self._prefect = AsyncPrefect()
+            self.close_too(self._prefect.close)
+        return self._prefect
 
     def close_too(self, close: Callable[[], Awaitable[object]]) -> None:
         """Have something else closed with this link."""

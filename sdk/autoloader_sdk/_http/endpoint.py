@@ -29,12 +29,14 @@ from urllib.parse import quote
 
 from typing_extensions import TypeVar as DefaultTypeVar
 
-from autoloader_sdk._http.service import AUTOLOADER, Service
+from autoloader_sdk._http.service import AUTOLOADER, NO_SUCH_PATH, Service
 from autoloader_sdk.errors import ApiError, AutoloaderError, NotFound, NotSupported
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
     from pyspark.sql.connect.session import SparkSession
+
+    from autoloader_sdk.config import Secret
 
 API = AUTOLOADER.root
 
@@ -136,12 +138,14 @@ Stream: TypeAlias = Generator[Step | Item[T], Reply, None]
 _NOTHING = Reply()
 
 
-def all_pages(request: Request, model: type[M], *, most: int | None = None, **known: Any) -> Call[list[M]]:
-    """The entries of a list, page after page to its end, or to `most` of them."""
+def all_pages(
+    request: Request, model: type[M], *, most: int | None = None, what: str | None = None, **known: Any
+) -> Call[list[M]]:
+    """The entries of a list, page after page to its end, or to `most` of them; `what`: as in `ours_only`."""
     found: list[M] = []
     following: Request | None = request
     while following is not None and (most is None or len(found) < most):
-        reply = yield following
+        reply = (yield following) if what is None else (yield from ours_only(following, what))
         found += reply.entries(model, **known)
         following = Request("GET", reply.next_path) if reply.next_path else None
     return found[:most]
@@ -152,7 +156,8 @@ def ours_only(request: Request, what: str) -> Call[Reply]:
     try:
         return (yield request)
     except NotFound as error:
-        if "ingestion" in error.message:
+        # Of a path that they do not know, services say no more than this; of a thing that is not there, which.
+        if not error.message.startswith(NO_SUCH_PATH):
             raise
         why = f"this service {what}: it is an older one"
         raise NotSupported(why, status=error.status, method=error.method, url=error.url) from error
@@ -171,7 +176,7 @@ class Link(ABC):
 
     @abstractmethod
     def spark_session(
-        self, cluster_id: str | None, url: str | None, *, token: str | None = None, catalog: str | None = None
+        self, cluster_id: str | None, url: str | None, *, token: str | Secret | None = None, catalog: str | None = None
     ) -> SparkSession:
         """A session on a cluster, where its tables can be read; `url` is its Spark Connect address."""
 
@@ -208,8 +213,13 @@ class Sync(Link):
                     if isinstance(step, Item):
                         yield step.value
                         step = steps.send(_NOTHING)
-                    else:
-                        step = _resume(steps, self.perform(step))
+                        continue
+                    try:
+                        outcome = self.perform(step)
+                    except KeyboardInterrupt as ctrl_c:
+                        steps.throw(ctrl_c)  # as in `run`
+                        raise
+                    step = _resume(steps, outcome)
             except StopIteration:
                 return
 
@@ -262,6 +272,11 @@ class Resource(Generic[L]):
 
     def __dir__(self) -> list[str]:
         return [name for name in super().__dir__() if not name.startswith("_")]
+
+    def __repr__(self) -> str:
+        kinds = [vars(kind) for kind in type(self).__mro__]
+        verbs = {name for kind in kinds for name, member in kind.items() if isinstance(member, call | stream)}
+        return f"<{type(self).__name__}: {', '.join(sorted(verbs - {'__call__'}))}>"
 
 
 class call(Generic[P, T]):  # noqa: N801 - a decorator

@@ -8,6 +8,9 @@ from urllib.parse import urlsplit
 
 from autoloader_sdk.errors import AutoloaderError
 
+#: What FastAPI says of a path that it does not know.
+NO_SUCH_PATH = "Not Found"
+
 
 class Service:
     """A service of ours. Another kind is a class of its own, which replaces what differs."""
@@ -20,6 +23,8 @@ class Service:
     #: Where its address is set, and what one looks like.
     setting = "base_url"
     example = "http://127.0.0.1:8000"
+    #: Whether its log knows requests by an id that the client gives them.
+    request_ids = True
     #: What the paths of its API begin with.
     root = "/api/v1"
     #: The scheme of the header by which one is let in, and how to get in.
@@ -66,7 +71,7 @@ class Service:
         """What an error's JSON says: text, or a list of `{loc, msg}`."""
         return body.get("detail", body) if isinstance(body, dict) else body
 
-    def advice(self, status: int, detail: Any) -> str:  # noqa: ARG002 - another service's advice depends on it
+    def advice(self, status: int, detail: Any) -> str:
         """What to do about an error, added to what the service says."""
         match status:
             case 401:
@@ -75,6 +80,10 @@ class Service:
                 return "; wait a little and try again"
             case 502 | 503 | 504:
                 return f"; {self.called} is not ready: look whether what was asked was done, then try again"
+        if status == 404 and detail == NO_SUCH_PATH:
+            return f"; there is no such path: {self.setting} is another address, or the service is an older one"
+        if status == 500:
+            return "; the service's log tells why, under the request id"
         return ""
 
 

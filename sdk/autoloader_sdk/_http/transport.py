@@ -19,12 +19,16 @@ from autoloader_sdk.errors import AutoloaderError
 if TYPE_CHECKING:
     from pyspark.sql.connect.session import SparkSession
 
+    from autoloader_sdk.config import Secret
+    from autoloader_sdk.prefect import Prefect
+
 
 class SyncTransport(Sync):
     """The plain link. `transport` replaces the network (an embedded service, a test)."""
 
     def __init__(self, address: Address, transport: httpx.BaseTransport | None = None) -> None:
         self.address = address
+        self._prefect: Prefect | None = None
         self._ours = False
         self._transport = transport
         self._beside: list[Callable[[], object]] = []
@@ -65,18 +69,18 @@ class SyncTransport(Sync):
             response = last.response
         except httpx.HTTPError as error:
             return failure(error, request, self.address.service)
-        return self._read(response)
+        return self._read(response, again=True)
 
-    def _read(self, response: httpx.Response) -> Reply | AutoloaderError:
+    def _read(self, response: httpx.Response, *, again: bool = False) -> Reply | AutoloaderError:
         self._ours |= OURS in response.headers
-        return read(response, self.address.service)
+        return read(response, self.address.service, again=again)
 
     def spark_session(
         self,
         cluster_id: str | None,  # noqa: ARG002 - a local link knows clusters by it
         url: str | None,
         *,
-        token: str | None = None,
+        token: str | Secret | None = None,
         catalog: str | None = None,
     ) -> SparkSession:
         from autoloader_sdk.spark import session
@@ -93,6 +97,15 @@ class SyncTransport(Sync):
         self._client.close()
         while self._beside:
             self._beside.pop()()
+
+    def prefect(self) -> Prefect:
+        """A client of the Prefect server of PREFECT_API_URL, the same each time, closed with this link."""
+        from autoloader_sdk.prefect import Prefect
+
+        if self._prefect is None:
+            self._prefect = Prefect()
+            self.close_too(self._prefect.close)
+        return self._prefect
 
     def close_too(self, close: Callable[[], object]) -> None:
         """Have something else closed with this link."""

@@ -122,7 +122,12 @@ class AnswerModel(BaseModel):
 
 def _aware(moment: datetime) -> datetime:
     """UTC; a time without a zone is UTC (the older service sends such)."""
-    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+    if moment.tzinfo is None:
+        return moment.replace(tzinfo=UTC)
+    try:
+        return moment.astimezone(UTC)
+    except OverflowError:  # of the first year, or the last: it stays in its own zone
+        return moment
 
 
 Moment = Annotated[datetime, AfterValidator(_aware)]

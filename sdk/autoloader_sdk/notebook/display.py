@@ -57,7 +57,13 @@ def size(number: float | None) -> str:
 
 def moment(value: datetime | None) -> str:
     """In the reader's own zone, to the second."""
-    return "–" if value is None else value.astimezone().strftime("%Y-%m-%d %H:%M:%S %Z").strip()
+    if value is None:
+        return "–"
+    try:
+        value = value.astimezone()
+    except (OverflowError, ValueError, OSError):  # of the first year, or the last
+        return value.isoformat(sep=" ")
+    return value.strftime("%Y-%m-%d %H:%M:%S %Z").strip()
 
 
 def run_text(run: RunData) -> str:
@@ -287,8 +293,14 @@ def _batch_row(batch: BatchData) -> tuple[str, ...]:
 
 def cluster_html(cluster: ClusterData) -> str:
     """One cluster as a table."""
-    row = (cluster.id, cluster.name, cluster.status, count(cluster.workers))
-    return block([table("cluster", ("id", "name", "status", "workers"), [row])])
+    return block([table("cluster", _CLUSTER_COLUMNS, [_cluster_row(cluster)])])
+
+
+_CLUSTER_COLUMNS = ("id", "name", "status", "workers")
+
+
+def _cluster_row(cluster: ClusterData) -> tuple[str, ...]:
+    return cluster.id, cluster.name, cluster.status, count(cluster.workers)
 
 
 def listing_html(records: Sequence[object]) -> str:
@@ -321,6 +333,8 @@ def listing_html(records: Sequence[object]) -> str:
             columns, rows = _FILE_COLUMNS, [_file_row(each) for each in datas if each is not None]
         case "Batch":
             columns, rows = _BATCH_COLUMNS, [_batch_row(each) for each in datas if each is not None]
+        case "Cluster":
+            columns, rows = _CLUSTER_COLUMNS, [_cluster_row(each) for each in datas if each is not None]
         case _:
             columns, rows = ("entry",), [(repr(record),) for record in records[:SHOWN_ROWS]]
     return block([table(caption, columns, rows)])

@@ -8,7 +8,7 @@
         print(line)
     run.wait()
 
-It speaks to a self-hosted server, 3.4 to 3.9, over its REST API, and needs nothing of Prefect installed.
+It speaks to a self-hosted server, any 3.x, over its REST API, and needs nothing of Prefect installed.
 """
 
 from autoloader_sdk.prefect.client import AsyncPrefect, Prefect

@@ -7,16 +7,13 @@ import os
 import re
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote, urlsplit, urlunsplit
+from urllib.parse import urlsplit, urlunsplit
 
-from autoloader_sdk._http.service import Service
-from autoloader_sdk.config import TIMEOUT, Config, Secret, without_user
+from autoloader_sdk._http.service import NO_SUCH_PATH, Service
+from autoloader_sdk.config import TIMEOUT, Config, Secret, checked_timeout, user_in, without_user
 from autoloader_sdk.errors import AutoloaderError
 
 URL, AUTH = "PREFECT_API_URL", "PREFECT_API_AUTH_STRING"
-_USER = re.compile(r"^[A-Za-z][A-Za-z0-9+.-]*://([^/?#]*)@")
-#: What FastAPI says of a path that it does not know. Of a thing that is not there Prefect says which.
-_NO_SUCH_PATH = "Not Found"
 #: What Prefect says where its database was locked and has taken the whole transaction back; a proxy says it otherwise.
 _LOCKED = {"exception_message": "Service Unavailable"}
 
@@ -29,6 +26,7 @@ class PrefectServer(Service):
     says = "Prefect: "
     setting = URL
     example = "http://127.0.0.1:4200/api"
+    request_ids = False
     root = "/api"
     scheme = "Basic"
     entry = f"give what the server has as PREFECT_SERVER_API_AUTH_STRING: Prefect(auth_string=...) or {AUTH}"
@@ -68,9 +66,9 @@ class PrefectServer(Service):
         """Also of a path that the server does not know, and of a database that is locked."""
         if status == 503 and detail == _LOCKED["exception_message"]:
             return "; its database was locked, or away, and nothing was done: try again"
-        if status == 404 and detail == _NO_SUCH_PATH:
-            return f"; there is no such path: is {URL} the address of its API, and is it 3.4 or newer?"
-        return super().advice(status, detail)
+        if status == 404 and detail == NO_SUCH_PATH:
+            return f"; there is no such path: is {URL} the address of its API, and is it 3.0 or newer?"
+        return "" if status == 500 else super().advice(status, detail)
 
 
 PREFECT = PrefectServer()
@@ -102,7 +100,7 @@ def settings(
     return Config(
         address,
         token=auth,
-        timeout=TIMEOUT if timeout is None else timeout,
+        timeout=TIMEOUT if timeout is None else checked_timeout("argument", timeout),
         ca=None if ca is None else Path(ca).expanduser(),
         proxy=proxy,
     )
@@ -112,5 +110,4 @@ def apart(url: str | None, auth: Secret | None) -> tuple[str | None, Secret | No
     """A URL without its user and password, and these; those that are given beside it go before."""
     if url is None:
         return None, auth
-    user = _USER.match(url.strip())
-    return without_user(url.strip()), Secret(unquote(user[1])) if user and auth is None else auth
+    return without_user(url.strip()), user_in(url) if auth is None else auth
