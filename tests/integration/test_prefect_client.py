@@ -12,8 +12,9 @@ import httpx
 import pytest
 from tests.chaos.waiting import until
 from tests.parts import prefect_server as part
+from tests.parts.answering import older
 
-from autoloader_sdk import Client, errors
+from autoloader_sdk import AsyncClient, Client, errors
 from autoloader_sdk.prefect import AsyncPrefect, Deployment, FlowRun, Prefect
 
 AUTH = "somebody:p4ss:w0rd"
@@ -406,3 +407,27 @@ def test_the_awaited_client_does_the_same(url: str) -> None:
             await one.delete()
 
     asyncio.run(awaited())
+
+
+def test_a_run_and_an_ingestion_lead_to_what_prefect_has_of_them(url: str, deployment: Deployment) -> None:
+    flow_run = deployment.run({"trigger": "manual"})
+    there = {"id": "ing_0123456789ab", "name": "orders", "prefect_deployment_id": deployment.id}
+    run = {"id": "r", "ingestion_id": there["id"], "status": "running", "flow_run_id": flow_run.id}
+    answers = {f"/api/v1/ingestions/{there['id']}": there, f"/api/v1/ingestions/{there['id']}/runs": [run]}
+    with older(lambda _method, path: answers.get(path)) as service:
+        with Client(service) as client:
+            ingestion = client.ingestions.get(there["id"])
+            assert ingestion.deployment().name == deployment.name
+            found = ingestion.runs()[0].flow_run()
+            assert (found.id, found.parameters["trigger"]) == (flow_run.id, "manual")
+            assert client.prefect is client.prefect
+        with pytest.raises(errors.ClientClosed):
+            found.reload()
+
+        async def awaited() -> tuple[str, str]:
+            async with AsyncClient(service) as client:
+                ingestion = await client.ingestions.get(there["id"])
+                (run,) = await ingestion.runs()
+                return (await ingestion.deployment()).id, (await run.flow_run()).id
+
+        assert asyncio.run(awaited()) == (deployment.id, flow_run.id)

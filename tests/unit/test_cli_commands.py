@@ -80,6 +80,9 @@ SHOWING = [
     ("files", "why", "orders", "a.csv"),
     ("batches", "list", "orders"),
     ("clear", "orders"),
+    ("ingestions", "pause", "orders"),
+    ("ingestions", "resume", "orders"),
+    ("ingestions", "delete", "orders", "--yes"),
     ("token", "create", "--name", "mine"),
     ("token", "list"),
 ]
@@ -94,9 +97,9 @@ def test_json_is_one_object_a_line_and_nothing_else(invoke: Invoke, orders: str,
 
 
 def test_each_command_that_shows_something_takes_json() -> None:
-    """Those without it print nothing on stdout, or run until they are ended."""
+    """The one without it runs until it is ended."""
     without = {each for each in commands() if "--json" not in options(each)}
-    assert without == {"serve", "ingestions pause", "ingestions resume", "ingestions delete"}
+    assert without == {"serve"}
     assert {" ".join(each[:2]) for each in SHOWING if each[0] in {"db", "token", "files"}} <= set(commands())
 
 

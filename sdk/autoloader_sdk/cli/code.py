@@ -25,19 +25,24 @@ DIFFERENT = 3
 app = group()
 
 Files = Annotated[
-    list[str],
+    list[str] | None,
     typer.Argument(metavar="FILE", help="YAML files, folders of them, or - for stdin.", show_default=False),
+]
+MoreFiles = Annotated[
+    list[str] | None,
+    typer.Option("--file", "-f", metavar="FILE", help="The same, for those who are used to it.", show_default=False),
 ]
 
 
 @app.command()
-def diff(ctx: typer.Context, files: Files, *, as_json: Json = False) -> None:
+def diff(ctx: typer.Context, files: Files = None, *, more: MoreFiles = None, as_json: Json = False) -> None:
     """Show what `apply` would do, and change nothing.
 
     Exit codes: 0 nothing would change, 3 something would, or ought to and cannot; 1 an error, 2 the command was wrong.
     """
+    places = _places(_named(files, more))
     with Context.of(ctx).client() as client:
-        plan = client.diff(*_places(files))
+        plan = client.diff(*places)
     _show(plan, as_json=as_json)
     if plan:
         raise typer.Exit(DIFFERENT)
@@ -46,8 +51,9 @@ def diff(ctx: typer.Context, files: Files, *, as_json: Json = False) -> None:
 @app.command()
 def apply(
     ctx: typer.Context,
-    files: Files,
+    files: Files = None,
     *,
+    more: MoreFiles = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show what would be done.")] = False,
     prune: Annotated[
         bool, typer.Option("--prune", help="Delete the ingestions that are in no file; their tables stay. Asks first.")
@@ -62,9 +68,10 @@ def apply(
 
     Exit codes: 0 it has, 1 an error (with one that fails the others go on), 2 the command was wrong.
     """
-    if prune and not (yes or dry_run) and "-" in files:
+    named = _named(files, more)
+    if prune and not (yes or dry_run) and "-" in named:
         raise typer.BadParameter("stdin holds the files, and cannot answer: give --yes, too", param_hint="--prune")
-    places = _places(files)
+    places = _places(named)
     with Context.of(ctx).client() as client:
         doomed = _doomed(client, places, ask=not (yes or dry_run)) if prune else ()
         try:
@@ -103,6 +110,13 @@ def export(
             print_json({"file": str(file)})
         else:
             typer.echo(plain(str(file)))
+
+
+def _named(files: list[str] | None, more: list[str] | None) -> list[str]:
+    named = [*(files or []), *(more or [])]
+    if not named:
+        raise typer.BadParameter("name the files, or the folder that they are in", param_hint="FILE")
+    return named
 
 
 def _places(files: list[str]) -> list[Where]:

@@ -108,17 +108,21 @@ def create(
 
 
 @ingestions.command()
-def pause(ctx: typer.Context, ingestion: Name) -> None:
+def pause(ctx: typer.Context, ingestion: Name, *, as_json: Json = False) -> None:
     """Let it not run until `resume`, but by force."""
     with Context.of(ctx).client() as client:
-        client.ingestions.get(ingestion).pause()
+        done = client.ingestions.get(ingestion).pause()
+    if as_json:
+        print_json(done.data)
 
 
 @ingestions.command()
-def resume(ctx: typer.Context, ingestion: Name) -> None:
+def resume(ctx: typer.Context, ingestion: Name, *, as_json: Json = False) -> None:
     """Let it run again."""
     with Context.of(ctx).client() as client:
-        client.ingestions.get(ingestion).resume()
+        done = client.ingestions.get(ingestion).resume()
+    if as_json:
+        print_json(done.data)
 
 
 @ingestions.command()
@@ -130,6 +134,7 @@ def delete(
         bool, typer.Option("--table", help="Drop its table, too, and that of its bad records.")
     ] = False,
     yes: Annotated[bool, typer.Option("--yes", help="Confirm the action without prompting.")] = False,
+    as_json: Json = False,
 ) -> None:
     """Delete one, by its name or id; its runs stay on record, and so does the table unless asked otherwise."""
     with Context.of(ctx).client() as client:
@@ -141,6 +146,8 @@ def delete(
             question = f"Delete {plain(found.name)} ({found.id})? Its table {plain(table)} {fate}"
             typer.confirm(question, abort=True, err=True)
         found.delete(delete_table=delete_table)
+    if as_json:
+        print_json({"id": found.id, "name": found.name, "deleted": True})
 
 
 # `autoloader run …` is what people type; it also stands with its noun.
