@@ -151,7 +151,7 @@ class Run(Resource[L]):
             poll: seconds between two looks; by default 0.1, growing to 2.
             on_update: called with the run whenever something about it changed.
             check: raise RunFailed for a run that failed or was cancelled. A partial one is returned.
-            progress: show progress; by default in a notebook and in a terminal only.
+            progress: False shows none, True all; by default a run of less than ten seconds leaves no line in a log.
 
         Raises:
             RunFailed: it ended as failed or cancelled.

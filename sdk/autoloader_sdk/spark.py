@@ -6,7 +6,7 @@ import hashlib
 import os
 import re
 import threading
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from autoloader_sdk.config import Secret
@@ -46,7 +46,7 @@ def session(url: str | None, *, token: str | Secret | None = None, catalog: str 
     try:
         import pyspark.sql.connect.session  # noqa: F401 - it asks for what an installation may lack
     except ImportError as missing:
-        raise MissingExtra("a session with Spark", "local") from missing
+        raise MissingExtra("a session with Spark", "spark") from missing
     secret = Secret.of(token or None) or Secret(os.environ.get(TOKEN_VARIABLE, ""))
     token = None  # no traceback shows it
     key = (url, hashlib.sha256(secret.reveal().encode()).hexdigest(), catalog)
@@ -59,7 +59,9 @@ def session(url: str | None, *, token: str | Secret | None = None, catalog: str 
                 # grpc's errors pass through pyspark as they are, or not, release by release.
                 if not type(error).__module__.startswith(("pyspark.", "grpc")):
                     raise
-                reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+                details = getattr(error, "details", None)  # grpc's own, as pyspark 3.5 lets it through
+                said = str(details() if callable(details) else error)
+                reason = (said.strip().splitlines() or [type(error).__name__])[0]
                 raise AutoloaderError(
                     f"{url} could not be reached with Spark Connect: {secret.masked_in(reason)}"
                 ) from None
@@ -83,7 +85,6 @@ def with_token(url: str, token: Secret) -> str:
 
 
 def _connected(url: str, token: Secret) -> SparkSession:
-    from pyspark.sql.connect.client.retries import DefaultPolicy
     from pyspark.sql.connect.session import SparkSession as ConnectSession
 
     from autoloader_sdk.spark35 import adapt
@@ -92,10 +93,19 @@ def _connected(url: str, token: Secret) -> SparkSession:
     os.environ.setdefault("SPARK_CONNECT_MODE_ENABLED", "1")
     # Not by the builder: its `getOrCreate` gives the first session of the process, whatever URL it is asked for.
     made: SparkSession = ConnectSession(connection=with_token(url, token))
-    # About 8 s until a server that is away is an error; the client's own policy tries for over 150 s.
-    made.client.set_retry_policies([DefaultPolicy(max_retries=6, max_backoff=2000)])
+    _be_impatient(made.client)
     adapt(made)
     return made
+
+
+def _be_impatient(client: Any) -> None:
+    """About 8 s until a server that is away is an error; the client's own policy tries for over 150 s."""
+    try:
+        from pyspark.sql.connect.client.retries import DefaultPolicy
+    except ModuleNotFoundError:  # pyspark 3.5
+        client._retry_policy.update(max_retries=6, max_backoff=2000)  # noqa: SLF001 - it has no other place for it
+    else:
+        client.set_retry_policies([DefaultPolicy(max_retries=6, max_backoff=2000)])
 
 
 def read_table(spark: SparkSession, catalog: str, database: str, table: str) -> DataFrame:

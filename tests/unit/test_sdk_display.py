@@ -226,6 +226,19 @@ print(json.dumps(shell.display_pub.outputs))
 """
 
 
+@pytest.mark.parametrize(("seconds", "lines"), [(9.0, 0), (11.0, 2)])
+def test_a_run_of_less_than_ten_seconds_leaves_no_line_in_a_log_unless_asked(
+    capsys: pytest.CaptureFixture[str], seconds: float, lines: int
+) -> None:
+    now = 0.0
+    show = progress._lines(lambda: now, at_once=False)
+    show(RunData(id="r", status="running"))
+    now = seconds
+    show(RunData(id="r", status="running"))
+    show(RunData(id="r", status="success"))
+    assert len(capsys.readouterr().err.splitlines()) == lines
+
+
 def test_in_a_notebook_progress_is_one_block_that_updates() -> None:
     done = subprocess.run([sys.executable, "-c", NOTEBOOK], capture_output=True, text=True, check=True)
     first, last = json.loads(done.stdout.splitlines()[-1])

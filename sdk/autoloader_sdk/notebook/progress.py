@@ -1,4 +1,4 @@
-"""Progress of a run: a block that updates in a notebook, lines in a terminal, nothing where is neither.
+"""Progress of a run: a block that updates in a notebook, a bar in a terminal, a line in ten seconds in a log.
 
 A block made with `display(…, display_id=True)` updates from any thread, is saved with the notebook and works
 under papermill.
@@ -44,15 +44,16 @@ class _Block:
 
 @contextmanager
 def progress(*, always: bool = False) -> Iterator[Callable[[RunData], object]]:
-    """A function to call with each state of a run; `always`: plain lines also where nobody seems to look."""
+    """A function to call with each state of a run.
+
+    `always`: in a log the first and the last line come at once; else a run that is over within ten seconds leaves none.
+    """
     if _in_notebook():
         yield _notebook()
     elif sys.stderr is not None and sys.stderr.isatty():
         yield _terminal()
-    elif always:
-        yield _lines()
     else:
-        yield lambda _: None
+        yield _lines(at_once=always)
 
 
 def _in_notebook() -> bool:
@@ -102,15 +103,16 @@ def _terminal(clock: Callable[[], float] = time.monotonic) -> Callable[[RunData]
     return show
 
 
-def _lines(clock: Callable[[], float] = time.monotonic) -> Callable[[RunData], object]:
-    """For a log: one line in ten seconds, the first and the last one at once."""
-    last = clock() - _LOG_SECONDS
+def _lines(clock: Callable[[], float] = time.monotonic, *, at_once: bool = True) -> Callable[[RunData], object]:
+    """For a log: one line in ten seconds, and the last one; the first one `at_once` or after ten seconds."""
+    last = clock() - (_LOG_SECONDS if at_once else 0.0)
+    spoken = at_once
 
     def show(run: RunData) -> None:
-        nonlocal last
+        nonlocal last, spoken
         now = clock()
-        if run.status in FINISHED or now - last >= _LOG_SECONDS:
-            last = now
+        if now - last >= _LOG_SECONDS or (run.status in FINISHED and spoken):
+            last, spoken = now, True
             say(run_line(run))
 
     return show
