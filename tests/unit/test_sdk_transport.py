@@ -457,3 +457,37 @@ def test_tab_completion_shows_nouns_and_verbs_only() -> None:
     shown = dir(made.ingestions.get("ing_0123456789ab"))
     assert {"run", "runs", "files", "pause", "table", "name"} <= set(shown)
     assert not [name for name in shown if name.startswith("_")]
+
+
+def test_a_value_of_another_kind_is_as_if_it_had_not_been_sent_and_hides_nothing_else() -> None:
+    good = {"id": "ing_0123456789ab", "name": "good"}
+    odd: dict[str, Any] = {
+        "id": "ing_0123456789ac",
+        "name": None,
+        "status": 7,
+        "source": {"type": "s3", "path": ["x"]},
+        "created_at": "",
+        "warnings": [None, "a sentence", {}],
+        "new": None,
+    }
+    handler, _ = answers(httpx.Response(200, json=[good, odd]))
+    first, second = client(handler).ingestions.list()
+    assert (first.name, second.id, second.source.type, second.warnings) == ("good", odd["id"], "s3", ["a sentence"])
+    assert second.data.model_extra == {"new": None}
+    run = {"id": "r", "errors": ["text", {"message": "bad"}], "metrics": {"files_processed": "many", "error_count": 2}}
+    handler, _ = answers(httpx.Response(200, json=run))
+    found = client(handler).runs.get("ing_0123456789ab", "r")
+    assert ([error.message for error in found.errors], found.metrics.error_count) == (["bad"], 2)
+    handler, _ = answers(httpx.Response(200, json={"message": "hello"}), httpx.Response(200, json="hello"))
+    for _ in range(2):
+        with pytest.raises(errors.ApiError, match="is base_url the address of an autoloader service"):
+            client(handler).ingestions.get("ing_0123456789ab")
+
+
+@pytest.mark.parametrize("moment", ["0001-01-01T00:00:00+05:00", "9999-12-31T23:59:59-05:00", "0001-01-01T00:00:00"])
+def test_the_ends_of_time_are_read_and_shown(moment: str) -> None:
+    data = {"id": "ing_0123456789ab", "name": "n", "created_at": moment, "last_run_at": moment}
+    handler, _ = answers(httpx.Response(200, json=data))
+    ingestion = client(handler).ingestions.get("ing_0123456789ab")
+    assert moment[:4] in str(ingestion) + str(ingestion.data.created_at)
+    assert ingestion._repr_html_()

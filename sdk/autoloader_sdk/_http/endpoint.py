@@ -45,6 +45,9 @@ S = TypeVar("S")
 P = ParamSpec("P")
 M = TypeVar("M", bound="BaseModel")
 
+#: With so many values of another kind an answer is another service's.
+_MOST_ODD = 100
+
 
 @dataclass(frozen=True, slots=True)
 class Request:
@@ -119,16 +122,47 @@ class Reply:
     def _as(self, model: type[M], body: Any, known: Mapping[str, Any]) -> M:
         from pydantic import ValidationError
 
-        try:
-            return model.model_validate({**known, **body} if isinstance(body, dict) else body)
-        except ValidationError as error:
-            line = error.errors(include_url=False, include_input=False)[0]
-            where = f"{'.'.join(map(str, line['loc']))}: " if line["loc"] else ""
-            what = f"the answer is not what {self.service.name} sends ({where}{line['msg']})"
-            raise self._other(what) from None
+        left: Any = {**known, **body} if isinstance(body, dict) else body
+        for tries_left in reversed(range(_MOST_ODD)):
+            try:
+                return model.model_validate(left)
+            except ValidationError as error:
+                line = error.errors(include_url=False, include_input=False)[0]
+                # A value of another kind is as if it had not been sent, and one odd row hides no other.
+                fewer = _without(left, line["loc"], absent=line["type"] == "missing")
+                if fewer is None or not tries_left:
+                    where = f"{'.'.join(map(str, line['loc']))}: " if line["loc"] else ""
+                    what = f"the answer is not what {self.service.name} sends ({where}{line['msg']})"
+                    raise self._other(what) from None
+                left = fewer
+        raise AssertionError("the last try returns or raises")
 
     def _other(self, what: str) -> ApiError:
         return ApiError(f"{what}; is {self.service.setting} the address of {self.service.name}?", **self.told)
+
+
+def _without(body: Any, loc: tuple[int | str, ...], *, absent: bool) -> Any:
+    """A copy of JSON without the value that a fault is about, at `loc`; None where there is no such value.
+
+    `absent`: the fault is that it is not there; then that which lacks it goes.
+    """
+    there: list[Any] = []
+    value: Any = body
+    for key in loc:
+        try:
+            value = value[key]
+        except (KeyError, IndexError, TypeError):
+            break
+        there.append(key)
+    if not there or (absent and len(there) == len(loc)):
+        return None
+    copy = body.copy()
+    inner = copy
+    for key in there[:-1]:
+        inner[key] = inner[key].copy()
+        inner = inner[key]
+    del inner[there[-1]]
+    return copy
 
 
 Step: TypeAlias = Request | Pause
