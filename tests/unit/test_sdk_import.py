@@ -37,7 +37,14 @@ from typing import Any, assert_type
 
 from autoloader_sdk import AsyncClient, Client, File, Ingestion, Run, RunEvent, Verdict
 from autoloader_sdk._http.endpoint import Async, Sync
-from autoloader_sdk.models import NewToken, RunLogLine, SchemaVersion
+from autoloader_sdk.batches import Batch
+from autoloader_sdk.clusters import Cluster
+from autoloader_sdk.code.plan import Plan
+from autoloader_sdk.models import (
+    ConnectionTest, CostBreakdown, NewToken, PreviewResult, RunLogLine, SchemaVersion, TokenData,
+)
+from autoloader_sdk.prefect import AsyncPrefect, Deployment, FlowRun, Prefect, Schedule, WorkPool
+from autoloader_sdk.refreshes import Refresh
 from autoloader_sdk.schema_versions import SchemaDifference
 
 
@@ -56,7 +63,34 @@ def plain(client: Client) -> Run:
     assert_type(client.tokens.create("x", scope="operate"), NewToken)
     for each in client.ingestions:
         assert_type(each, Ingestion)
+    assert_type(ingestion.preview(sample=False), PreviewResult)
+    assert_type(ingestion.estimate_cost(), CostBreakdown)
+    assert_type(ingestion.refresh_full(dry_run=True), Refresh[Sync])
+    assert_type(ingestion.batches(status="held")[0], Batch[Sync])
+    assert_type(ingestion.batches()[0].release(), Run[Sync])
+    assert_type(ingestion.deployment(), Deployment[Sync])
+    assert_type(ingestion.runs()[0].flow_run(), FlowRun[Sync])
+    assert_type(client.clusters.list()[0], Cluster[Sync])
+    assert_type(client.clusters.get("x").test_connection(), ConnectionTest)
+    assert_type(client.tokens.list()[0], TokenData)
+    assert_type(client.diff("ingestions/"), Plan)
     return ingestion.runs()[0]
+
+
+def of_prefect(prefect: Prefect) -> None:
+    deployment = prefect.deployments.get_by_name("flow/deployment")
+    assert_type(deployment, Deployment[Sync])
+    assert_type(deployment.schedules.list()[0], Schedule[Sync])
+    assert_type(deployment.run({"a": 1}).wait(), FlowRun[Sync])
+    assert_type(prefect.work_pools.get("p"), WorkPool[Sync])
+    assert_type(prefect.version(), str)
+
+
+async def of_prefect_awaited(prefect: AsyncPrefect) -> None:
+    deployment = await prefect.deployments.get_by_name("flow/deployment")
+    assert_type(deployment, Deployment[Async])
+    assert_type(await (await deployment.run()).wait(), FlowRun[Async])
+    assert_type((await deployment.schedules.list())[0], Schedule[Async])
 
 
 async def awaited(client: AsyncClient) -> None:
@@ -67,6 +101,17 @@ async def awaited(client: AsyncClient) -> None:
     assert_type((await ingestion.run()).follow(), AsyncIterator[RunEvent])
     assert_type(await ingestion.schema_versions.diff(), SchemaDifference)
     assert_type(await client.tokens.create("x"), NewToken)
+    assert_type(await ingestion.preview(), PreviewResult)
+    assert_type(await ingestion.refresh_new_only(), Refresh[Async])
+    assert_type((await ingestion.batches())[0], Batch[Async])
+    assert_type(await ingestion.deployment(), Deployment[Async])
+    assert_type(await (await ingestion.run()).flow_run(), FlowRun[Async])
+    assert_type((await client.clusters.list())[0], Cluster[Async])
+    assert_type(await client.diff("ingestions/"), Plan)
+    async for each in client.ingestions:
+        assert_type(each, Ingestion[Async])
+    async for file in ingestion.files:
+        assert_type(file, File)
     started = ingestion.run()
     _ = assert_type(started, Coroutine[Any, Any, Run[Async]])
     assert_type((await (await started).wait()).metrics.records_ingested, int | None)
