@@ -181,12 +181,12 @@ def user_in(url: str) -> Secret | None:
     from urllib.parse import unquote
 
     found = re.match(r"^[A-Za-z][A-Za-z0-9+.-]*://([^/?#]*)@", url.strip())
-    return Secret(unquote(found[1])) if found else None
+    return Secret(unquote(found[1])) if found and found[1] else None
 
 
 def checked_timeout(where: str, value: Any) -> float:
     """Seconds for an answer. Raises AutoloaderError."""
-    if isinstance(value, bool) or not isinstance(value, int | float) or not value > 0:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < float("inf"):
         raise AutoloaderError(f"{where}: timeout is a number of seconds above 0")
     return value
 

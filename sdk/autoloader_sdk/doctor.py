@@ -25,6 +25,7 @@ from autoloader_sdk.errors import (
     AutoloaderError,
     ConnectionFailed,
     Forbidden,
+    NotFound,
     NotSupported,
     ServerError,
     Timeout,
@@ -192,7 +193,7 @@ class _Examination:
         given = self.client.config.token is not None
         try:
             known = self.client.tokens.list()
-        except NotSupported:
+        except (NotFound, NotSupported):
             return Check("token", "skipped", "an older service: it tells nothing of tokens")
         except Unauthorized as error:
             if given:

@@ -24,7 +24,7 @@ Each message says what to do. None holds a token or a credential.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -33,15 +33,19 @@ if TYPE_CHECKING:
     from autoloader_sdk.runs import Run
 
 
+Missing: TypeAlias = Literal["thing", "path", "unknown"]
+
+
 class AutoloaderError(Exception):
     """Any error of this package.
 
     `method` and `url` are those of the request, `status` and `request_id` those of the answer, None where
-    there was none. The service's log has the request id. `repeated`: the request was sent more than once, so that an
-    earlier try may have done what was asked.
+    there was none. The service's log has the request id. `repeated`: an earlier try of the request may have done what
+    was asked. `outage`: the service, or the way to it, is away; it may be back in a while.
     """
 
     repeated = False
+    outage = False
 
     def __init__(
         self,
@@ -102,7 +106,12 @@ class Forbidden(ApiError):
 
 
 class NotFound(ApiError):
-    """404: there is no such thing."""
+    """404: there is no such thing.
+
+    `missing`: whether the service does not know the `thing`, or the `path` at all; `unknown` where a proxy says so.
+    """
+
+    missing: Missing = "thing"
 
 
 class Conflict(ApiError):

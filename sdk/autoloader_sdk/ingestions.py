@@ -241,8 +241,9 @@ class Ingestion(Resource[L]):
         try:
             yield Request("DELETE", self._path, {"delete_table": "true"} if delete_table else {})
         except NotFound as error:
-            if not error.repeated:
-                raise  # else an earlier try has deleted it, and its answer was lost
+            # An earlier try, whose answer was lost, has deleted it; unless it is not the service that says so.
+            if not (error.repeated and error.missing == "thing"):
+                raise
 
     @call
     def preview(self, *, files: int = 100, sample: bool = True) -> Call[PreviewResult]:

@@ -26,7 +26,7 @@ from autoloader_sdk._http.endpoint import (
     quoted,
     stream,
 )
-from autoloader_sdk.errors import AutoloaderError, ConnectionFailed, NotFound, RunFailed, Timeout, WaitTimeout
+from autoloader_sdk.errors import AutoloaderError, NotFound, RunFailed, WaitTimeout
 from autoloader_sdk.events import RunEvent, between
 from autoloader_sdk.listing import Listing
 from autoloader_sdk.models import FINISHED, UNENDED, RunData, RunError, RunLogLine, RunMetrics, RunReceipt, RunStatus
@@ -44,7 +44,6 @@ _APPEARS_WITHIN = 60.0
 _SKEW = timedelta(seconds=2)
 #: So long a service may be away while one of its runs is watched, seconds: it may be made anew meanwhile.
 _OUTAGE = 300.0
-_NOT_READY = frozenset({502, 503, 504})
 
 
 class Run(Resource[L]):
@@ -226,31 +225,34 @@ class Run(Resource[L]):
             NotFound: the service knows no such run.
             NotSupported: the service is an older one, which keeps no logs.
         """
-        yield from self._reload(appearing=True)
         last = 0
-        outage = _Outage()
+        service, log = _Outage(), _Outage()
         with self._word_on_ctrl_c() if follow else nullcontext():
             while True:
+                if follow:
+                    yield from self._look(service)
+                else:
+                    yield from self._reload(appearing=True)
                 # A line may be written after the look at the run that finds it ended, and before it is asked for.
-                done = self.done
+                over = self.done or not follow
                 following: str | None = f"{self._path}/logs"
                 params = {"after": str(last)}
                 while following is not None:
                     try:
                         reply = yield from ours_only(Request("GET", following, params), "keeps no logs of runs")
                     except AutoloaderError as error:
-                        if not follow or outage.over(error):
+                        if not follow or log.over(error):
                             raise
-                        done = False
+                        over = False
                         break
+                    log.end()
                     for line in reply.entries(RunLogLine):
                         last = max(last, line.id)
                         yield Item(line)
                     following, params = reply.next_path, {}
-                if done or not follow:
+                if over:
                     return
                 yield Pause(poll)
-                yield from self._look(outage)
 
     @call
     def cancel(self) -> Call[Run[L]]:
@@ -303,7 +305,7 @@ class Run(Resource[L]):
         try:
             yield
         except KeyboardInterrupt:
-            if not self._link.within:
+            if not (self._link.within or self.done):
                 from autoloader_sdk.notebook.progress import say
 
                 say(f"run {self._called} goes on; {self._found_by}.wait() waits for it again, .cancel() ends it")
@@ -319,7 +321,8 @@ class Run(Resource[L]):
             yield from self._reload(appearing=True)
         except AutoloaderError as error:
             if outage.over(error):
-                error.add_note(f"run {self._called} may go on: {self._found_by}.wait() waits for it again")
+                if error.outage and self.id:
+                    error.add_note(f"run {self.id} may go on: {self._found_by}.wait() waits for it again")
                 raise
             return False
         outage.end()
@@ -373,10 +376,9 @@ class _Outage:
 
     def over(self, error: AutoloaderError) -> bool:
         """Whether an error is to be raised: it is no outage, or one that lasts too long."""
-        away = isinstance(error, ConnectionFailed | Timeout) or error.status in _NOT_READY
         now = time.monotonic()
         self._since, self.error = now if self._since is None else self._since, error
-        return not away or now - self._since > _OUTAGE
+        return not error.outage or now - self._since > _OUTAGE
 
     def end(self) -> None:
         """It has answered again."""

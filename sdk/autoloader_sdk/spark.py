@@ -47,8 +47,10 @@ def session(url: str | None, *, token: str | Secret | None = None, catalog: str 
         import pyspark.sql.connect.session  # noqa: F401 - it asks for what an installation may lack
     except ImportError as missing:
         raise MissingExtra("a session with Spark", "spark") from missing
-    secret = Secret.of(token or None) or Secret(os.environ.get(TOKEN_VARIABLE, ""))
+    secret = Secret.of(token)
     token = None  # no traceback shows it
+    if secret is None or not secret.reveal():
+        secret = Secret(os.environ.get(TOKEN_VARIABLE, ""))
     key = (url, hashlib.sha256(secret.reveal().encode()).hexdigest(), catalog)
     with _lock:
         found = _sessions.get(key)
@@ -60,7 +62,7 @@ def session(url: str | None, *, token: str | Secret | None = None, catalog: str 
                 if not type(error).__module__.startswith(("pyspark.", "grpc")):
                     raise
                 details = getattr(error, "details", None)  # grpc's own, as pyspark 3.5 lets it through
-                said = str(details() if callable(details) else error)
+                said = str((details() if callable(details) else None) or error)
                 reason = (said.strip().splitlines() or [type(error).__name__])[0]
                 raise AutoloaderError(
                     f"{url} could not be reached with Spark Connect: {secret.masked_in(reason)}"

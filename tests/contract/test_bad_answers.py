@@ -194,8 +194,9 @@ def test_what_was_never_answered_has_the_id_under_which_the_service_may_know_it(
 class Restarting:
     """A service with one run, which is away for so many answers and then back."""
 
-    def __init__(self, away: int) -> None:
+    def __init__(self, away: int, log_away: int = 0) -> None:
         self.away = away
+        self.log_away = log_away
         self.deleted = 0
 
     async def answer(self, request: Request) -> Response:
@@ -205,6 +206,10 @@ class Restarting:
             gone = JSONResponse({"detail": "Ingestion not found"}, 404)
             return Response(status_code=503) if self.deleted <= self.away else gone
         run = {"id": "r", "ingestion_id": ID, "status": "running"}
+        if path.endswith("/logs"):
+            self.log_away -= 1
+            line = {"id": 1, "message": "loaded", "level": "info", "timestamp": "2026-11-28T12:00:00Z"}
+            return Response(status_code=503) if self.log_away >= 0 else JSONResponse([line])
         if path.endswith("/runs/r"):
             self.away -= 1
             if self.away >= 0:
@@ -226,6 +231,17 @@ def test_a_run_is_watched_through_a_restart_of_its_service() -> None:
         with listening(Restarting(away=9).app()) as url, Client(url) as client:
             (run,) = client.ingestions.get(ID).runs()
             assert watch(run) == "success"
+
+
+def test_a_log_is_followed_through_a_restart_and_no_longer_than_that(monkeypatch: pytest.MonkeyPatch) -> None:
+    with listening(Restarting(away=9, log_away=9).app()) as url, Client(url) as client:
+        (run,) = client.ingestions.get(ID).runs()
+        assert {line.message for line in run.logs(follow=True, poll=0.01)} == {"loaded"}
+    monkeypatch.setattr(runs, "_OUTAGE", 0.05)
+    with listening(Restarting(away=0, log_away=10_000).app()) as url, Client(url) as client:
+        (run,) = client.ingestions.get(ID).runs()
+        with pytest.raises(errors.ServerError):
+            list(run.logs(follow=True, poll=0.01))
 
 
 def test_an_outage_is_not_waited_for_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -308,8 +324,9 @@ def test_a_certificate_that_nobody_knows_is_told_and_a_given_one_is_trusted(cert
     app = Starlette(routes=[Route("/{path:path}", answer)])
     with listening(app, ssl_certfile=str(certificate), ssl_keyfile=str(key)) as url:
         assert url.startswith("https://")
-        with pytest.raises(errors.ConnectionFailed, match=r"certificate of .* is not trusted .*SSL_CERT_FILE"):
+        with pytest.raises(errors.ConnectionFailed, match=r"certificate of .* is not trusted .*SSL_CERT_FILE") as it:
             listed(url, awaited=False)
+        assert not it.value.outage, "nobody waits for it"
         assert listed(url, awaited=False, ca=certificate) == []
         assert listed(url, awaited=True, ca=certificate) == []
         # The certificate is not for this name.

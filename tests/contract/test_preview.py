@@ -92,7 +92,7 @@ def test_nothing_to_load_is_told_without_spark(
     assert not service.spark.started
 
 
-@pytest.mark.parametrize("kept", ["", "deleted", "elsewhere"])
+@pytest.mark.parametrize("kept", ["", "deleted", "elsewhere", "refreshed"])
 def test_what_another_ingestion_has_loaded_into_the_table_is_left_to_it(
     http: httpx.Client,
     service: Service,
@@ -102,7 +102,7 @@ def test_what_another_ingestion_has_loaded_into_the_table_is_left_to_it(
     kept: str,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Also of one that is deleted, and whose table stayed; not of one on another Spark server."""
+    """Also of one that is deleted, and whose table stayed; not of one elsewhere, or of a table that went."""
     (folder / "a.csv").write_text("a\n1\n")
     entry = LocalStore(str(folder)).stat(str(folder / "a.csv"))
     row = {"id": "b", "ingestion_id": ingestion, "run_id": "r", "generation": 0, "status": "LANDED", "files": 1}
@@ -122,10 +122,17 @@ def test_what_another_ingestion_has_loaded_into_the_table_is_left_to_it(
         big = ClusterSettings.model_validate({"id": "big", "name": "big", "url": "sc://spark.example.org:15002"})
         monkeypatch.setattr(service, "settings", service.settings.model_copy(update={"clusters": [big]}))
     other = http.post(PATH, json=body | {"name": "another"}).json()["id"]
+    if kept == "refreshed":
+        # The other one has loaded into that table, too, and has dropped it since.
+        with service.database.write() as connection:
+            connection.execute(insert(batches).values(row | {"id": "c", "ingestion_id": other}))
+    new = kept in ("elsewhere", "refreshed")
     for asked, sent in ((f"{PATH}/{other}/preview", None), (f"{PATH}/test", body)):
+        if sent is not None and kept == "refreshed":
+            continue
         plan = http.post(asked, params={"sample": "false"}, json=sent).json()["plan"]
         ((part),) = plan["parts"]
-        expected = ("load", "new") if kept == "elsewhere" else ("skip", "left to another ingestion")
+        expected = ("load", "new") if new else ("skip", "left to another ingestion")
         assert (part["action"], part["reason"]) == expected
 
 

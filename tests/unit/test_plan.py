@@ -226,9 +226,19 @@ def test_files_of_a_batch_that_was_dropped_are_left_out(database: Database, list
     dropped = batch(database, "b", of=ING)
     with database.write() as connection:
         connection.execute(update(batches).values(status="BURNING", verdict="DROPPED"))
-    add(database, entry("a"), FileStatus.PROCESSING, batch_id=dropped, reason="dropped by a call")
-    lists([entry("a")])
-    assert planned(database) == {"a": ("skip", "left out before")}
+    for name in ("same", "changed", "gone"):
+        add(database, entry(name), FileStatus.PROCESSING, batch_id=dropped, reason="dropped by a call")
+    lists([entry("same"), entry("changed", 2)])
+    assert planned(database) == {"same": ("skip", "left out before"), "changed": ("load", "new")}
+
+
+def test_what_a_run_writes_meanwhile_stands_in_the_plan_once(database: Database, lists: List) -> None:
+    lists([entry("a")], [entry("b")])
+    going = plan(Ledger(database, ING, TABLE, ATTEMPTS), STORE, spec(), MADE)
+    found = [next(going)]
+    add(database, entry("a"), FileStatus.DISCOVERED)
+    found += going
+    assert [each.entry.path for each in found] == [f"{ROOT}/a", f"{ROOT}/b"]
 
 
 def test_a_plan_writes_nothing(database: Database, lists: List) -> None:

@@ -247,7 +247,7 @@ def test_a_server_that_stays_locked_is_told_of_by_its_name() -> None:
         (httpx.Response(400, json={"message": "odd"}), errors.BadRequest, "Prefect: odd"),
         (httpx.Response(500, json={}), errors.ServerError, "^Internal Server Error"),
         (httpx.Response(500, json=7), errors.ServerError, "Prefect: 7"),
-        (httpx.Response(307, headers={"Location": "/api/x"}), errors.ApiError, "Prefect has moved to /api/x; set PREF"),
+        (httpx.Response(307, headers={"Location": "/api/x"}), errors.ApiError, "/api/x; set PREF"),
     ],
 )
 def test_each_other_answer_is_told_for_what_it_is(

@@ -1,6 +1,8 @@
 """What only a made-up service shows: tries again, pages, and each error as the right exception."""
 
 import asyncio
+import base64
+import itertools
 import json
 import pickle
 import time
@@ -13,7 +15,7 @@ import pytest
 import stamina
 
 from autoloader_sdk import AsyncClient, Client, errors
-from autoloader_sdk._http import transport
+from autoloader_sdk._http import retry
 from autoloader_sdk._http.retry import NotNow, _again
 
 URL = "https://user:s3cret@service.example.org/behind/proxy"
@@ -71,8 +73,9 @@ def test_a_service_that_is_not_there_is_asked_again_and_a_post_keeps_its_key(bro
 def test_a_request_whose_first_try_took_all_the_patience_is_not_sent_again(
     monkeypatch: pytest.MonkeyPatch, took: float, times: int
 ) -> None:
-    earlier = SimpleNamespace(monotonic=lambda: time.monotonic() - took)
-    monkeypatch.setattr(transport, "time", earlier)
+    looks = itertools.count()
+    clock = SimpleNamespace(monotonic=lambda: time.monotonic() - (took if next(looks) == 0 else 0))
+    monkeypatch.setattr(retry, "time", clock)
     handler, seen = answers(httpx.Response(504), httpx.Response(404))
     with stamina.set_testing(False), pytest.raises(errors.ApiError):
         client(handler).ingestions.get("ing_0123456789ab")
@@ -457,6 +460,83 @@ def test_tab_completion_shows_nouns_and_verbs_only() -> None:
     shown = dir(made.ingestions.get("ing_0123456789ab"))
     assert {"run", "runs", "files", "pause", "table", "name"} <= set(shown)
     assert not [name for name in shown if name.startswith("_")]
+
+
+GONE = httpx.Response(404, json={"detail": "Ingestion not found"})
+CUT, REFUSED = httpx.ReadError("cut"), httpx.ConnectError("refused")
+
+
+@pytest.mark.parametrize(
+    ("tries", "repeated", "deleted"),
+    [
+        ([GONE], False, False),
+        ([CUT, GONE], True, True),
+        ([httpx.Response(503), GONE], True, True),
+        # Of these nothing was done.
+        ([REFUSED, GONE], False, False),
+        ([httpx.Response(429), GONE], False, False),
+        # And these are no word of the service.
+        ([CUT, httpx.Response(404, text="default backend - 404")], True, False),
+        ([CUT, httpx.Response(404, text="<html>nginx</html>")], True, False),
+        ([CUT, httpx.Response(404, json={"detail": "Not Found"})], True, False),
+    ],
+)
+def test_what_an_earlier_try_may_have_done_is_told(
+    tries: list[httpx.Response | Exception], repeated: bool, deleted: bool
+) -> None:
+    handler, seen = answers(httpx.Response(200, json={"id": "ing_0123456789ab"}), *tries)
+    ingestion = client(handler).ingestions.get("ing_0123456789ab")
+    if deleted:
+        ingestion.delete()
+    else:
+        with pytest.raises(errors.NotFound) as caught:
+            ingestion.delete()
+        assert caught.value.repeated is repeated
+    assert len(seen) == 1 + len(tries)
+
+
+@pytest.mark.parametrize(("broken", "repeated"), [([CUT, CUT], True), ([CUT, REFUSED], True), ([REFUSED, CUT], False)])
+def test_a_failure_tells_of_the_tries_before_it(broken: list[Exception], repeated: bool) -> None:
+    handler, _ = answers(broken[0], broken[1], httpx.UnsupportedProtocol("no more"))
+    with pytest.raises(errors.ConnectionFailed) as caught:
+        client(handler).ingestions.list()
+    assert (caught.value.repeated, caught.value.outage) == (repeated or CUT in broken, False)
+
+
+@pytest.mark.parametrize(("user", "sent"), [("me", "me:"), ("me:", "me:"), ("me:p:w", "me:p:w"), ("", None)])
+def test_a_user_in_the_address_is_sent_as_httpx_does(user: str, sent: str | None) -> None:
+    handler, seen = answers(httpx.Response(200, json=[]))
+    Client(f"https://{user}@service.example.org", transport=httpx.MockTransport(handler)).ingestions.list()
+    expected = None if sent is None else f"Basic {base64.b64encode(sent.encode()).decode()}"
+    assert seen[0].headers.get("Authorization") == expected
+
+
+def test_a_404_of_a_proxy_is_not_taken_for_an_older_service() -> None:
+    for answer in (
+        httpx.Response(404, text="<html>Not Found</html>"),
+        httpx.Response(404),
+        httpx.Response(404, json={"detail": "Not Found"}, headers=OURS),
+    ):
+        handler, _ = answers(answer)
+        with pytest.raises(errors.NotFound):
+            client(handler).tokens.list()
+
+
+def test_a_redirect_to_the_same_path_is_a_move_and_its_query_is_not_shown() -> None:
+    to = "https://other.example.org/behind/proxy/api/v1/ingestions?state=s3cret"
+    handler, _ = answers(httpx.Response(302, headers={"Location": to}))
+    with pytest.raises(errors.ApiError, match=r"has moved to https://other\.example\.org/behind") as caught:
+        client(handler).ingestions.list()
+    assert "s3cret" not in str(caught.value)
+
+
+def test_a_closed_client_leads_to_no_prefect(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PREFECT_API_URL", "http://127.0.0.1:1/api")
+    handler, _ = answers(httpx.Response(200, json=[]))
+    made = client(handler)
+    made.close()
+    with pytest.raises(errors.ClientClosed):
+        _ = made.prefect
 
 
 def test_a_value_of_another_kind_is_as_if_it_had_not_been_sent_and_hides_nothing_else() -> None:

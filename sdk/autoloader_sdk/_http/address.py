@@ -45,7 +45,8 @@ class _BasicEntry(httpx.Auth):
         self._user = user
 
     def auth_flow(self, request: httpx.Request) -> Generator[httpx.Request, httpx.Response, None]:
-        request.headers["Authorization"] = f"Basic {base64.b64encode(self._user.reveal().encode()).decode()}"
+        user, _, password = self._user.reveal().partition(":")
+        request.headers["Authorization"] = f"Basic {base64.b64encode(f'{user}:{password}'.encode()).decode()}"
         yield request
 
 

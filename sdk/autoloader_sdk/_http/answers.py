@@ -10,15 +10,16 @@ from autoloader_sdk import errors
 from autoloader_sdk._http.address import REQUEST_ID
 from autoloader_sdk._http.endpoint import Reply
 from autoloader_sdk._http.retry import NotNow, moment_of, retry_after, untrusted
-from autoloader_sdk._http.service import Service
+from autoloader_sdk._http.service import NO_SUCH_PATH, Service
 from autoloader_sdk.config import without_user
 from autoloader_sdk.errors import AutoloaderError
 
 #: Answers of a proxy, or of a service that is just starting. What was asked may have been done.
 _NOT_READY = frozenset({502, 503, 504})
 _TOO_MANY = 429
-#: For this time, unlike a service that has moved.
-_SENT_ON = frozenset({302, 303})
+_FAULT = 500
+#: Of redirects, unlike those of a service that has moved.
+_FOR_THIS_TIME = frozenset({302, 303})
 #: A service of ours says so in each answer: it keeps idempotency keys, so a POST may be sent twice.
 OURS = "Autoloader-Version"
 
@@ -41,8 +42,10 @@ def closed() -> AutoloaderError:
     return errors.ClientClosed("this client is closed; make a new one")
 
 
-def failure(error: httpx.HTTPError, request: httpx.Request, service: Service) -> AutoloaderError:
-    """A request without an answer."""
+def failure(
+    error: httpx.HTTPError, request: httpx.Request, service: Service, *, repeated: bool = False
+) -> AutoloaderError:
+    """A request without an answer; `repeated`: an earlier try may have done what it asks."""
     asked: dict[str, Any] = {"method": request.method, "url": without_user(str(request.url))}
     host = without_user(f"{request.url.scheme}://{request.url.netloc.decode()}")
     if not isinstance(error, httpx.ConnectError | httpx.ConnectTimeout):
@@ -64,11 +67,13 @@ def failure(error: httpx.HTTPError, request: httpx.Request, service: Service) ->
             f"{host} could not be reached ({reason}); is {service.called} running, and the address right?", **asked
         )
     made.__cause__ = error
+    made.repeated = repeated
+    made.outage = not untrusted(error) and not isinstance(error, httpx.UnsupportedProtocol | httpx.ProxyError)
     return made
 
 
-def read(response: httpx.Response, service: Service, *, again: bool = False) -> Reply | AutoloaderError:
-    """The reply, or the error, of a request; `again`: it was sent more than once."""
+def read(response: httpx.Response, service: Service, *, repeated: bool = False) -> Reply | AutoloaderError:
+    """The reply, or the error, of a request; `repeated`: an earlier try may have done what it asks."""
     request = response.request
     told: dict[str, Any] = {
         "method": request.method,
@@ -78,7 +83,8 @@ def read(response: httpx.Response, service: Service, *, again: bool = False) -> 
     }
     if not response.is_success:
         error = _error(response, service, told)
-        error.repeated = again
+        error.repeated = repeated
+        error.outage = response.status_code in _NOT_READY
         return error
     try:
         body = response.json() if response.content.strip() else None
@@ -109,14 +115,7 @@ def _error(response: httpx.Response, service: Service, told: dict[str, Any]) -> 
     status = response.status_code
     kind = errors.STATUS_ERRORS.get(status, errors.ServerError if status >= 500 else errors.ApiError)
     if response.has_redirect_location:
-        where = without_user(response.headers["Location"])
-        if status in _SENT_ON:
-            return errors.ApiError(
-                f"{service.called} sends one on to {where}, as a login in front of it does; is {service.setting} the "
-                "address of the service itself, and is a token needed?",
-                **told,
-            )
-        return errors.ApiError(f"{service.called} has moved to {where}; set {service.setting} to that", **told)
+        return errors.ApiError(_sent_on(response, service), **told)
     detail = _detail(response, service)
     fields: tuple[errors.FieldProblem, ...] = ()
     if isinstance(detail, list) and all(isinstance(entry, dict) for entry in detail) and detail:
@@ -125,11 +124,35 @@ def _error(response: httpx.Response, service: Service, told: dict[str, Any]) -> 
     own = detail and not _is_page(response)
     said = f"{service.says if own else ''}{detail or response.reason_phrase or 'no reason given'}"
     made = kind(f"{said}{service.advice(status, detail)}", **told)
+    if status == _FAULT and told["request_id"] and "request id" not in str(detail):
+        made.message += "; the service's log tells why, under the request id"
+    if isinstance(made, errors.NotFound):
+        made.missing = _missing(response, service)
     if isinstance(made, errors.Invalid):
         made.fields = fields
     if isinstance(made, errors.TooMany):
         made.retry_after = retry_after(response)
     return made
+
+
+def _sent_on(response: httpx.Response, service: Service) -> str:
+    """What a redirect means; a query may hold what lets one in, and is left out."""
+    to = response.url.join(response.headers["Location"])
+    where = without_user(str(to.copy_with(query=None, fragment=None)))
+    if response.status_code in _FOR_THIS_TIME and to.path != response.url.path:
+        return (
+            f"{service.called} sends one on to {where}, as a login in front of it does; is {service.setting} the "
+            "address of the service itself, and is a token needed?"
+        )
+    return f"{service.called} has moved to {where}; set {service.setting} to that"
+
+
+def _missing(response: httpx.Response, service: Service) -> errors.Missing:
+    """Whether it is a thing or the path itself that an application does not know; a proxy's word says neither."""
+    detail = service.detail(_json(response))
+    if not isinstance(detail, str):
+        return "unknown"
+    return "path" if detail == NO_SUCH_PATH and OURS not in response.headers else "thing"
 
 
 def _detail(response: httpx.Response, service: Service) -> Any:

@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import os
-import time
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING
 from weakref import WeakKeyDictionary
 
 import httpx
 
-from autoloader_sdk._http import retry
 from autoloader_sdk._http.address import Address
 from autoloader_sdk._http.answers import OURS, closed, failure, read, ready
 from autoloader_sdk._http.endpoint import Async, Pause, Reply, Step
-from autoloader_sdk._http.retry import NotNow
+from autoloader_sdk._http.retry import NotNow, Tries
 from autoloader_sdk.errors import AutoloaderError
 
 if TYPE_CHECKING:
@@ -55,7 +53,7 @@ class AsyncTransport(Async):
             return Reply()
         http = self._http()
         request = http.build_request(**self.address.request_options(step))
-        began = time.monotonic()
+        tries = Tries()
         try:
             try:
                 response = ready(await http.send(request), self.address.service)
@@ -63,22 +61,23 @@ class AsyncTransport(Async):
                 first = error
             else:
                 return self._read(response)
+            tries.failed(first)
             from stamina import retry_context
 
-            async for attempt in retry_context(**retry.options(began, repeatable=step.repeatable(ours=self._ours))):
+            async for attempt in retry_context(**tries.options(repeatable=step.repeatable(ours=self._ours))):
                 with attempt:
                     if attempt.num == 1:
                         raise first
                     response = ready(await http.send(request), self.address.service)
         except NotNow as last:
-            response = last.response
+            return self._read(last.response, repeated=tries.may_have_done(before=last))
         except httpx.HTTPError as error:
-            return failure(error, request, self.address.service)
-        return self._read(response, again=True)
+            return failure(error, request, self.address.service, repeated=tries.may_have_done(before=error))
+        return self._read(response, repeated=tries.may_have_done())
 
-    def _read(self, response: httpx.Response, *, again: bool = False) -> Reply | AutoloaderError:
+    def _read(self, response: httpx.Response, *, repeated: bool = False) -> Reply | AutoloaderError:
         self._ours |= OURS in response.headers
-        return read(response, self.address.service, again=again)
+        return read(response, self.address.service, repeated=repeated)
 
     def spark_session(
         self,
@@ -105,6 +104,8 @@ class AsyncTransport(Async):
         """A client of the Prefect server of PREFECT_API_URL, the same each time, closed with this link."""
         from autoloader_sdk.prefect import AsyncPrefect
 
+        if self.closed:
+            raise closed()
         if self._prefect is None:
             self._prefect = AsyncPrefect()
             self.close_too(self._prefect.close)

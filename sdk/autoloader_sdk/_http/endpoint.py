@@ -29,7 +29,7 @@ from urllib.parse import quote
 
 from typing_extensions import TypeVar as DefaultTypeVar
 
-from autoloader_sdk._http.service import AUTOLOADER, NO_SUCH_PATH, Service
+from autoloader_sdk._http.service import AUTOLOADER, Service
 from autoloader_sdk.errors import ApiError, AutoloaderError, NotFound, NotSupported
 
 if TYPE_CHECKING:
@@ -190,8 +190,7 @@ def ours_only(request: Request, what: str) -> Call[Reply]:
     try:
         return (yield request)
     except NotFound as error:
-        # Of a path that they do not know, services say no more than this; of a thing that is not there, which.
-        if not error.message.startswith(NO_SUCH_PATH):
+        if error.missing != "path":
             raise
         why = f"this service {what}: it is an older one"
         raise NotSupported(why, status=error.status, method=error.method, url=error.url) from error

@@ -27,22 +27,49 @@ class NotNow(Exception):
         self.refused = refused
 
 
-def options(began: float, *, repeatable: bool) -> dict[str, Any]:
-    """For `stamina.retry_context`, once a first try that began then (`time.monotonic`) has failed.
+class Tries:
+    """The failed tries of one request, the first of which was made without stamina.
 
-    That try counts: the first attempt is to raise its error. So stamina, which brings tenacity and asyncio, a tenth of
+    That one counts: the first attempt is to raise its error. So stamina, which brings tenacity and asyncio, a tenth of
     what a first call takes, is imported only where something has failed.
     """
-    left = _PATIENCE - (time.monotonic() - began)
-    # The first attempt takes no time any more, so that stamina would not see that there is none left.
-    attempts = 4 if left > 0 else 1
-    return {
-        "on": _again(repeatable=repeatable),
-        "attempts": attempts,
-        "timeout": max(left, 0.001),
-        "wait_initial": 0.2,
-        "wait_max": 5.0,
-    }
+
+    def __init__(self) -> None:
+        self._began = time.monotonic()
+        self._errors: list[Exception] = []
+
+    def failed(self, error: Exception) -> None:
+        """One more has failed; told of it twice, it counts once."""
+        if not any(error is each for each in self._errors):
+            self._errors.append(error)
+
+    def options(self, *, repeatable: bool) -> dict[str, Any]:
+        """For `stamina.retry_context`."""
+        again = _again(repeatable=repeatable)
+
+        def on(error: Exception) -> bool | float:
+            self.failed(error)
+            return again(error)
+
+        left = _PATIENCE - (time.monotonic() - self._began)
+        return {
+            "on": on,
+            # The first attempt takes no time any more, so that stamina would not see that there is none left.
+            "attempts": 4 if left > 0 else 1,
+            "timeout": max(left, 0.001),
+            "wait_initial": 0.2,
+            "wait_max": 5.0,
+        }
+
+    def may_have_done(self, *, before: Exception | None = None) -> bool:
+        """Whether one of them, or of those `before` an error, may have done what was asked."""
+        return any(_doubtful(each) for each in self._errors if each is not before)
+
+
+def _doubtful(error: Exception) -> bool:
+    if isinstance(error, NotNow):
+        return not error.refused
+    return not isinstance(error, httpx.ConnectError | httpx.ConnectTimeout)
 
 
 def _again(*, repeatable: bool) -> Callable[[Exception], bool | float]:

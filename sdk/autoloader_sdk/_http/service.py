@@ -82,8 +82,6 @@ class Service:
                 return f"; {self.called} is not ready: look whether what was asked was done, then try again"
         if status == 404 and detail == NO_SUCH_PATH:
             return f"; there is no such path: {self.setting} is another address, or the service is an older one"
-        if status == 500:
-            return "; the service's log tells why, under the request id"
         return ""
 
 

@@ -63,7 +63,7 @@ class _Lazy(TyperGroup):
             return super().invoke(ctx)
         except (AutoloaderError, ValueError) as error:
             # Ours say what is wrong and what to do; a traceback would only bury it.
-            fail(str(error))
+            fail("\n".join([str(error), *getattr(error, "__notes__", [])]))
 
 
 def fail(sentence: str) -> NoReturn:

@@ -52,8 +52,10 @@ def progress(*, always: bool = False) -> Iterator[Callable[[RunData], object]]:
         yield _notebook()
     elif sys.stderr is not None and sys.stderr.isatty():
         yield _terminal()
-    else:
+    elif sys.stderr is not None:  # as under pythonw
         yield _lines(at_once=always)
+    else:
+        yield lambda _: None
 
 
 def _in_notebook() -> bool:

@@ -68,7 +68,7 @@ class PrefectServer(Service):
             return "; its database was locked, or away, and nothing was done: try again"
         if status == 404 and detail == NO_SUCH_PATH:
             return f"; there is no such path: is {URL} the address of its API, and is it 3.0 or newer?"
-        return "" if status == 500 else super().advice(status, detail)
+        return super().advice(status, detail)
 
 
 PREFECT = PrefectServer()

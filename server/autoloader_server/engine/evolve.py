@@ -215,14 +215,14 @@ def note_missing(work: Work, looks: Sequence[Look]) -> None:
                 by_columns[look.columns] = [field.name for name, field in have.items() if name not in there]
             for name in by_columns[look.columns]:
                 lacking.setdefault(name, []).append(look.path)
-    told = [name for name in lacking if name not in work.told_missing]
+    told = [name for name in lacking if name not in work.told_missing][:_MOST_NAMED]
     if told:
         work.told_missing.update(told)
         shown = [
             f"{name} ({len(lacking[name])} file{'s' * (len(lacking[name]) != 1)}, such as {lacking[name][0]})"
             for name in told
         ]
-        work.note(f"missing in files of a batch, and null there: {some(shown)}")
+        work.note(f"missing in files of a batch, and null there: {', '.join(shown)}")
 
 
 def _note_ignored(work: Work, fresh: Sequence[Change]) -> None:

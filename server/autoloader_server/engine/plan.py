@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, RowMapping, Select, and_, or_, select
+from sqlalchemy import ColumnElement, Connection, RowMapping, Select, and_, func, not_, or_, select
 
 from autoloader_sdk.discovery.entries import Entry, identity
 from autoloader_sdk.discovery.listing import list_source
@@ -58,9 +58,12 @@ def plan(known: Ledger, store: Store, spec: IngestionCreate, created_at: datetim
     rules = Rules.of(spec, store.root, created_at)
     moment = now()
     taken_up: set[int] = set()
+    with known.database.read() as connection:
+        # What a run that begins meanwhile finds is in the listing, too.
+        newest = connection.execute(select(func.max(_FILES.id))).scalar() or 0
     for page in _each_once(store, list_source(store, pattern=spec.source.file_pattern)):
         yield from _page(known, store, page, rules, moment, taken_up)
-    yield from _not_listed(known, store, moment, taken_up)
+    yield from _not_listed(known, store, moment, taken_up, newest)
 
 
 def _each_once(store: Store, pages: Iterator[list[Entry]]) -> Iterator[list[Entry]]:
@@ -90,12 +93,12 @@ def _page(
     unknown = [entry for entry in page if versions.get(entry.path) != identity(entry)]
     # The store may be asked for it, and that takes its time: outside of a transaction.
     real = without_twins(store, unknown, versions)
-    in_batch = [entry for entry in real if (row := there.get(entry.path)) is not None and _in_batch(row)]
+    in_batch = {entry.path: entry for entry in real if (row := there.get(entry.path)) is not None and _in_batch(row)}
     changed = [entry.path for entry in real if entry.path in there]
-    judged = [entry for entry in real if entry not in in_batch] if in_batch else real
+    judged = [entry for entry in real if entry.path not in in_batch]
     recorded = {entry.path: entry for entry in page if versions.get(entry.path) == identity(entry)}
     planned = [_recorded(entry, there[path], rules) for path, entry in recorded.items()]
-    planned += [_recorded(entry, there[entry.path], rules) for entry in in_batch]
+    planned += [_recorded(entry, there[path], rules) for path, entry in in_batch.items()]
     with known.database.read() as connection:
         loaded = ledger.loaded_of(connection, known.ingestion_id, changed)
         planned += [_unknown(entry, loaded.get(entry.path, ()), rules) for entry in judged]
@@ -120,10 +123,15 @@ def _recorded_on(known: Ledger, page: list[Entry], moment: datetime) -> dict[str
 
 def _rows(known: Ledger, moment: datetime) -> Select[Any]:
     """Versions as they are judged here: `waits` says whether a run would take them up."""
-    waits = or_(ledger.waits(known.most_attempts, moment), _FILES.status == FileStatus.PROCESSING)
-    return select(*_COLUMNS, batches.c.verdict, waits.label("waits")).outerjoin(
-        batches, batches.c.id == _FILES.batch_id
-    )
+    waits = _waits(known, moment).label("waits")
+    return select(*_COLUMNS, batches.c.verdict, waits).outerjoin(batches, batches.c.id == _FILES.batch_id)
+
+
+def _waits(known: Ledger, moment: datetime) -> ColumnElement[bool]:
+    """Whether a run takes a version up, or makes an end of the batch that it is in."""
+    dropped = batches.c.verdict.is_not_distinct_from(Verdict.DROPPED)
+    begun = and_(_FILES.status == FileStatus.PROCESSING, not_(dropped))
+    return or_(ledger.waits(known.most_attempts, moment), begun)
 
 
 def _unknown(entry: Entry, loaded: Sequence[str], rules: Rules) -> Planned:
@@ -175,7 +183,8 @@ def _skipped(entry: Entry, reason: str | None) -> Planned:
 
 
 def _in_batch(row: RowMapping) -> bool:
-    return ledger.in_batch(row["status"], row["batch_id"])
+    """Whether a batch holds it that a run has to end before it looks at the source. One that was dropped lets it go."""
+    return ledger.in_batch(row["status"], row["batch_id"]) and row["verdict"] != Verdict.DROPPED
 
 
 def _without_others(connection: Connection, known: Ledger, planned: list[Planned]) -> Iterator[Planned]:
@@ -192,11 +201,14 @@ def _without_others(connection: Connection, known: Ledger, planned: list[Planned
             yield each
 
 
-def _not_listed(known: Ledger, store: Store, moment: datetime, listed: set[int]) -> Iterator[Planned]:
+def _not_listed(known: Ledger, store: Store, moment: datetime, listed: set[int], newest: int) -> Iterator[Planned]:
     """Versions that a run would take up and that were not listed: gone, or the pattern was another one before."""
-    taken_up = and_(_FILES.ingestion_id == known.ingestion_id, _FILES.current)
-    waits = or_(ledger.waits(known.most_attempts, moment), _FILES.status == FileStatus.PROCESSING)
-    query = _rows(known, moment).where(taken_up, waits).order_by(_FILES.id).limit(_ROWS)
+    query = (
+        _rows(known, moment)
+        .where(_FILES.ingestion_id == known.ingestion_id, _FILES.current, _FILES.id <= newest, _waits(known, moment))
+        .order_by(_FILES.id)
+        .limit(_ROWS)
+    )
     last = 0
     while True:
         with known.database.read() as connection:
@@ -205,7 +217,8 @@ def _not_listed(known: Ledger, store: Store, moment: datetime, listed: set[int])
         found = store.stat_all([row["path"] for row in left]) if left else []
         planned = [_known_alone(row, one) for row, one in zip(left, found, strict=True)]
         with known.database.read() as connection:
-            yield from list(_without_others(connection, known, planned))
+            planned = list(_without_others(connection, known, planned))
+        yield from planned
         if len(rows) < _ROWS:
             return
         last = rows[-1]["id"]
@@ -213,14 +226,15 @@ def _not_listed(known: Ledger, store: Store, moment: datetime, listed: set[int])
 
 def _known_alone(row: RowMapping, found: Entry | OSError) -> Planned:
     """A version that was not listed; `found` is what is there under its path."""
+    if isinstance(found, Entry):
+        return _recorded(found, row, None)
     modified = row["modified_at"] or datetime.fromtimestamp(0, UTC)
     recorded = Entry(row["path"], row["size"] or 0, int(modified.timestamp() * 1e9), row["etag"])
-    if isinstance(found, OSError):
-        if row["status"] == FileStatus.PROCESSING:
-            return Planned(recorded, PlanAction.LOAD, _BEGUN, f"run {row['run_id']} loads it, or died while it did")
+    gone = isinstance(found, FileNotFoundError | NotADirectoryError)
+    if gone and row["status"] != FileStatus.PROCESSING:
         since = f"it waits since {_at(row['first_seen_at'])}"
         return Planned(recorded, PlanAction.FAIL, "not there any more", since)
-    return _recorded(found, row, None)
+    return _recorded(recorded, row, None)
 
 
 def _at(moment: datetime | None) -> str:

@@ -335,18 +335,28 @@ def _sets_aside(spec: Mapping[str, Any]) -> bool:
 def loaded_table(connection: Connection, service: Service, spec: IngestionCreate, *, but: str) -> str | None:
     """The id of the table at this destination, as far as other ingestions have loaded into it; None where none has.
 
-    Also deleted ones whose table was kept. On another server the same name is another table.
+    Also deleted ones whose table was kept. On another server the same name is another table. Of a table that the
+    ingestion `but` has loaded into before, and knows no more, nothing is left: it was refreshed.
     """
-    query = (
-        select(ingestions.c.spec, ingestions.c.table_uuid)
-        .where(ingestions.c.table_uuid.is_not(None), ingestions.c.id != but)
-        .order_by(ingestions.c.updated_at.desc())
+    query = select(ingestions.c.spec, ingestions.c.table_uuid).where(
+        ingestions.c.table_uuid.is_not(None), ingestions.c.id != but
     )
     wanted, server = _table_key(spec.wire()["destination"]), _server(service, spec.cluster_id)
-    for its, table_id in connection.execute(query):
-        if _table_key(its["destination"]) == wanted and _server(service, its.get("cluster_id")) == server:
-            return str(table_id)
-    return None
+    found = {
+        table_id
+        for its, table_id in connection.execute(query)
+        if _table_key(its["destination"]) == wanted and _server(service, its.get("cluster_id")) == server
+    }
+    gone = set(
+        connection.execute(select(batches.c.table_uuid).where(batches.c.ingestion_id == but).distinct()).scalars()
+    )
+    newest = (
+        select(batches.c.table_uuid)
+        .where(batches.c.table_uuid.in_(found - gone))
+        .order_by(batches.c.created_at.desc())
+        .limit(1)
+    )
+    return connection.execute(newest).scalar() if found - gone else None
 
 
 def _in_the_way(
