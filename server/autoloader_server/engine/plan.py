@@ -77,10 +77,9 @@ def _each_once(store: Store, pages: Iterator[list[Entry]]) -> Iterator[list[Entr
     seen: set[int] = set()
     for page in pages:
         # Of `dir` and `dir/` on one page, which look alike, both are passed on: `without_twins` tells them apart.
-        before = len(seen)
         fresh = [entry for entry in page if hash(entry.path) not in seen]
         seen.update(hash(entry.path) for entry in fresh)
-        if len(seen) > before:
+        if fresh:
             yield fresh
 
 
