@@ -131,12 +131,20 @@ class _Nouns(Resource[L]):
 
     @call
     def info(self) -> Call[ServiceInfo]:
-        """The service's name and version."""
+        """The service's name and version.
+
+        >>> client.info().name
+        'autoloader'
+        """
         return (yield Request("GET", "/")).read(ServiceInfo)
 
     @call
     def health(self) -> Call[Health]:
-        """Whether the service and its database are well."""
+        """Whether the service and its database are well.
+
+        >>> client.health().status
+        'healthy'
+        """
         return (yield Request("GET", "/health")).read(Health)
 
 

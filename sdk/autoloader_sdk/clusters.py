@@ -70,6 +70,9 @@ class Clusters(Resource[L]):
     def get(self, cluster_id: str) -> Call[Cluster[L]]:
         """One cluster.
 
+            >>> client.clusters.get("local").name
+            'Local Spark'
+
         Raises:
             NotFound: the service knows no such cluster.
         """
@@ -78,6 +81,10 @@ class Clusters(Resource[L]):
 
     @call
     def list(self) -> Call[Listing[Cluster[L]]]:
-        """All of them."""
+        """All of them.
+
+        >>> [cluster.id for cluster in client.clusters.list()]
+        ['local']
+        """
         reply = yield Request("GET", f"{API}/clusters")
         return Listing(Cluster(self._link, data) for data in reply.entries(ClusterData))

@@ -147,7 +147,12 @@ class Ingestion(Resource[L]):
 
     @call
     def runs(self, *, days: int = 30, limit: int = 100) -> Call[Listing[Run[L]]]:
-        """Its runs of the last `days` days, newest first, at most `limit`."""
+        """Its runs of the last `days` days, newest first, at most `limit`.
+
+        >>> run = flights.run().wait(progress=False)
+        >>> flights.runs()[0].id == run.id
+        True
+        """
         return (yield from list_runs(self._link, self.id, days, limit))
 
     @property
@@ -162,18 +167,30 @@ class Ingestion(Resource[L]):
 
     @call
     def batches(self, *, status: str | None = None) -> Call[Listing[Batch[L]]]:
-        """Its batches, newest first; `status="held"`: those that wait to be released or dropped."""
+        """Its batches, newest first; `status="held"`: those that wait to be released or dropped.
+
+        >>> list(flights.batches(status="held"))
+        []
+        """
         return (yield from list_batches(self._link, self.id, status))
 
     @call
     def pause(self) -> Call[Ingestion[L]]:
-        """Stop its schedule; it can not be run until `resume`, but by force."""
+        """Stop its schedule; it can not be run until `resume`, but by force.
+
+        >>> flights.pause().status
+        'paused'
+        """
         yield Request("POST", f"{self._path}/pause", safe=True)
         return (yield from self._reload())
 
     @call
     def resume(self) -> Call[Ingestion[L]]:
-        """Let its schedule go on."""
+        """Let its schedule go on.
+
+        >>> flights.pause().resume().status
+        'active'
+        """
         yield Request("POST", f"{self._path}/resume", safe=True)
         return (yield from self._reload())
 
@@ -235,6 +252,10 @@ class Ingestion(Resource[L]):
     def delete(self, *, delete_table: bool = False) -> Call[None]:
         """Delete it; its runs stay on record, and so does the table unless asked otherwise.
 
+            >>> flights.delete()
+            >>> list(client.ingestions.list())
+            []
+
         Raises:
             Conflict: the table was to go, and another ingestion loads into it.
         """
@@ -272,6 +293,9 @@ class Ingestion(Resource[L]):
     def estimate_cost(self) -> Call[CostBreakdown]:
         """What it costs a month, in US dollars, from the files that are there and from its own runs.
 
+            >>> flights.estimate_cost().total_monthly
+            0.0
+
         Raises:
             Invalid: there is no such source, or it is closed.
             NotSupported: the service is an older one, which prices none that is there.
@@ -282,7 +306,11 @@ class Ingestion(Resource[L]):
 
     @call
     def clear(self) -> Call[ClearedFiles]:
-        """Forget which files were loaded: the next run loads all of them again, beside the rows there."""
+        """Forget which files were loaded: the next run loads all of them again, beside the rows there.
+
+        >>> flights.clear().files_cleared
+        0
+        """
         return (yield Request("DELETE", f"{self._path}/processed-files", safe=False)).read(ClearedFiles)
 
     @call
@@ -307,12 +335,20 @@ class Ingestion(Resource[L]):
     def refresh_new_only(
         self, *, auto_run: bool = True, dry_run: bool = False, force: bool = False
     ) -> Call[Refresh[L]]:
-        """Drop the table, and load only what was not loaded before into a new one. Otherwise as `refresh_full`."""
+        """Drop the table, and load only what was not loaded before into a new one. Otherwise as `refresh_full`.
+
+        >>> flights.refresh_new_only(dry_run=True).status
+        'dry_run'
+        """
         return (yield from self._refresh("new-only", auto_run=auto_run, dry_run=dry_run, force=force))
 
     @call
     def reload(self) -> Call[Ingestion[L]]:
-        """Ask the service again; returns the ingestion itself."""
+        """Ask the service again; returns the ingestion itself.
+
+        >>> flights.reload() is flights
+        True
+        """
         return (yield from self._reload())
 
     def table(self) -> DataFrame:

@@ -127,6 +127,9 @@ class Run(Resource[L]):
     def reload(self) -> Call[Run[L]]:
         """Ask the service how the run stands; returns the run itself.
 
+            >>> flights.run().wait(progress=False).reload().done
+            True
+
         Raises:
             NotFound: the service knows no such run.
         """
@@ -144,6 +147,10 @@ class Run(Resource[L]):
         progress: bool | None = None,
     ) -> Call[Run[L]]:
         """Wait until the run has ended, and return it. A service that is away meanwhile is waited for five minutes.
+
+            >>> run = flights.run().wait(timeout=60, progress=False)
+            >>> run.ok
+            True
 
         Args:
             timeout: seconds, 3600 unless given; the run itself goes on after it.
@@ -267,7 +274,12 @@ class Run(Resource[L]):
 
     @call
     def retry(self) -> Call[Run[L]]:
-        """Start a new run over the files that failed in this one, and what is new since, and return that."""
+        """Start a new run over the files that failed in this one, and what is new since, and return that.
+
+        >>> run = flights.run().wait(progress=False)
+        >>> run.retry().wait(progress=False).trigger
+        'retry'
+        """
         reply = yield Request("POST", f"{self._path}/retry")
         return from_receipt(self._link, self.ingestion_id, reply)
 
@@ -405,6 +417,10 @@ class Runs(Resource[L]):
     def get(self, ingestion_id: str, run_id: str) -> Call[Run[L]]:
         """One run.
 
+            >>> run = flights.run()
+            >>> client.runs.get(flights.id, run.id).id == run.id
+            True
+
         Raises:
             NotFound: there is no such run of that ingestion.
         """
@@ -413,7 +429,11 @@ class Runs(Resource[L]):
 
     @call
     def list(self, ingestion_id: str, *, days: int = 30, limit: int = 100) -> Call[Listing[Run[L]]]:
-        """The runs of the last `days` days, newest first, at most `limit`."""
+        """The runs of the last `days` days, newest first, at most `limit`.
+
+        >>> list(client.runs.list(flights.id))
+        []
+        """
         return (yield from list_runs(self._link, ingestion_id, days, limit))
 
 

@@ -18,6 +18,8 @@ from autoloader_sdk import Client
 ROOT = Path(__file__).parents[2]
 # Those with examples; what `flights`, `client` and `folder` are in them is said below.
 MODULES = [
+    "autoloader_sdk.client",
+    "autoloader_sdk.clusters",
     "autoloader_sdk.files",
     "autoloader_sdk.ingestions",
     "autoloader_sdk.listing",
