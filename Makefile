@@ -82,9 +82,10 @@ check: setup lint parts ## The quick loop: format, lint, types, direction of imp
 # What tests use that is no Python package. Nothing is skipped where it is missing: the tests then fail and say so.
 parts:
 	@if command -v initdb >/dev/null || ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1; then exit 0; fi; \
-	if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+	as=; if [ "$$(id -u)" != 0 ]; then as="sudo -n"; fi; \
+	if command -v apt-get >/dev/null && $$as true 2>/dev/null; then \
 		echo "parts: PostgreSQL, by apt-get"; \
-		apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends postgresql >/dev/null; \
+		$$as apt-get update -qq && $$as env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends postgresql >/dev/null; \
 	else \
 		echo "parts: the tests need PostgreSQL (initdb and postgres): install it (on Debian and Ubuntu: sudo apt-get install postgresql)" >&2; \
 	fi
