@@ -96,6 +96,14 @@ def test_a_bad_file_is_blamed_by_its_exact_name(ingest: Ingest) -> None:
     assert loaded.load().message == "nothing new"
 
 
+def test_a_run_over_hidden_and_empty_files_alone_says_that_they_were_left_out(ingest: Ingest) -> None:
+    loaded = ingest("csv", {"_sales.csv": "a,b\n1,x\n", "empty.csv": ""})
+    ran = loaded.load()
+    assert (ran.status, ran.skipped) == ("success", 2)
+    assert ran.message == "nothing to load; left out, each with its reason in the ledger: 2 files"
+    assert loaded.load().message == "nothing new"
+
+
 def test_hidden_and_empty_files_are_skipped_with_the_reason_and_unreadable_names_fail(ingest: Ingest) -> None:
     good = "a,b\n1,x\n"
     loaded = ingest(

@@ -186,11 +186,11 @@ def test_where_nobody_looks_progress_is_quiet_unless_asked_for(monkeypatch: pyte
     assert len(out.getvalue().splitlines()) == 2
 
 
-def test_a_run_tells_of_files_that_are_no_data() -> None:
+def test_a_run_tells_of_files_that_were_left_out() -> None:
     quiet = RunData(id="r", status="success", metrics=RunMetrics(skipped=0))
     told = RunData(id="r", status="success", metrics=RunMetrics(skipped=2))
     assert "skipped" not in display.run_text(quiet)
-    assert "skipped: 2, hidden, empty or otherwise no data: files(status='skipped') tells why" in display.run_text(told)
+    assert "skipped: 2 (files(status='skipped') tells why)" in display.run_text(told)
 
 
 def test_in_a_log_progress_is_one_line_in_ten_seconds_and_the_end_at_once(capsys: pytest.CaptureFixture[str]) -> None:

@@ -75,9 +75,7 @@ def run_text(run: RunData) -> str:
     if took.held:
         lines.append(f"  held: {count(took.held)}")
     if took.skipped:
-        lines.append(
-            f"  skipped: {count(took.skipped)}, hidden, empty or otherwise no data: files(status='skipped') tells why"
-        )
+        lines.append(f"  skipped: {count(took.skipped)} (files(status='skipped') tells why)")
     if took.columns_ignored:
         lines.append(f"  columns ignored: {count(took.columns_ignored)}")
     lines += [f"  warning: {warning}" for warning in run.warnings]
