@@ -6,7 +6,20 @@ from collections.abc import AsyncIterator, Iterator
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from autoloader_sdk._http.endpoint import Async, Call, Item, L, Request, Resource, Stream, Sync, call, ours_only, stream
+from autoloader_sdk._http.endpoint import (
+    Async,
+    Call,
+    Item,
+    L,
+    Request,
+    Resource,
+    Stream,
+    Sync,
+    all_pages,
+    call,
+    ours_only,
+    stream,
+)
 from autoloader_sdk.listing import frame_of
 from autoloader_sdk.models import FileData, FileVerdict
 from autoloader_sdk.notebook import display
@@ -16,6 +29,7 @@ if TYPE_CHECKING:
 
 # So many files an answer: a page costs a hundredth of the time of a hundred of them one by one.
 _PAGE = "1000"
+_NO_LEDGER = "keeps no ledger of files"
 
 
 class File:
@@ -136,7 +150,7 @@ class Files(Resource[L]):
         """
         request: Request | None = self._first(status, path)
         while request is not None:
-            reply = yield from ours_only(request, "keeps no ledger of files")
+            reply = yield from ours_only(request, _NO_LEDGER)
             for data in reply.entries(FileData):
                 yield Item(File(data))
             request = Request("GET", reply.next_path) if reply.next_path else None
@@ -148,12 +162,7 @@ class Files(Resource[L]):
         Raises:
             MissingExtra: pandas is not installed.
         """
-        found: list[FileData] = []
-        request: Request | None = self._first(status, path)
-        while request is not None:
-            reply = yield from ours_only(request, "keeps no ledger of files")
-            found += reply.entries(FileData)
-            request = Request("GET", reply.next_path) if reply.next_path else None
+        found = yield from all_pages(self._first(status, path), FileData, what=_NO_LEDGER)
         return frame_of(found, FileData)
 
     @call

@@ -15,7 +15,7 @@ from autoloader_sdk.discovery.entries import Entry, identity
 from autoloader_sdk.discovery.listing import list_source
 from autoloader_sdk.discovery.store import LocalStore, Store
 from autoloader_sdk.models import FileStatus, IngestionCreate, PlanAction
-from autoloader_server.db.clock import now
+from autoloader_server.db.clock import now, shown
 from autoloader_server.db.engine import Database
 from autoloader_server.db.tables import batches, processed_files
 from autoloader_server.engine import ledger
@@ -151,7 +151,7 @@ def _recorded(entry: Entry, row: RowMapping, rules: Rules | None) -> Planned:
     """A version that the ledger knows, or one whose path is in a batch that has not ended."""
     match row["status"]:
         case FileStatus.DISCOVERED:
-            return Planned(entry, PlanAction.LOAD, "waits", f"since {_at(row['first_seen_at'])}")
+            return Planned(entry, PlanAction.LOAD, "waits", f"since {shown(row['first_seen_at'])}")
         case FileStatus.PROCESSING if row["verdict"] == Verdict.DROPPED:
             return Planned(entry, PlanAction.SKIP, "left out before", row["reason"])
         case FileStatus.PROCESSING:
@@ -164,7 +164,7 @@ def _recorded(entry: Entry, row: RowMapping, rules: Rules | None) -> Planned:
         case FileStatus.HELD:
             return Planned(entry, PlanAction.HOLD, "changed", row["reason"])
         case FileStatus.SUCCESS:
-            at = f"on {_at(row['loaded_at'])} by run {row['run_id']}"
+            at = f"on {shown(row['loaded_at'])} by run {row['run_id']}"
             return Planned(entry, PlanAction.SKIP, "loaded before", at)
     if rules is not None and (reason := rules.skip(entry)) is not None:
         return _skipped(entry, reason)
@@ -231,10 +231,6 @@ def _known_alone(row: RowMapping, found: Entry | OSError) -> Planned:
     recorded = Entry(row["path"], row["size"] or 0, int(modified.timestamp() * 1e9), row["etag"])
     gone = isinstance(found, FileNotFoundError | NotADirectoryError)
     if gone and row["status"] != FileStatus.PROCESSING:
-        since = f"it waits since {_at(row['first_seen_at'])}"
+        since = f"it waits since {shown(row['first_seen_at'])}"
         return Planned(recorded, PlanAction.FAIL, "not there any more", since)
     return _recorded(recorded, row, None)
-
-
-def _at(moment: datetime | None) -> str:
-    return "an unknown day" if moment is None else f"{moment:%Y-%m-%d %H:%M:%S} UTC"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
@@ -47,9 +46,8 @@ def survey(
     store: Store,
     spec: IngestionCreate,
     created_at: datetime,
-    take: Callable[[Entry], None] | None = None,
 ) -> Survey:
-    """Compare what is in a store with the ledger (without an id: with an empty one); `take` is given each file of data.
+    """Compare what is in a store with the ledger (without an id: with an empty one).
 
     Raises discovery's SourceError, which names the folder.
     """
@@ -76,8 +74,6 @@ def survey(
                 found.waiting_bytes += entry.size
             elif status == FileStatus.SUCCESS:
                 found.loaded += 1
-            if take is not None:
-                take(entry)
     if ingestion_id is not None:
         found.gone = max(0, _loaded_paths(database, ingestion_id) - still_there)
     return found

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
-from functools import partial
 from math import ceil
 from typing import TYPE_CHECKING, Any
 
@@ -15,18 +14,16 @@ from autoloader_server.db.clock import now
 from autoloader_server.db.tables import ingestions
 from autoloader_server.engine.place import Place
 from autoloader_server.engine.survey import Survey, survey
-from autoloader_server.security.redact import logger
 from autoloader_server.services.acceptance import faults_of
 from autoloader_server.services.errors import Invalid
 from autoloader_server.services.ingestions import row_of
 from autoloader_server.services.pricing import GB, Pace, Price, pace_of, price_of
-from autoloader_server.services.sources import listed, place_of
+from autoloader_server.services.sources import listed, place_of, place_of_saved
 from autoloader_server.settings import LOCAL_CLUSTER
 
 if TYPE_CHECKING:
     from autoloader_server.service import Service
 
-_log = logger(__name__)
 DAYS_PER_MONTH = 365 / 12
 # Objects that one request of a store lists.
 _LISTED_AT_ONCE = 1_000
@@ -56,7 +53,7 @@ def estimate_saved(service: Service, ingestion_id: str) -> CostBreakdown:
         row = row_of(connection, ingestion_id)
     spec = IngestionCreate.model_validate(row["spec"])
     with listed():
-        place = Place.of(spec.source, partial(service.credentials_of, row["credentials"]), _log.info)
+        place = place_of_saved(service, spec, row)
     return _estimate(service, spec, place, row["created_at"], ingestion_id)
 
 

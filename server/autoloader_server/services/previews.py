@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable
 from datetime import UTC, datetime
-from functools import partial
 from typing import TYPE_CHECKING
 
 from sqlalchemy import RowMapping
@@ -25,16 +24,15 @@ from autoloader_server.engine.errors import RunStopped
 from autoloader_server.engine.place import Place
 from autoloader_server.engine.plan import Ledger, Planned, plan
 from autoloader_server.engine.preview import Preview, Sample, preview
-from autoloader_server.security.redact import logger, redact
+from autoloader_server.security.redact import redact
 from autoloader_server.services.acceptance import faults_of
 from autoloader_server.services.errors import Invalid, NotDone
 from autoloader_server.services.ingestions import loaded_table, row_of
-from autoloader_server.services.sources import listed, place_of
+from autoloader_server.services.sources import listed, place_of, place_of_saved
 
 if TYPE_CHECKING:
     from autoloader_server.service import Service
 
-_log = logger(__name__)
 SHOWN_FILES = 100
 _MOST_NAMED = 20
 _WOULD = {
@@ -73,7 +71,7 @@ def preview_saved(
         row = row_of(connection, ingestion_id)
     spec = IngestionCreate.model_validate(row["spec"])
     with listed():
-        place = Place.of(spec.source, partial(service.credentials_of, row["credentials"]), _log.info)
+        place = place_of_saved(service, spec, row)
         shown, taken = _planned(plan(_on_record(service, row, spec), place.store, spec, row["created_at"]), files)
     found = _previewed(service, spec, place, shown, taken if sample else None)
     if row["status"] in ("paused", "error"):

@@ -8,7 +8,6 @@ it is gone and forgotten, and the next run does the rest.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
 from sqlalchemy import RowMapping, func, select, update
@@ -28,11 +27,10 @@ from autoloader_server.db.tables import ingestions, processed_files, runs
 from autoloader_server.engine.batch_record import end_dropped
 from autoloader_server.engine.killpoints import reach
 from autoloader_server.engine.ledger import let_changed_wait, let_late_changed_wait
-from autoloader_server.engine.place import Place
 from autoloader_server.engine.sql import TableName
 from autoloader_server.engine.survey import Survey, survey
 from autoloader_server.security.credentials import CredentialMissing
-from autoloader_server.security.redact import logger, redact
+from autoloader_server.security.redact import redact
 from autoloader_server.security.secrets import SecretsKeyError
 from autoloader_server.services.clear import (
     forget_files,
@@ -44,13 +42,13 @@ from autoloader_server.services.errors import Conflict, Fault, Invalid, NotFound
 from autoloader_server.services.ingestions import drop_tables, loading_into, row_of, table_of
 from autoloader_server.services.pricing import GB, pace_of, price_of
 from autoloader_server.services.runs import request as request_run
+from autoloader_server.services.sources import place_of_saved
 from autoloader_server.spark.errors import first_line
 from autoloader_server.spark.sessions import spark_errors
 
 if TYPE_CHECKING:
     from autoloader_server.service import Service
 
-_log = logger(__name__)
 Mode = Literal["full", "new_only"]
 DROP, CLEAR, RUN = "table_dropped", "processed_files_cleared", "run_triggered"
 _CODES = {DROP: "TABLE_DROP_FAILED", CLEAR: "FILE_CLEAR_FAILED", RUN: "RUN_TRIGGER_FAILED"}
@@ -85,7 +83,7 @@ def refresh(
             f"ingestion {ingestion_id} is paused, so no run could follow: resume it, send auto_run false, or force=true"
         )
     try:
-        place = Place.of(spec.source, partial(service.credentials_of, row["credentials"]), _log.info)
+        place = place_of_saved(service, spec, row)
         found = survey(service.database, ingestion_id, place.store, spec, row["created_at"])
     except (SourceError, CredentialMissing, SecretsKeyError) as error:
         raise Conflict(f"nothing was changed, since the source cannot be listed: {error}") from error

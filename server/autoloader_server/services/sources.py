@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
+from typing import TYPE_CHECKING
 
 from autoloader_sdk.discovery.errors import SourceError, SourceForbidden, SourceMissing
 from autoloader_sdk.models import IngestionCreate
@@ -12,12 +14,22 @@ from autoloader_server.security.credentials import CredentialMissing, resolve
 from autoloader_server.security.redact import logger
 from autoloader_server.services.errors import Fault, Invalid, NotDone
 
+if TYPE_CHECKING:
+    from sqlalchemy import RowMapping
+
+    from autoloader_server.service import Service
+
 _log = logger(__name__)
 
 
 def place_of(body: IngestionCreate) -> Place:
     """The source of an ingestion that is not saved; its credentials come with it."""
     return Place.of(body.source, lambda: resolve(body.source.credentials), _log.info)
+
+
+def place_of_saved(service: Service, spec: IngestionCreate, row: RowMapping) -> Place:
+    """The source of an ingestion that is saved, with the credentials that are kept apart from `spec`."""
+    return Place.of(spec.source, partial(service.credentials_of, row["credentials"]), _log.info)
 
 
 @contextmanager

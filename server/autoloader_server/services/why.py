@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime
-from functools import partial
 from typing import TYPE_CHECKING
 
 from sqlalchemy import RowMapping, select
@@ -14,22 +12,19 @@ from autoloader_sdk.discovery.local_listing import name_problem
 from autoloader_sdk.discovery.patterns import compile_pattern
 from autoloader_sdk.discovery.s3_access import key_problem, s3_path
 from autoloader_sdk.models import FileData, FileStatus, FileVerdict, IngestionCreate, source_type
+from autoloader_server.db.clock import shown
 from autoloader_server.db.tables import processed_files
 from autoloader_server.engine import ledger
 from autoloader_server.engine.begin import limits_of
 from autoloader_server.engine.discover import Rules
-from autoloader_server.engine.place import Place
 from autoloader_server.engine.sql import TableName
-from autoloader_server.security.redact import logger
 from autoloader_server.services.errors import Fault, Invalid
 from autoloader_server.services.files import SHOWN
 from autoloader_server.services.ingestions import row_of
-from autoloader_server.services.sources import listed
+from autoloader_server.services.sources import listed, place_of_saved
 
 if TYPE_CHECKING:
     from autoloader_server.service import Service
-
-_log = logger(__name__)
 
 
 def why(service: Service, ingestion_id: str, path: str) -> FileVerdict:
@@ -102,9 +97,9 @@ def _known(file: RowMapping, loaded: Sequence[str], spec: IngestionCreate, most_
         case FileStatus.SUCCESS if file["identity"] in loaded:
             return _in_table(file, TableName.of(spec.destination))
         case FileStatus.SUCCESS:
-            return f"it was loaded on {_at(file['loaded_at'])} into a table that is gone since"
+            return f"it was loaded on {shown(file['loaded_at'])} into a table that is gone since"
         case FileStatus.DISCOVERED:
-            return f"it waits since {_at(file['first_seen_at'])}: {next_run} loads it{older}"
+            return f"it waits since {shown(file['first_seen_at'])}: {next_run} loads it{older}"
         case FileStatus.PROCESSING:
             return (
                 f"run {file['run_id']} loads it in batch {file['batch_id']}, or died while it did: then {next_run} "
@@ -132,7 +127,7 @@ def _in_table(file: RowMapping, table: TableName) -> str:
     elif file["records"] == 1:
         rows = "1 row is"
     bad = f"; {file['bad_records']:,} bad records were rescued or set aside" if file["bad_records"] else ""
-    return f"{rows} in {table}, loaded on {_at(file['loaded_at'])} by run {file['run_id']}{bad}"
+    return f"{rows} in {table}, loaded on {shown(file['loaded_at'])} by run {file['run_id']}{bad}"
 
 
 def _again(file: RowMapping, most_attempts: int, next_run: str) -> str:
@@ -140,13 +135,13 @@ def _again(file: RowMapping, most_attempts: int, next_run: str) -> str:
         return "it is not tried again before it has another content, or its run is retried"
     if file["attempts"] >= most_attempts:
         return f"after {_times(most_attempts)} it is not tried again by itself: retry its run"
-    return f"{next_run} after {_at(file['next_attempt_at'])} tries it again"
+    return f"{next_run} after {shown(file['next_attempt_at'])} tries it again"
 
 
 def _unknown(service: Service, row: RowMapping, spec: IngestionCreate, candidates: Sequence[str]) -> tuple[str, str]:
     """The path and the sentence for a file that the ledger has never heard of."""
     with listed():
-        place = Place.of(spec.source, partial(service.credentials_of, row["credentials"]), _log.info)
+        place = place_of_saved(service, spec, row)
         root = place.store.root
         asked = [path for path in candidates if path == root or path.startswith(f"{root.rstrip('/')}/")]
         if not asked:
@@ -172,13 +167,9 @@ def _not_seen(row: RowMapping, spec: IngestionCreate, root: str, found: Entry) -
     if problem is not None:
         return f"it is at the source, and cannot be loaded: {problem}"
     last = row["last_run_at"]
-    looked = f"no run has looked since {_at(last)}" if last is not None else "no run has looked yet"
+    looked = f"no run has looked since {shown(last)}" if last is not None else "no run has looked yet"
     return f"it is at the source, and {looked}: {_next_run(row['status'])} loads it"
 
 
 def _times(number: int) -> str:
     return "once" if number == 1 else f"{number} times"
-
-
-def _at(moment: datetime | None) -> str:
-    return "an unknown day" if moment is None else f"{moment:%Y-%m-%d %H:%M:%S} UTC"
