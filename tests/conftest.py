@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from sqlalchemy import event
 from tests.parts import postgres as part
 from tests.parts import sparks
 from tests.parts.object_stores import ministack, seaweed  # noqa: F401 - fixtures of all tests
@@ -109,6 +110,17 @@ def database_url(database_kind: str, request: pytest.FixtureRequest, tmp_path: P
 def database(database_url: str) -> Iterator[Database]:
     """That database, opened, with our tables."""
     database = Database(database_url)
+    migrate(database)
+    yield database
+    database.close()
+
+
+@pytest.fixture
+def quick_database(database_url: str) -> Iterator[Database]:
+    """The same for many small transactions, none of which has to survive a power cut."""
+    database = Database(database_url)
+    if database.is_sqlite:
+        event.listen(database.engine, "connect", lambda raw, _: raw.execute("PRAGMA synchronous=OFF"))
     migrate(database)
     yield database
     database.close()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -10,13 +10,12 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from sqlalchemy import Connection, delete, event, func, insert, select, update
+from sqlalchemy import Connection, delete, func, insert, select, update
 
 from autoloader_sdk.discovery.entries import Entry, identity
 from autoloader_sdk.discovery.store import LocalStore
 from autoloader_sdk.models import FileStatus, IngestionCreate
 from autoloader_server.db.engine import Database
-from autoloader_server.db.migrate import migrate
 from autoloader_server.db.tables import ingestions, processed_files, runs
 from autoloader_server.engine import discover as module
 from autoloader_server.engine import ledger
@@ -42,17 +41,9 @@ Compare = Callable[..., Found]
 
 
 @pytest.fixture
-def database(database_url: str) -> Iterator[Database]:
-    database = Database(database_url)
-    if database.is_sqlite:
-        # Nothing here has to survive a power cut.
-        event.listen(database.engine, "connect", lambda raw, _: raw.execute("PRAGMA synchronous=OFF"))
-    migrate(database)
-    with database.write() as connection:
-        made = {"id": ING, "name": "n", "status": "active", "spec": {}, "created_at": MADE, "updated_at": MADE}
-        connection.execute(insert(ingestions).values(made))
-    yield database
-    database.close()
+def database(quick_database: Database) -> Database:
+    empty(quick_database)
+    return quick_database
 
 
 def empty(database: Database) -> None:

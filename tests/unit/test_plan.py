@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from sqlalchemy import Connection, delete, event, insert, select, update
+from sqlalchemy import Connection, delete, insert, select, update
 
 from autoloader_sdk.discovery.entries import Entry
 from autoloader_sdk.discovery.store import LocalStore
 from autoloader_sdk.models import FileStatus, IngestionCreate
 from autoloader_server.db.clock import now
 from autoloader_server.db.engine import Database
-from autoloader_server.db.migrate import migrate
 from autoloader_server.db.tables import batches, ingestions, processed_files
 from autoloader_server.engine import discover as discovery
 from autoloader_server.engine import ledger
@@ -51,15 +50,9 @@ def empty(database: Database) -> None:
 
 
 @pytest.fixture
-def database(database_url: str) -> Iterator[Database]:
-    database = Database(database_url)
-    if database.is_sqlite:
-        # Nothing here has to survive a power cut.
-        event.listen(database.engine, "connect", lambda raw, _: raw.execute("PRAGMA synchronous=OFF"))
-    migrate(database)
-    empty(database)
-    yield database
-    database.close()
+def database(quick_database: Database) -> Database:
+    empty(quick_database)
+    return quick_database
 
 
 List = Callable[..., None]
