@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import socket
 from contextlib import closing
 from importlib.metadata import version
@@ -84,6 +85,8 @@ def serve(settings: Settings) -> None:
     configure_logging()
     service = Service.open(settings)
     app = create_app(service, beyond_loopback=beyond_loopback)
+    # uvicorn ends in peace, and then raises the signal again: by default that of SIGTERM would end us at once.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         # Our own logging stays: uvicorn's would print past the redactor.
         uvicorn.run(app, host=settings.host, port=settings.port, log_config=None, server_header=False)

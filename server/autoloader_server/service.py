@@ -17,10 +17,12 @@ from autoloader_server.security.secrets import SecretBox
 from autoloader_server.settings import LOCAL_CLUSTER, ClusterSettings, Settings, unknown_variables
 
 if TYPE_CHECKING:
+    from autoloader_server.engine.outcome import Outcome
     from autoloader_server.services.queue import RunQueue
     from autoloader_server.spark.sessions import SparkSessions
 
 _log: logging.Logger = redaction.logger(__name__)
+_LAST_WORD_SECONDS = 10.0  # for the runs of a service that closes; Kubernetes kills after 30 s
 
 
 class LedgerUnavailable(ValueError):
@@ -90,6 +92,10 @@ class Service:
         assert self._queue is not None
         return self._queue
 
+    def unrecorded_end(self, run_id: str) -> Outcome | None:
+        """How a run of this process ended, where the ledger could not be told yet."""
+        return None if self._queue is None else self._queue.unrecorded(run_id)
+
     def cluster(self, cluster_id: str | None) -> ClusterSettings | None:
         """The configured cluster of that id; None is the local one, which also stands in for unknown ids."""
         return next((each for each in self.settings.clusters if each.id == cluster_id), None)
@@ -117,13 +123,16 @@ class Service:
     def close(self) -> None:
         """Stop taking up runs and let go of Spark and the database.
 
-        Runs that are still going lose nothing: they are settled by the next run, as after a kill.
+        Runs that are going are interrupted, say so and end; one that takes too long is settled by the next run, as
+        after a kill.
         """
         self.closing.set()
         if self._queue is not None:
             self._queue.close()
         for sessions in (self.spark, *self._clusters.values()):
             sessions.close()
+        if self._queue is not None and not self._queue.wait_idle(_LAST_WORD_SECONDS):
+            _log.warning("some runs did not end in time; the next ones finish their work")
         self.database.close()
 
 

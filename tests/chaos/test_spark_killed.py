@@ -2,9 +2,26 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import psutil
 import pytest
 from tests.chaos.conftest import MakeWorld
 from tests.chaos.scenes import set_scene
+from tests.chaos.waiting import until
+from tests.chaos.world import SPARK_DEATH_SECONDS
+from tests.homes import namespace_of
+from tests.integration.ingesting import Ingestion
+
+from autoloader_server.engine import load
+from autoloader_server.service import Service
+from autoloader_server.services import runs as run_service
+from autoloader_server.settings import Settings
+from autoloader_server.spark.state import SparkFolder
 
 # One load is killed at one point after the other: each but the first is reached by a run that settles.
 _LOAD = ("claimed", "branch_created", "staged", "stage_recorded", "publishing", "published")
@@ -27,3 +44,54 @@ def test_a_run_whose_spark_dies_says_so_and_the_next_one_finishes(
             assert [error["error_type"] for error in run["errors"]] == ["connectivity"], point
         world.finish()
     world.check()
+
+
+@contextmanager
+def ingestion(home: Path, folder: Path) -> Iterator[Ingestion]:
+    """An ingestion on a service of this process, so that a test can change what Spark is asked for."""
+    source = folder / "source"
+    source.mkdir()
+    database = f"sqlite:///{folder}/autoloader.db"
+    service = Service.open(Settings.load(home=home, database_url=database))
+    destination = {"catalog": "lake", "database": namespace_of(folder), "table": "t"}
+    spec: dict[str, Any] = {
+        "name": "killed",
+        "source": {"type": "local", "path": str(source)},
+        "format": {"type": "csv"},
+        "destination": destination | {"lineage_columns": ["_source_file"]},
+    }
+    try:
+        yield Ingestion(service, spec)
+    finally:
+        service.close()
+
+
+def test_spark_dies_in_the_middle_of_a_statement(home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with ingestion(home, tmp_path) as loaded:
+        assert loaded.load({"a.csv": "n\n1\n"}).status == "success"
+        frame_of = load.frame_of
+
+        def status_of(run_id: str) -> str:
+            return str(run_service.get(loaded.service, loaded.id, run_id).status)
+
+        def endless(spark: Any, *more: Any) -> Any:
+            return frame_of(spark, *more).crossJoin(spark.range(10**12).select())
+
+        loaded.write({"b.csv": "n\n2\n3\n"})
+        server = SparkFolder(home).server()
+        assert server is not None
+        with monkeypatch.context() as patched:
+            patched.setattr(load, "frame_of", endless)
+            asked = loaded.request()
+            until(lambda: run_service.get(loaded.service, loaded.id, asked).step == "loading", "it loads", 60)
+            time.sleep(2)
+            psutil.Process(server.jvm.pid).kill()
+            until(lambda: status_of(asked) == "failed", "the run says so", SPARK_DEATH_SECONDS)
+            ran = loaded.wait(asked)
+        assert ran.status == "failed"
+        assert [error.category for error in ran.errors] == ["connectivity"]
+        assert "Spark server" in str(ran.message)
+        assert "run again" in str(ran.message)
+        assert loaded.load().files == 1
+        assert loaded.counts() == {"a.csv": 1, "b.csv": 2}
+        assert loaded.load().message == "nothing new"

@@ -18,6 +18,9 @@ from autoloader_server.services import ingestions
 from autoloader_server.services import runs as run_service
 
 RUN_SECONDS = 180.0
+# What is said of many files.
+DO_NOT_FIT = "records do not fit the table's columns (mend them, or see on_bad_record)"
+NOT_TEXT = "is NUL: it is a binary file, not text; leave it out by file_pattern, or load it by its own format"
 Content = str | bytes
 
 

@@ -1,32 +1,39 @@
-"""Files that change under a run's hands, Ctrl-C, folders that are closed, full disks: nothing is lost or doubled."""
+"""Files that change under a run's hands, Ctrl-C, stopped services, closed folders, full disks: nothing is lost."""
 
 from __future__ import annotations
 
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+import httpx
 import psutil
 import pytest
 from tests.chaos.waiting import until
+from tests.homes import spark_home
 from tests.integration.conftest import Ingest
 from tests.integration.ingesting import Ingestion, Ran
 from tests.integration.test_load_parquet import parquet
 from tests.parts.rights import reading_what_is_open
 
+from autoloader_sdk import Client
+from autoloader_sdk.errors import ServerError
 from autoloader_server.engine import load
 from autoloader_server.engine.formats.base import Look
 from autoloader_server.service import Service
 from autoloader_server.services import runs as run_service
 from autoloader_server.settings import Settings
 from autoloader_server.spark.sessions import SparkSessions
+from autoloader_server.spark.supervisor import free_port
 
+AUTOLOADER = (str(Path(sys.executable).with_name("autoloader")),)
 GOOD = "a,b\n1,x\n2,y\n"
 # A script that runs an ingestion by the embedded client and waits for it: home, ledger, ingestion.
 SCRIPT = """
@@ -41,9 +48,16 @@ print(run.wait(timeout=150).status)
 def script(loaded: Ingestion, point: str) -> subprocess.Popen[str]:
     """The script in a process group of its own, which stops itself (SIGSTOP) when its load gets to `point`."""
     service = loaded.service
+    code = ("-c", SCRIPT, str(service.home), str(service.database.url), loaded.id)
+    return stopping_itself([sys.executable, *code], loaded, point)
+
+
+def stopping_itself(command: Sequence[str], loaded: Ingestion, point: str) -> subprocess.Popen[str]:
+    """A command over the ingestion's ledger, in a process group of its own, which stops itself at `point`."""
+    ours = {"AUTOLOADER_HOME": str(loaded.service.home), "AUTOLOADER_DATABASE_URL": str(loaded.service.database.url)}
     return subprocess.Popen(
-        [sys.executable, "-c", SCRIPT, str(service.home), str(service.database.url), loaded.id],
-        env={**os.environ, "AUTOLOADER_KILL_AT": f"{point}=stop", "AUTOLOADER_LEASE_SECONDS": "600"},
+        command,
+        env={**os.environ, **ours, "AUTOLOADER_KILL_AT": f"{point}=stop", "AUTOLOADER_LEASE_SECONDS": "600"},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -56,7 +70,7 @@ def stopped_at(loaded: Ingestion, point: str) -> Iterator[subprocess.Popen[str]]
     """The script, stopped at `point`; afterwards it goes on, and ends."""
     process = script(loaded, point)
     try:
-        until(lambda: psutil.Process(process.pid).status() == psutil.STATUS_STOPPED, f"{point} is reached", 240)
+        wait_for_stop(process)
         yield process
         process.send_signal(signal.SIGCONT)
         process.communicate(timeout=120)
@@ -66,13 +80,26 @@ def stopped_at(loaded: Ingestion, point: str) -> Iterator[subprocess.Popen[str]]
             process.wait()
 
 
-@pytest.mark.parametrize("point", ["discovered", "inspected", "claimed", "staged"])
-@pytest.mark.parametrize("kind", ["csv", "json"])
+def wait_for_stop(process: subprocess.Popen[str]) -> None:
+    until(lambda: psutil.Process(process.pid).status() == psutil.STATUS_STOPPED, "its point is reached", 240)
+
+
+@pytest.mark.parametrize(
+    ("point", "kind"),
+    [
+        *((point, "csv") for point in ("discovered", "inspected", "claimed", "staged")),
+        *((point, "json") for point in ("inspected", "staged")),
+        *((point, "parquet") for point in ("discovered", "claimed")),
+    ],
+)
 def test_files_that_vanish_or_change_while_they_are_loaded(ingest: Ingest, point: str, kind: str) -> None:
-    def content(*values: int) -> str:
-        return (
-            "a\n" + "".join(f"{v}\n" for v in values) if kind == "csv" else "".join(f'{{"a": {v}}}\n' for v in values)
-        )
+    def content(*values: int) -> str | bytes:
+        match kind:
+            case "csv":
+                return "a\n" + "".join(f"{value}\n" for value in values)
+            case "json":
+                return "".join(f'{{"a": {value}}}\n' for value in values)
+        return parquet({"a": list(values)})
 
     loaded = ingest(kind, {"stays": content(1, 2), "goes": content(3), "changes": content(4, 5)})
     gone = loaded.folder / "goes"
@@ -122,22 +149,60 @@ def test_a_file_that_never_rests_fails_alone_and_is_loaded_when_it_does(
     assert loaded.load().message == "nothing new"
 
 
-@pytest.mark.parametrize("point", ["claimed", "stage_recorded"])
-def test_ctrl_c_in_the_middle_of_a_run_leaves_the_work_to_the_next_one(ingest: Ingest, point: str) -> None:
+@pytest.mark.parametrize(("by", "point"), [("script", "claimed"), ("command", "stage_recorded")])
+def test_ctrl_c_in_the_middle_of_a_run_leaves_the_work_to_the_next_one(ingest: Ingest, by: str, point: str) -> None:
     # A batch for each: woken by the same signal, the run may come to the end of one before the process ends.
     loaded = ingest("csv", {f"{at}.csv": GOOD for at in range(4)}, limits={"max_files_per_batch": 1})
-    process = script(loaded, point)
-    until(lambda: psutil.Process(process.pid).status() == psutil.STATUS_STOPPED, f"{point} is reached", 240)
+    if by == "script":
+        process = script(loaded, point)
+    else:
+        process = stopping_itself([*AUTOLOADER, "run", loaded.id], loaded, point)
+    wait_for_stop(process)
     os.killpg(process.pid, signal.SIGINT)
     os.killpg(process.pid, signal.SIGCONT)
     _, said = process.communicate(timeout=60)
     assert process.returncode != 0
+    assert ("Traceback" in said) == (by == "script"), said
     until(lambda: all(run.status != "running" for run in run_service.find(loaded.service, loaded.id).items), "its end")
     (left,) = run_service.find(loaded.service, loaded.id).items
-    assert "KeyboardInterrupt" in said
     assert f"left run {left.id}: the next start takes the work up" in said
     assert left.status == "failed"
     assert "the next run" in (left.message or "")
+    ran = loaded.load()
+    assert (ran.status, ran.files > 0) == ("success", True)
+    assert loaded.counts() == {f"{at}.csv": 2 for at in range(4)}
+    assert loaded.load().message == "nothing new"
+
+
+@pytest.mark.parametrize(("ending", "point"), [(signal.SIGINT, "staged"), (signal.SIGTERM, "publishing")])
+def test_a_service_that_is_stopped_in_the_middle_of_a_run_leaves_the_work_to_the_next_start(
+    ingest: Ingest, ending: signal.Signals, point: str
+) -> None:
+    loaded = ingest("csv", {f"{at}.csv": GOOD for at in range(4)}, limits={"max_files_per_batch": 1})
+    port = free_port()
+    process = stopping_itself([*AUTOLOADER, "serve", "--port", str(port)], loaded, point)
+    try:
+        with httpx.Client(base_url=f"http://127.0.0.1:{port}") as http:
+
+            def answers() -> bool:
+                with suppress(httpx.TransportError):
+                    return http.get("/health").is_success
+                return False
+
+            until(answers, "the service answers", 60)
+            assert http.post(f"/api/v1/ingestions/{loaded.id}/run").is_success
+        wait_for_stop(process)
+        process.send_signal(ending)
+        process.send_signal(signal.SIGCONT)
+        process.communicate(timeout=60)
+    finally:
+        if process.poll() is None:
+            process.kill()
+            process.wait()
+    (left,) = run_service.find(loaded.service, loaded.id).items
+    assert left.status == "failed"
+    assert left.message == "the service was stopped in the middle of the run; the next run finishes its work"
+    assert [error.error_type for error in left.errors or []] == ["interrupted"]
     ran = loaded.load()
     assert (ran.status, ran.files > 0) == ("success", True)
     assert loaded.counts() == {f"{at}.csv": 2 for at in range(4)}
@@ -168,7 +233,10 @@ def test_a_closed_folder_fails_the_run_by_name(ingest: Ingest) -> None:
     closed.chmod(0)
     ran = run_without_rights(loaded)
     closed.chmod(0o700)
-    message = f"'{closed}/' may not be read by this user: Permission denied"
+    message = (
+        f"'{closed}/' may not be read by this user (Permission denied): "
+        "give it the right to read files and list folders there"
+    )
     assert [(error.category, error.message) for error in ran.errors] == [("auth", message)]
     assert (ran.status, ran.files) == ("failed", 0)
     assert loaded.load().files == 2
@@ -184,7 +252,7 @@ def test_a_closed_file_fails_alone_and_is_loaded_when_it_is_opened(ingest: Inges
     closed.chmod(0o600)
     assert (ran.status, ran.files) == ("partial", 1)
     assert [(error.file, error.category, error.message) for error in ran.errors] == [
-        ("closed", "auth", "it may not be read by this user")
+        ("closed", "auth", "it may not be read by this user; with the right to, a later run loads it")
     ]
     (last,) = run_service.find(loaded.service, loaded.id).items
     # A retry takes up what is new, too.
@@ -229,6 +297,43 @@ def test_a_full_disk_under_the_table_is_told_and_the_next_run_finishes(
         assert loaded.counts() == {"a.csv": 1, "b.csv": 5000, "c.csv": 1}
 
 
+def test_a_full_disk_under_everything_is_told_and_the_next_run_finishes(tmp_path: Path) -> None:
+    """Ledger, tables and Spark's own files in one home, as a laptop has them."""
+    source, home = tmp_path / "source", tmp_path / "home"
+    source.mkdir()
+    ballast = home / "ballast"
+    noise = random.Random(7)
+    with small_disk(home, "40m"), spark_home(home), Client.local(home) as client:
+        (source / "a.csv").write_text("text\nx\n")
+        loaded = client.ingestions.create(name="all", source=source, format="csv", destination="lake.all.t")
+        run = loaded.run()
+        assert run.wait(timeout=150).status == "success"
+        (source / "b.csv").write_text("text\n" + "".join(f"{noise.getrandbits(4000):x}\n" for _ in range(5000)))
+        (source / "c.csv").write_text("text\ny\n")
+        said = []
+        for room in (2 * 2**20, 0):
+            ballast.write_bytes(b"")
+            with suppress(OSError), ballast.open("r+b", buffering=0) as file:
+                left = shutil.disk_usage(home).free - room
+                while left > 0:
+                    left -= file.write(bytes(min(left, 2**16)))
+            try:
+                run = loaded.run()
+                said.append(str(run.wait(timeout=150).message))
+            except ServerError as error:
+                said.append(str(error))
+        assert all("free some space" in each for each in said), said
+        ballast.unlink()
+
+        def finished() -> bool:
+            run = loaded.run()
+            return run.wait(timeout=150).status == "success"
+
+        until(finished, "a run that finishes", 150)
+        assert loaded.table().count() == 5002
+        assert {file.status for file in loaded.files()} == {"SUCCESS"}
+
+
 def test_a_full_disk_under_the_ledger_is_told_and_the_next_run_finishes(
     home: Path, lake: SparkSessions, namespace: str, tmp_path: Path
 ) -> None:
@@ -257,7 +362,9 @@ def test_a_full_disk_under_the_ledger_is_told_and_the_next_run_finishes(
         resize("64m")
         until(lambda: loaded.load().status == "success", "a run that finishes")
         assert loaded.counts() == {f"{at:04}.csv": 2 for at in range(2000)}
-        assert any("full" in (run.message or "") for run in run_service.find(service, loaded.id).items)
+        said = [run.message or "" for run in run_service.find(service, loaded.id).items]
+        full = "disk is full; free some space and run again; nothing was lost"
+        assert any("the ledger's database failed: " in each and full in each for each in said), said
         assert service.queue.wait_idle(60)
         service.queue.close()
         service.database.close()

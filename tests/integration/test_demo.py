@@ -44,6 +44,7 @@ def test_the_demo_does_what_it_says_and_leaves_a_picture_and_no_server(demo: Pat
     assert "Frontier Airlines Inc." in table
     output = demo.parents[1] / "demo-output"
     assert (output / "delays.png").read_bytes().startswith(b"\x89PNG")
+    assert f"chart: {output / 'delays.png'}" in table
     assert SparkFolder(output / "home").server() is None
 
 

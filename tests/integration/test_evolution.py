@@ -7,6 +7,7 @@ from typing import Any
 import pyarrow as pa
 import pytest
 from tests.integration.conftest import Ingest
+from tests.integration.ingesting import DO_NOT_FIT
 from tests.integration.test_load_json import lines
 from tests.integration.test_load_parquet import parquet
 from tests.parts import sparks
@@ -74,10 +75,10 @@ def test_csv_values_widen_a_column_and_a_file_with_a_worse_one_fails_with_it(ing
     )
     assert {name: error.message for name, error in ran.failed().items()} == {
         "c.csv": (
-            "1 of its 2 records do not fit the table's columns; the first: "
+            f"1 of its 2 {DO_NOT_FIT}; the first: "
             """'{"I": "seven"}', where 'I' is no bigint"""
         ),
-        "d.csv": f"1 of its 1 records do not fit the table's columns; the first: '{2**70},x', where 'I' is no bigint",
+        "d.csv": f"1 of its 1 {DO_NOT_FIT}; the first: '{2**70},x', where 'I' is no bigint",
         "f.csv": ran.failed()["f.csv"].message,
     }
     assert "where 'd' is no decimal" in ran.failed()["f.csv"].message

@@ -111,8 +111,8 @@ def test_avro_that_is_not_whole_fails_alone(ingest: Ingest) -> None:
     said = {name: error.message for name, error in ran.failed().items()}
     assert all(said.pop(name) for name in ("damaged.avro", "recursive.avro", "digits.avro"))
     assert said == {
-        "cut.avro": "it ends in the middle of its Avro data: it was cut short",
-        "head.avro": "it ends in the middle of its Avro data: it was cut short",
+        "cut.avro": "it ends in the middle of its Avro data: it was cut short; write it again, whole",
+        "head.avro": "it ends in the middle of its Avro data: it was cut short; write it again, whole",
         "marker.avro": "its Avro data is damaged: a block does not end with the file's marker",
         "text.avro": "it is not an Avro file",
         "arrays.avro": "its Avro schema is no record with fields: only records become rows",

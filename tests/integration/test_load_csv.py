@@ -9,6 +9,7 @@ from decimal import Decimal
 
 import pytest
 from tests.integration.conftest import Ingest
+from tests.integration.ingesting import DO_NOT_FIT, NOT_TEXT
 from tests.integration.test_evolution import given
 from tests.parts import sparks
 
@@ -159,8 +160,8 @@ def test_a_bad_file_fails_alone_and_its_error_shows_the_first_bad_record(ingest:
     failed = ran.failed()
     assert set(failed) == set(bad)
     assert {error.category for error in failed.values()} == {"data_malformed"}
-    assert failed["few.csv"].message == "1 of its 2 records do not fit the table's columns; the first: '2'"
-    assert failed["many.csv"].message == "2 of its 3 records do not fit the table's columns; the first: '2,y,z'"
+    assert failed["few.csv"].message == f"1 of its 2 {DO_NOT_FIT}; the first: '2'"
+    assert failed["many.csv"].message == f"2 of its 3 {DO_NOT_FIT}; the first: '2,y,z'"
     assert failed["typed.csv"].message.endswith("the first: 'seven,y', where 'a' is no int")
     assert failed["fraction.csv"].message.endswith("the first: '1.5,x', where 'a' is no int")
     assert failed["long.csv"].message.endswith("the first: '99999999999,x', where 'a' is no int")
@@ -204,12 +205,12 @@ def test_files_that_are_not_what_they_seem_fail_with_a_sentence(ingest: Ingest) 
     ran = loaded.load()
     not_utf8 = "(0xfc) is not UTF-8: set format.options.encoding, for example to windows-1252"
     assert {name: error.message for name, error in ran.failed().items()} == {
-        "binary.csv": "byte 0 is NUL: it is a binary file, not text",
-        "nul.csv": "byte 160006 is NUL: it is a binary file, not text",
+        "binary.csv": f"byte 0 {NOT_TEXT}",
+        "nul.csv": f"byte 160006 {NOT_TEXT}",
         "gzipped.csv": "it is gzip-compressed, which its name does not say",
         "upper.csv.GZ": "its name ends in .GZ, which Spark does not take for gzip: name it .gz",
-        "short.csv.gz": "its gzip data ends in the middle: it was cut short",
-        "short.csv.bz2": "its bzip2 data ends in the middle: it was cut short",
+        "short.csv.gz": "its gzip data ends in the middle: it was cut short; write it again, whole",
+        "short.csv.bz2": "its bzip2 data ends in the middle: it was cut short; write it again, whole",
         "damaged.csv.gz": ran.failed()["damaged.csv.gz"].message,
         "after.csv.bz2": ran.failed()["after.csv.bz2"].message,
         "damaged.csv.bz2": ran.failed()["damaged.csv.bz2"].message,
@@ -380,7 +381,7 @@ def test_a_value_that_a_decimal_or_a_float_does_not_hold_fails_its_file(ingest: 
     )
     ran = loaded.load()
     failed = {name: (one.category, one.message) for name, one in ran.failed().items()}
-    fit = "its records do not fit the table's columns"
+    fit = "its records do not fit the table's columns (mend them)"
     assert failed["rounded here ü.csv"] == ("data_malformed", f"{fit}: 'price' is no decimal(5,2): 1.239" + "0" * 32)
     assert failed["infinite.csv"] == ("data_malformed", f"{fit}: 'weight' is no float: 1.0E39")
     assert "'price' is no decimal(5,2)" in failed["wide.csv"][1]

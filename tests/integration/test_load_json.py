@@ -10,6 +10,7 @@ from decimal import Decimal
 
 import pytest
 from tests.integration.conftest import Ingest
+from tests.integration.ingesting import DO_NOT_FIT, NOT_TEXT
 from tests.parts import sparks
 
 # How files are read is up to Spark; with which Iceberg it writes is tested in test_table_behind_our_back.py.
@@ -74,18 +75,21 @@ def test_what_spark_would_read_in_part_or_garble_fails_with_a_sentence(ingest: I
             '[{"a": 1},\n{"a": 2}',
             "its JSON is not whole: what begins with '[{\"a\": 1},' is never closed",
         ),
-        "scalar.json": ('{"a": 1}\n5\n', "1 of its 2 records do not fit the table's columns; the first: '5'"),
+        "scalar.json": (
+            '{"a": 1}\n5\n',
+            f"1 of its 2 {DO_NOT_FIT}; the first: '5'",
+        ),
         "text.json": (
             "not JSON at all\n",
-            "1 of its 1 records do not fit the table's columns; the first: 'not JSON at all'",
+            f"1 of its 1 {DO_NOT_FIT}; the first: 'not JSON at all'",
         ),
-        "null.json": ('{"a": 1}\nnull\n', "1 of its 2 records do not fit the table's columns; the first: 'null'"),
+        "null.json": (
+            '{"a": 1}\nnull\n',
+            f"1 of its 2 {DO_NOT_FIT}; the first: 'null'",
+        ),
         "typed.json": (
             '{"a": 1}\n{"a": "one"}\n',
-            (
-                "1 of its 2 records do not fit the table's columns; the first: "
-                "'{\"a\": \"one\"}', where 'a' is no bigint"
-            ),
+            (f"1 of its 2 {DO_NOT_FIT}; the first: '{{\"a\": \"one\"}}', where 'a' is no bigint"),
         ),
         "latin.json": (
             b'{"b": "\xfc"}\n',
@@ -107,12 +111,18 @@ def test_what_spark_would_read_in_part_or_garble_fails_with_a_sentence(ingest: I
                 "format.options.encoding to UTF-16LE or UTF-16BE and leave the byte order mark out"
             ),
         ),
-        "binary.json": (bytes(range(256)) * 4, "byte 0 is NUL: it is a binary file, not text"),
+        "binary.json": (
+            bytes(range(256)) * 4,
+            f"byte 0 {NOT_TEXT}",
+        ),
         "gzipped.json": (
             gzip.compress(good.encode()),
             "it is gzip-compressed, which its name does not say",
         ),
-        "short.json.gz": (gzip.compress(much.encode())[:-9], "its gzip data ends in the middle: it was cut short"),
+        "short.json.gz": (
+            gzip.compress(much.encode())[:-9],
+            "its gzip data ends in the middle: it was cut short; write it again, whole",
+        ),
         "packed.json.zst": (
             b"\x28\xb5\x2f\xfd12",
             "it is zstd-compressed; of compressed text only gzip (.gz) and bzip2 (.bz2) is read",
@@ -297,7 +307,10 @@ def test_fields_may_be_called_like_what_spark_hides(ingest: Ingest) -> None:
     assert loaded.rows(*record) == [tuple(record.values())]
     assert loaded.counts() == {"ü x.json": 1}
     ran = loaded.load({"bad.json": lines({"_corrupt_record": "x"}) + "5\n"})
-    assert "do not fit the table's columns; the first: '5'" in ran.failed()["bad.json"].message
+    assert (
+        "do not fit the table's columns (mend them, or see on_bad_record); the first: '5'"
+        in ran.failed()["bad.json"].message
+    )
 
 
 def test_a_given_schema_is_kept_to(ingest: Ingest) -> None:

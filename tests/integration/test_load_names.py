@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 from tests.integration.conftest import Ingest
 from tests.parts import sparks
+
+from autoloader_sdk.models import IngestionUpdate, RefreshRequest
+from autoloader_server.services import batches, ingestions
+from autoloader_server.services.batches import Decision
+from autoloader_server.services.refresh import refresh
 
 # How files are read is up to Spark; with which Iceberg it writes is tested in test_table_behind_our_back.py.
 pytestmark = pytest.mark.sparks(sparks.LOCAL, sparks.OLD)
@@ -146,6 +152,39 @@ def test_a_table_and_its_database_may_have_any_name(ingest: Ingest, namespace: s
     assert loaded.values("a") == [1, 2]
     quoted = database.replace("`", "``")
     assert [row[1] for row in loaded.sql(f"SHOW TABLES IN lake.`{quoted}`")] == [name]
+
+
+def test_whatever_is_done_to_a_table_takes_its_name(ingest: Ingest, namespace: str, tmp_path: Path) -> None:
+    """Rows are replaced and set aside, a batch is held and released, another burned, and all is loaded afresh."""
+    folder = tmp_path / "changing"
+    folder.mkdir()
+    name = "back`tick \"a\".'b' ;--"
+    loaded = ingest(
+        "csv",
+        {"a.csv": "a,b\n1,x\n2,y\n"},
+        folder=folder,
+        source={"type": "local", "path": str(folder), "on_changed_file": "replace"},
+        destination={"database": f"{namespace} {name}", "table": name},
+        on_bad_record="quarantine",
+        quality={"row_count_threshold": 2, "on_low_row_count": "hold"},
+    )
+    assert loaded.load().errors == []
+    assert loaded.load({"a.csv": "a,b\n3,x\n4,y\n5,z,more\n"}).errors == []
+    assert loaded.values("a") == [3, 4]
+    aside = loaded.table.removesuffix("`") + "__quarantine`"
+    assert loaded.sql(f"SELECT line, record FROM {aside}") == [(4, "5,z,more")]
+
+    decisions: list[tuple[str, Decision]] = [("b.csv", "release"), ("c.csv", "drop")]
+    for few, decision in decisions:
+        loaded.load({few: "a,b\n6,w\n"})
+        (held,) = batches.find(loaded.service, loaded.id, status=["held"]).items
+        assert loaded.wait(batches.decide(loaded.service, loaded.id, held.id, decision).run_id).errors == []
+        assert loaded.values("a") == [3, 4, 6]
+
+    ingestions.change(loaded.service, loaded.id, IngestionUpdate.model_validate({"quality": {}}))
+    done = refresh(loaded.service, loaded.id, RefreshRequest(confirm=True), "full")
+    assert loaded.wait(done.run_id).files == 3
+    assert loaded.values("a") == [3, 4, 6, 6]
 
 
 def test_columns_may_have_any_name(ingest: Ingest) -> None:

@@ -179,7 +179,10 @@ def test_a_folder_that_does_not_exist_fails_the_run_by_name(ingest: Ingest, tmp_
     ran = loaded.load()
     assert ran.status == "failed"
     assert [(error.category, error.message) for error in ran.errors] == [
-        ("missing", f"there is no file or folder '{tmp_path}/nowhere'")
+        (
+            "missing",
+            f"there is no file or folder '{tmp_path}/nowhere': check the path, and that it is there on this machine",
+        )
     ]
     (tmp_path / "a file").write_text(GOOD)
     below = ingest("csv", folder=tmp_path / "a file" / "below").load()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 import subprocess
 import sys
 import threading
@@ -13,10 +14,13 @@ from typing import Any
 
 import pytest
 from sqlalchemy import select
+from sqlalchemy.exc import OperationalError
 
 from autoloader_server.db.tables import batches, ingestions, run_errors, runs
+from autoloader_server.engine import run_record
 from autoloader_server.engine.lease import this_owner
 from autoloader_server.service import Service
+from autoloader_server.services import runs as run_service
 from autoloader_server.services.ingestions import queue_deletion_runs
 from autoloader_server.services.queue import RunQueue
 from autoloader_server.settings import Settings
@@ -255,3 +259,59 @@ def test_a_closed_queue_takes_up_nothing(queue: RunQueue, worker: Worker, add: C
     queue.submit(add("a"), "a")
     assert queue.active() == []
     assert worker.started == []
+
+
+def test_where_the_end_of_a_run_cannot_be_stored_readers_are_told_and_the_next_sweep_stores_it(
+    service: Service, queue: RunQueue, worker: Worker, add: Callable[..., str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    full = sqlite3.OperationalError("database or disk is full")
+    full.sqlite_errorcode = sqlite3.SQLITE_FULL
+    worker.error = OperationalError("UPDATE", {}, full)
+    said = "the ledger's database failed: database or disk is full; free some space and run again; nothing was lost"
+    run_id = add("a")
+    monkeypatch.setattr(service, "_queue", queue)
+    with monkeypatch.context() as patched:
+
+        def refuse(*_: Any, **__: Any) -> bool:
+            raise worker.error or AssertionError
+
+        patched.setattr(run_record, "end", refuse)
+        queue.submit(run_id, "a")
+        worker.wait_for(1)
+        worker.go.release()
+        assert queue.wait_idle(SOON)
+        assert status_of(service, run_id).status == "running"
+        for told in (run_service.get(service, "a", run_id), *run_service.find(service, "a").items):
+            assert (told.status, told.message, told.step) == ("failed", said, None)
+            assert [(error.error_type, error.message) for error in told.errors] == [("write_failure", said)]
+        with pytest.raises(OperationalError):
+            queue.sweep()
+    queue.sweep()
+    row = status_of(service, run_id)
+    assert (row.status, row.message) == ("failed", said)
+    assert len(run_service.get(service, "a", run_id).errors) == 1
+    assert queue.unrecorded(run_id) is None
+
+
+def test_a_run_that_the_database_did_not_let_begin_begins_when_it_does(
+    service: Service, queue: RunQueue, worker: Worker, add: Callable[..., str]
+) -> None:
+    refused = OperationalError("UPDATE", {}, sqlite3.OperationalError("database or disk is full"))
+    begin, refusals = worker.__call__, [refused]
+
+    def execute(of: Service, run_id: str) -> None:
+        if refusals:
+            raise refusals.pop()
+        begin(of, run_id)
+
+    made = RunQueue(service, execute)
+    run_id = add("a")
+    made.submit(run_id, "a")
+    assert made.wait_idle(SOON)
+    assert status_of(service, run_id).status == "queued"
+    made.sweep()
+    assert worker.wait_for(1) == [run_id]
+    worker.go.release()
+    assert made.wait_idle(SOON)
+    assert status_of(service, run_id).status == "success"
+    made.close()

@@ -133,6 +133,19 @@ def test_two_processes_at_once_fetch_a_jar_once(repository: Repository) -> None:
     assert sum("fetching org.example:lamp:1.0" in answer for answer in answers) == 1
 
 
+def test_the_settings_that_ivy_itself_would_take_are_found(
+    repository: Repository, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    repository.publish(JAR, CONTENT)
+    usual = tmp_path / "home" / ".ivy2" / "ivysettings.xml"
+    usual.parent.mkdir(parents=True)
+    repository.settings.rename(usual)
+    monkeypatch.delenv("AUTOLOADER_IVY_SETTINGS")
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    (path,) = ensure_jars(jars=[JAR])
+    assert path.read_bytes() == CONTENT
+
+
 def test_settings_that_are_not_there_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AUTOLOADER_JARS_DIR", str(tmp_path / "jars"))
     monkeypatch.setenv("AUTOLOADER_IVY_SETTINGS", str(tmp_path / "none.xml"))

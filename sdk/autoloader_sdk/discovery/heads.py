@@ -90,4 +90,11 @@ def _nul_problem(data: bytes) -> str:
     pairs = len(data) // 2
     if pairs and max(data[0::2].count(0), data[1::2].count(0)) > 0.7 * pairs:
         return "it looks like UTF-16 without a byte order mark: set format.options.encoding (UTF-16LE, UTF-16BE)"
-    return f"byte {data.index(0)} is NUL: it is a binary file, not text"
+    return not_text(data.index(0))
+
+
+def not_text(at: int) -> str:
+    """What is wrong with a file whose byte `at` (from 0) is NUL, and what to do."""
+    return (
+        f"byte {at} is NUL: it is a binary file, not text; leave it out by file_pattern, or load it by its own format"
+    )

@@ -179,8 +179,10 @@ def _with_problems(folder: _Folder, files: list[Entry], folders: list[_Folder]) 
 def _source_error(path: str, error: OSError) -> SourceError:
     where = _shown(path)
     if isinstance(error, FileNotFoundError | NotADirectoryError):
-        hint = " (wildcards belong in file_pattern)" if re.search(r"[*?\[{]", where) else ""
-        return SourceMissing(where, f"there is no file or folder {where!r}{hint}")
+        wild = re.search(r"[*?\[{]", where) is not None
+        advice = "wildcards belong in file_pattern" if wild else "check the path, and that it is there on this machine"
+        return SourceMissing(where, f"there is no file or folder {where!r}: {advice}")
     if isinstance(error, PermissionError):
-        return SourceForbidden(where, f"{where!r} may not be read by this user: {error.strerror}")
+        advice = "give it the right to read files and list folders there"
+        return SourceForbidden(where, f"{where!r} may not be read by this user ({error.strerror}): {advice}")
     return SourceError(where, f"{where!r} could not be listed: {error.strerror}")

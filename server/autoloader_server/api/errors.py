@@ -8,7 +8,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from sqlalchemy.exc import DataError
 
-from autoloader_server.db.engine import DATABASE_AWAY
+from autoloader_server.db.engine import DATABASE_AWAY, disk_full
 from autoloader_server.security.redact import logger, redact
 from autoloader_server.security.secrets import SecretsKeyError
 from autoloader_server.services.errors import Invalid, ServiceRefusal
@@ -48,7 +48,8 @@ async def _unavailable(_request: Request, error: Exception) -> JSONResponse:
 
 async def database_away(_request: Request, error: Exception) -> JSONResponse:
     _log.error("the database does not answer", exc_info=error)
-    return JSONResponse({"detail": "the database does not answer; the service's log says more"}, status_code=503)
+    why = "has no room left on its disk: free some space" if disk_full(error) else "does not answer"
+    return JSONResponse({"detail": f"the database {why}; the service's log says more"}, status_code=503)
 
 
 async def _not_storable(_request: Request, error: Exception) -> JSONResponse:

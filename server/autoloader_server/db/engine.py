@@ -24,8 +24,18 @@ _NETWORK_FILE_SYSTEMS = frozenset(
 _BUSY_SECONDS = 30
 # What a statement raises whose server is away, went away, waits too long, or has cut the transaction off.
 DATABASE_AWAY = (OperationalError, InternalError, InterfaceError)
+_POSTGRES_DISK_FULL = "53100"  # of its manual's Appendix A, "PostgreSQL Error Codes"
 # A long transaction would starve the renewal of leases (docs/exactly-once.md).
 ROWS_PER_TRANSACTION = 10_000
+
+
+def disk_full(error: BaseException) -> bool:
+    """Whether a statement failed since the disk under the database has no room left."""
+    cause = getattr(error, "orig", None)
+    return (
+        getattr(cause, "sqlite_errorcode", None) == sqlite3.SQLITE_FULL
+        or getattr(cause, "sqlstate", None) == _POSTGRES_DISK_FULL
+    )
 
 
 class Database:

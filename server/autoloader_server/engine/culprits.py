@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from autoloader_server.engine.changes import Change
 from autoloader_server.engine.errors import DATA_MALFORMED, FileFailure
-from autoloader_server.engine.explain import about_files, explain, named_paths, run_error
+from autoloader_server.engine.explain import DO_NOT_FIT, about_files, explain, named_paths, run_error
 from autoloader_server.engine.formats.base import CORRUPT_COLUMN, PATH_COLUMN, Format, Look, Looks
 from autoloader_server.engine.read import plain_path
 from autoloader_server.engine.schema import merge
@@ -133,7 +133,7 @@ def _malformed(spark: SparkSession, fmt: Format, looks: Sequence[Look], data: St
                 continue
             record, *nulls = row["first"]
             null = [field for field, missing in zip(data.fields, nulls, strict=True) if missing]
-            message = f"{row['bad']} of its {row['all']} records do not fit the table's columns; the first: " + _shown(
+            message = f"{row['bad']} of its {row['all']} {DO_NOT_FIT}; the first: " + _shown(
                 fmt, members[0], record, null
             )
             failures.append(FileFailure(plain_path(row[PATH_COLUMN]), DATA_MALFORMED, message))

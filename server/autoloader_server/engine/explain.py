@@ -42,6 +42,8 @@ _ABOUT_FILES = re.compile(
 # RFC 2396, as java.net.URI has it; what is no ASCII it leaves as it is.
 _LEGAL_IN_A_URL = "/-_.!~'()*,;:$&+=@"
 _LONGEST_REASON = 400
+DISK_FULL = "the disk is full: free some space and run again; nothing was lost"
+DO_NOT_FIT = "records do not fit the table's columns (mend them, or see on_bad_record)"
 
 
 def about_files(error: Exception) -> bool:
@@ -53,9 +55,9 @@ def explain(error: Exception, path: str) -> FileFailure:
     """An error of Spark's about one file, as a category and a sentence."""
     text = _without_stack(error)
     if re.search(r"FILE_NOT_EXIST|PATH_NOT_FOUND|FileNotFoundException|No such file", text):
-        return FileFailure(path, MISSING, "it vanished while it was being read")
+        return FileFailure(path, MISSING, "it vanished while it was being read; if it comes back, it is loaded")
     if re.search(r"AccessDenied|Permission denied|403|Forbidden", text):
-        return FileFailure(path, AUTH, "Spark has no right to read it")
+        return FileFailure(path, AUTH, "Spark has no right to read it; with the right to, a later run loads it")
     if "Input Pattern" in text:
         return FileFailure(
             path,
@@ -66,15 +68,15 @@ def explain(error: Exception, path: str) -> FileFailure:
         why = "its name has a colon, which Spark cannot read where a record may span lines: rename it"
         return FileFailure(path, DATA_MALFORMED, why)
     if re.search(r"EOFException|Unexpected end of|ZipException|ZlibException|incorrect header check|not in GZIP", text):
-        return FileFailure(path, DATA_MALFORMED, "its compressed content is cut off or damaged")
+        return FileFailure(path, DATA_MALFORMED, "its compressed content is cut off or damaged; write it again")
     if "COLUMN_ALREADY_EXISTS" in text:
         return FileFailure(
             path, SCHEMA_MISMATCH, f"it has a field twice, or two that differ only in case: {_reason(error)}"
         )
     if (value := re.search(r"MALFORMED_VALUE: (.*?); in ", text)) is not None:
-        return FileFailure(path, DATA_MALFORMED, f"its records do not fit the table's columns: {value[1]}")
+        return FileFailure(path, DATA_MALFORMED, f"its records do not fit the table's columns (mend them): {value[1]}")
     if re.search(r"MALFORMED_RECORD|BadRecordException|MALFORMED_CSV_RECORD", text):
-        return FileFailure(path, DATA_MALFORMED, "its records do not fit the table's columns")
+        return FileFailure(path, DATA_MALFORMED, f"its {DO_NOT_FIT}")
     if re.search(
         r"PARQUET_COLUMN_DATA_TYPE_MISMATCH|cannot be converted in file|CAST_OVERFLOW|CAST_INVALID_INPUT", text
     ):
@@ -88,7 +90,7 @@ def run_error(error: Exception, spark: SparkSession) -> RunStopped:
         raise error
     text = _without_stack(error)
     if "No space left on device" in text or "SQLITE_FULL" in text:
-        return RunStopped("the disk is full: free some space and run again; nothing was lost", WRITE_FAILURE)
+        return RunStopped(DISK_FULL, WRITE_FAILURE)
     if re.search(r"SparkOutOfMemoryError|OutOfMemoryError", text):
         return RunStopped("Spark ran out of memory: give it more, or lower limits.max_bytes_per_batch", WRITE_FAILURE)
     with suppress(Exception):  # of a server that is gone by now

@@ -63,6 +63,11 @@ def owner_is_dead(owner: Owner | None) -> bool:
     return not process.alive()
 
 
+def let_go(connection: Connection, token: str | None) -> None:
+    """Whatever batch is still held under this lease may be taken over at once."""
+    connection.execute(update(batches).where(batches.c.lease_token == token).values(lease_expires_at=0.0))
+
+
 class Lease:
     """The ownership of a run and of its open batch, renewed by a thread until `stop`.
 
@@ -134,7 +139,7 @@ class Lease:
 
     def let_go(self, connection: Connection) -> None:
         """Whatever batch is still held under this lease may be taken over at once."""
-        connection.execute(update(batches).where(batches.c.lease_token == self.token).values(lease_expires_at=0.0))
+        let_go(connection, self.token)
 
     def _renew(self) -> None:
         waited = 0.0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from typing import Any, NamedTuple
 
 from sqlalchemy import func, select
@@ -9,7 +10,7 @@ from sqlalchemy.exc import DBAPIError
 
 from autoloader_sdk.discovery.errors import SourceError, SourceForbidden, SourceMissing
 from autoloader_sdk.models import FileStatus, RunStatus
-from autoloader_server.db.engine import DATABASE_AWAY
+from autoloader_server.db.engine import DATABASE_AWAY, disk_full
 from autoloader_server.db.tables import ingestions, processed_files, runs
 from autoloader_server.engine.errors import (
     AUTH,
@@ -25,7 +26,7 @@ from autoloader_server.engine.errors import (
     RunStopped,
     fault_of_ours,
 )
-from autoloader_server.engine.explain import run_error
+from autoloader_server.engine.explain import DISK_FULL, run_error
 from autoloader_server.engine.held import held_by
 from autoloader_server.engine.read import RESCUED_DATA
 from autoloader_server.engine.work import Work
@@ -115,8 +116,9 @@ def of_error(work: Work, error: Exception) -> Outcome | None:
         case SparkError():
             return _failed(work, CONNECTIVITY, str(error))
         case DBAPIError() if isinstance(error, DATABASE_AWAY):
-            message = f"the ledger's database failed: {error.orig}; nothing was lost, run again"
-            return _failed(work, WRITE_FAILURE, message)
+            return _failed(work, WRITE_FAILURE, _of_database(error))
+        case OSError() if error.errno == errno.ENOSPC:
+            return _failed(work, WRITE_FAILURE, DISK_FULL)
         case OSError():
             return _failed(work, WRITE_FAILURE, f"{error}; nothing was lost, run again")
     if not _is_ours(work):
@@ -130,6 +132,18 @@ def of_error(work: Work, error: Exception) -> Outcome | None:
         return _failed(work, stopped.category, str(stopped))
     _log.error("run %s failed by a fault of ours", work.run_id, exc_info=error)
     return _failed(work, INTERNAL, fault_of_ours(error))
+
+
+def of_fault(error: Exception) -> Outcome:
+    """How a run ended whose own end could not be written down, or that an error of ours ended before it could."""
+    if isinstance(error, DBAPIError) and isinstance(error, DATABASE_AWAY):
+        return Outcome(RunStatus.FAILED, _of_database(error), WRITE_FAILURE)
+    return Outcome(RunStatus.FAILED, fault_of_ours(error), INTERNAL)
+
+
+def _of_database(error: DBAPIError) -> str:
+    what = "free some space and run again; nothing was lost" if disk_full(error) else "nothing was lost, run again"
+    return f"the ledger's database failed: {error.orig}; {what}"
 
 
 def _cancelled(work: Work) -> Outcome | None:

@@ -15,10 +15,12 @@ from sqlalchemy import ColumnElement, Label, select
 from autoloader_sdk.models import UNENDED, RunStatus
 from autoloader_server.db.tables import runs
 from autoloader_server.engine import run_record
-from autoloader_server.engine.errors import INTERNAL, fault_of_ours
+from autoloader_server.engine.errors import WRITE_FAILURE
+from autoloader_server.engine.lease import let_go
 from autoloader_server.security.redact import logger
 
 if TYPE_CHECKING:
+    from autoloader_server.engine.outcome import Outcome
     from autoloader_server.service import Service
 
 _log = logger(__name__)
@@ -39,6 +41,7 @@ class RunQueue:
         self._lock = Lock()
         self._active: dict[str, str] = {}
         self._waiting: dict[str, str] = {}
+        self._unrecorded: dict[str, Outcome] = {}
         self._closed = Event()
         self._idle = Event()
         self._idle.set()
@@ -64,6 +67,10 @@ class RunQueue:
         with self._lock:
             return [*self._active, *self._waiting]
 
+    def unrecorded(self, run_id: str) -> Outcome | None:
+        """How a run of this process ended that could not write it down yet: its disk is full, its database away."""
+        return self._unrecorded.get(run_id)
+
     def wait_idle(self, timeout: float | None = None) -> bool:
         """Wait until this process has nothing to carry out; False where the time was over first."""
         return self._idle.wait(timeout)
@@ -83,6 +90,7 @@ class RunQueue:
 
         Deleted ingestions that left something unfinished get a run that takes it back.
         """
+        self._record_ends()
         going: set[str] = set()
         queued: list[tuple[str, str]] = []
         clock = self._service.database.clock
@@ -163,7 +171,7 @@ class RunQueue:
                 execute(self._service, run_id)
         except Exception as error:
             _log.exception("run %s of %s ended by an error of the engine", run_id, ingestion_id)
-            self._record_bug(run_id, error)
+            self._end_failed(run_id, error)
         finally:
             next_run = self._next_of(ingestion_id, run_id)
             with self._lock:
@@ -187,12 +195,24 @@ class RunQueue:
             return None
         return None if found is None else str(found)
 
-    def _record_bug(self, run_id: str, error: Exception) -> None:
+    def _end_failed(self, run_id: str, error: Exception) -> None:
+        from autoloader_server.engine.outcome import of_fault
+
+        self._unrecorded[run_id] = of_fault(error)
         try:
-            with self._service.database.write() as connection:
-                run_record.end(connection, run_id, RunStatus.FAILED, fault_of_ours(error), category=INTERNAL)
+            self._record_ends()
         except Exception:
-            _log.exception("run %s could not be recorded as failed; the sweep will end it", run_id)
+            _log.exception("how run %s ended could not be recorded; it is tried again", run_id)
+
+    def _record_ends(self) -> None:
+        """Write down how runs ended that could not do so. One that the database did not let begin stays queued."""
+        for run_id, (status, message, category) in list(self._unrecorded.items()):
+            with self._service.database.write() as connection:
+                token = connection.execute(select(runs.c.lease_token).where(runs.c.id == run_id)).scalar()
+                only = [runs.c.status == RunStatus.RUNNING] if category == WRITE_FAILURE else []
+                if run_record.end(connection, run_id, status, message, *only, category=category):
+                    let_go(connection, token)
+            del self._unrecorded[run_id]
 
 
 def _expired(clock: ColumnElement[float]) -> Label[bool]:

@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import Connection, RowMapping, and_, or_, select, update
 from sqlalchemy.exc import IntegrityError
 
-from autoloader_sdk.models import UNENDED, RunData, RunReceipt, RunStatus
+from autoloader_sdk.models import UNENDED, RunData, RunError, RunReceipt, RunStatus
 from autoloader_server.db.clock import now
 from autoloader_server.db.locks import lock_ingestion
 from autoloader_server.db.tables import run_errors, runs
 from autoloader_server.engine import run_record
+from autoloader_server.security.redact import redact
 from autoloader_server.services.errors import Conflict, NotFound
 from autoloader_server.services.idempotency import KEPT
 from autoloader_server.services.ingestions import row_of
@@ -72,7 +73,7 @@ def cancel(service: Service, ingestion_id: str, run_id: str) -> RunData:
 def get(service: Service, ingestion_id: str, run_id: str) -> RunData:
     """One run, also of an ingestion that was deleted; raises NotFound."""
     with service.database.read() as connection:
-        return _with_errors(connection, [row_of_run(connection, ingestion_id, run_id)])[0]
+        return _with_errors(service, connection, [row_of_run(connection, ingestion_id, run_id)])[0]
 
 
 def find(
@@ -91,7 +92,7 @@ def find(
     with service.database.read() as connection:
         rows = connection.execute(query).mappings().all()
         shown = list(rows[:limit])
-        items = _with_errors(connection, shown)
+        items = _with_errors(service, connection, shown)
     more = len(rows) > limit
     return Page(items, cursor_of(shown[-1]["created_at"].isoformat(), shown[-1]["id"]) if more else None)
 
@@ -158,12 +159,22 @@ def row_of_run(connection: Connection, ingestion_id: str, run_id: str) -> RowMap
     return row
 
 
-def _with_errors(connection: Connection, rows: list[RowMapping]) -> list[RunData]:
+def _with_errors(service: Service, connection: Connection, rows: list[RowMapping]) -> list[RunData]:
     by_run: dict[str, list[RowMapping]] = {row["id"]: [] for row in rows}
     query = select(run_errors).where(run_errors.c.run_id.in_(by_run)).order_by(run_errors.c.id)
     for error in connection.execute(query).mappings():
         by_run[error["run_id"]].append(error)
-    return [_data(row, by_run[row["id"]]) for row in rows]
+    return [_as_it_ended(service, _data(row, by_run[row["id"]])) for row in rows]
+
+
+def _as_it_ended(service: Service, run: RunData) -> RunData:
+    """A run that the ledger takes for going on, since its end could not be written down yet."""
+    ending = service.unrecorded_end(run.id) if run.status == RunStatus.RUNNING else None
+    if ending is None:
+        return run
+    told = RunError(error_type=ending.category or "", message=redact(ending.message or ""), timestamp=now())
+    update = {"status": str(ending.status), "message": told.message, "step": None, "errors": [*run.errors, told]}
+    return run.model_copy(update=update)
 
 
 def _data(row: RowMapping, errors: list[RowMapping]) -> RunData:

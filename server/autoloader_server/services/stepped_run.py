@@ -22,7 +22,7 @@ from autoloader_server.db.locks import lock_ingestion
 from autoloader_server.db.tables import runs
 from autoloader_server.engine import outcome, run_record
 from autoloader_server.engine.begin import live_run, new_lease, start
-from autoloader_server.engine.errors import INTERNAL, INTERRUPTED, RETRYABLE, WRITE_FAILURE, LeaseLost, fault_of_ours
+from autoloader_server.engine.errors import INTERRUPTED, RETRYABLE, WRITE_FAILURE, LeaseLost
 from autoloader_server.engine.outcome import Outcome
 from autoloader_server.engine.run import after, end, find_files, give_up, load_next, plan_files
 from autoloader_server.engine.settle import settle
@@ -223,7 +223,7 @@ class SteppedRun:
                 return ending
             self._lost = error
         except Exception as another:  # the database is away altogether
-            return Outcome(RunStatus.FAILED, fault_of_ours(another), INTERNAL)
+            return outcome.of_fault(another)
         return Outcome(
             RunStatus.FAILED, f"run {self.run_id} was taken from this worker, and ended by somebody else", INTERRUPTED
         )

@@ -20,7 +20,7 @@ _CODECS: Final = ("null", "deflate", "snappy", "bzip2", "xz", "zstandard")
 _LONGEST_NUMBER: Final = 10
 # Of a name or a value in the header, which is held in memory.
 _LONGEST_ENTRY: Final = 64 * 2**20
-_CUT_SHORT: Final = "it ends in the middle of its Avro data: it was cut short"
+_CUT_SHORT: Final = "it ends in the middle of its Avro data: it was cut short; write it again, whole"
 _DAMAGED: Final = "its Avro data is damaged"
 
 

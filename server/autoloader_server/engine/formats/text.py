@@ -15,7 +15,7 @@ import zlib
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, BinaryIO, Final
 
-from autoloader_sdk.discovery.heads import decode_head
+from autoloader_sdk.discovery.heads import decode_head, not_text
 
 if TYPE_CHECKING:
     import numpy as np
@@ -91,13 +91,13 @@ def pieces(path: str, size: int = PIECE_BYTES, opener: Callable[[], BinaryIO] | 
         try:
             yield from _gunzipped(raw, size) if suffix == _GZIP else _bunzipped(raw, size)
         except EOFError as error:
-            raise Unreadable(f"its {name} data ends in the middle: it was cut short") from error
+            raise Unreadable(f"its {name} data ends in the middle: it was cut short; write it again, whole") from error
         except (gzip.BadGzipFile, zlib.error) as error:
-            raise Unreadable(f"its {name} data is damaged: {error}") from error
+            raise Unreadable(f"its {name} data is damaged: {error}; write it again") from error
         except OSError as error:
             if error.errno is not None:  # of the file, not of bz2
                 raise
-            raise Unreadable(f"its {name} data is damaged: {error}") from error
+            raise Unreadable(f"its {name} data is damaged: {error}; write it again") from error
 
 
 def _gunzipped(raw: BinaryIO, size: int) -> Iterator[bytes]:
@@ -187,7 +187,7 @@ class StrictDecoder:
     def check(self, piece: bytes, *, final: bool = False) -> None:
         """As `decode`; what is ASCII in an encoding that keeps ASCII is not decoded."""
         if self._plain and b"\0" in piece:
-            raise Unreadable(f"byte {self._at + piece.index(0)} is NUL: it is a binary file, not text")
+            raise Unreadable(not_text(self._at + piece.index(0)))
         if self._plain and not self._decoder.getstate()[0] and piece.isascii():
             self._at += len(piece)
             return
