@@ -24,7 +24,7 @@ from tests.integration.test_load_parquet import parquet
 from tests.parts.rights import reading_what_is_open
 
 from autoloader_sdk import Client
-from autoloader_sdk.errors import ServerError
+from autoloader_sdk.errors import RunFailed, ServerError
 from autoloader_server.engine import load
 from autoloader_server.engine.formats.base import Look
 from autoloader_server.service import Service
@@ -317,17 +317,17 @@ def test_a_full_disk_under_everything_is_told_and_the_next_run_finishes(tmp_path
                 left = shutil.disk_usage(home).free - room
                 while left > 0:
                     left -= file.write(bytes(min(left, 2**16)))
-            try:
-                run = loaded.run()
-                said.append(str(run.wait(timeout=150).message))
-            except ServerError as error:
-                said.append(str(error))
+            with pytest.raises((RunFailed, ServerError)) as failed:
+                loaded.run().wait(timeout=150)
+            said.append(str(failed.value))
         assert all("free some space" in each for each in said), said
         ballast.unlink()
 
         def finished() -> bool:
-            run = loaded.run()
-            return run.wait(timeout=150).status == "success"
+            with suppress(RunFailed):
+                loaded.run().wait(timeout=150)
+                return True
+            return False
 
         until(finished, "a run that finishes", 150)
         assert loaded.table().count() == 5002
