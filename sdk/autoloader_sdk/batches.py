@@ -2,13 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Iterator
 
-from autoloader_sdk._http.endpoint import API, Call, L, Request, Resource, all_pages, call, quoted
+from autoloader_sdk._http.endpoint import (
+    API,
+    Async,
+    Call,
+    L,
+    Request,
+    Resource,
+    Stream,
+    Sync,
+    all_pages,
+    call,
+    each_entry,
+    quoted,
+    stream,
+)
 from autoloader_sdk.listing import Listing
 from autoloader_sdk.models import BatchData
 from autoloader_sdk.notebook import display
 from autoloader_sdk.runs import Run, from_receipt
+
+_NO_BATCHES = "tells of no batches"
 
 
 class Batch(Resource[L]):
@@ -90,9 +106,39 @@ class Batch(Resource[L]):
         return display.batch_html(self.data)
 
 
-def list_batches(link: L, ingestion_id: str, status: str | None) -> Call[Listing[Batch[L]]]:
-    """The batches of one ingestion, newest first, or those of one status."""
-    params: Mapping[str, str] = {"status": status.upper()} if status else {}
-    request = Request("GET", f"{API}/ingestions/{quoted(ingestion_id)}/batches", params)
-    found = yield from all_pages(request, BatchData, what="tells of no batches", ingestion_id=ingestion_id)
-    return Listing(Batch(link, data) for data in found)
+class BatchesOf(Resource[L]):
+    """The batches of one ingestion, newest first. A loop over it reads them all, page by page as it goes on."""
+
+    def __init__(self, link: L, ingestion_id: str) -> None:
+        super().__init__(link)
+        self._ingestion_id = ingestion_id
+
+    @call
+    def __call__(self, *, status: str | None = None) -> Call[Listing[Batch[L]]]:
+        """All of them; `status="held"`: those that wait to be released or dropped.
+
+        >>> list(flights.batches(status="held"))
+        []
+        """
+        found = yield from all_pages(self._first(status), BatchData, what=_NO_BATCHES, ingestion_id=self._ingestion_id)
+        return Listing(Batch(self._link, data) for data in found)
+
+    @stream
+    def _each(self) -> Stream[Batch[L]]:
+        known = {"ingestion_id": self._ingestion_id}
+        yield from each_entry(
+            self._first(None), BatchData, lambda data: Batch(self._link, data), what=_NO_BATCHES, **known
+        )
+
+    def _first(self, status: str | None) -> Request:
+        params = {"status": status.upper()} if status else {}
+        return Request("GET", f"{API}/ingestions/{quoted(self._ingestion_id)}/batches", params)
+
+    def __iter__(self: BatchesOf[Sync]) -> Iterator[Batch[Sync]]:
+        return self._each()
+
+    def __aiter__(self: BatchesOf[Async]) -> AsyncIterator[Batch[Async]]:
+        return self._each()
+
+    def __repr__(self) -> str:
+        return f"<batches of {self._ingestion_id}>"

@@ -16,14 +16,16 @@ Kind = Literal["status", "step", "progress", "failure", "warning"]
 class RunEvent:
     """One thing that happened, with the run as it was then.
 
-    `kind`: `status` (it started, it ended), `step` (what it is doing now), `progress` (`files`, `rows` and `bytes` more
-    than before are in the table), `failure` (`file` could not be loaded, or the run itself, for `message`), `warning`.
+    `kind`: `status` (it started, it ended), `step` (what it is doing now), `progress` (`batches`, `files`, `rows` and
+    `bytes` more than before are in the table), `failure` (`file` could not be loaded, or the run itself, for
+    `message`), `warning`.
     """
 
     kind: Kind
     message: str
     run: RunData = field(repr=False)
     file: str | None = None
+    batches: int = 0
     files: int = 0
     rows: int = 0
     bytes: int = 0
@@ -42,13 +44,13 @@ def between(before: RunData | None, now: RunData) -> Iterator[RunEvent]:
     if now.step and (before is None or before.step != now.step):
         yield RunEvent("step", now.step, now)
     done, had = now.metrics, (before or RunData(id=now.id)).metrics
-    files, rows, size = (
+    batches, files, rows, size = (
         max(0, (getattr(done, name) or 0) - (getattr(had, name) or 0))
-        for name in ("files_processed", "records_ingested", "bytes_read")
+        for name in ("batches", "files_processed", "records_ingested", "bytes_read")
     )
-    if files or rows or size:
+    if batches or files or rows or size:
         told = f"{display.count(files)} files, {display.count(rows)} rows, {display.size(size)}"
-        yield RunEvent("progress", told, now, files=files, rows=rows, bytes=size)
+        yield RunEvent("progress", told, now, batches=batches, files=files, rows=rows, bytes=size)
     for warning in now.warnings[len(before.warnings) if before is not None else 0 :]:
         yield RunEvent("warning", warning, now)
     for error in now.errors[len(before.errors) if before is not None else 0 :]:

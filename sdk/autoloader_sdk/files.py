@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 from autoloader_sdk._http.endpoint import (
     Async,
     Call,
-    Item,
     L,
     Request,
     Resource,
@@ -17,6 +16,7 @@ from autoloader_sdk._http.endpoint import (
     Sync,
     all_pages,
     call,
+    each_entry,
     ours_only,
     stream,
 )
@@ -148,12 +148,7 @@ class Files(Resource[L]):
             status: only those of this status, as in `File`, in any case.
             path: only this file, those below this folder, or those of this name.
         """
-        request: Request | None = self._first(status, path)
-        while request is not None:
-            reply = yield from ours_only(request, _NO_LEDGER)
-            for data in reply.entries(FileData):
-                yield Item(File(data))
-            request = Request("GET", reply.next_path) if reply.next_path else None
+        yield from each_entry(self._first(status, path), FileData, File, what=_NO_LEDGER)
 
     @call
     def to_pandas(self, *, status: str | None = None, path: str | None = None) -> Call[DataFrame]:

@@ -16,13 +16,16 @@ from autoloader_sdk._http.endpoint import (
     Request,
     Resource,
     Step,
+    Stream,
     Sync,
     all_pages,
     call,
+    each_entry,
     ours_only,
     quoted,
+    stream,
 )
-from autoloader_sdk.batches import Batch, list_batches
+from autoloader_sdk.batches import BatchesOf
 from autoloader_sdk.config import Secret
 from autoloader_sdk.errors import AutoloaderError, Conflict, NotFound, NotSupported
 from autoloader_sdk.files import Files
@@ -46,7 +49,7 @@ from autoloader_sdk.models import (
 )
 from autoloader_sdk.notebook import display
 from autoloader_sdk.refreshes import Refresh
-from autoloader_sdk.runs import Run, from_receipt, list_runs
+from autoloader_sdk.runs import Run, RunsOf, from_receipt
 from autoloader_sdk.schema_versions import VersionsOfSchema
 from autoloader_sdk.shorthand import Short
 
@@ -145,15 +148,10 @@ class Ingestion(Resource[L]):
         reply = yield Request("POST", f"{self._path}/run", {"force": "true"} if force else {})
         return from_receipt(self._link, self.id, reply)
 
-    @call
-    def runs(self, *, days: int = 30, limit: int = 100) -> Call[Listing[Run[L]]]:
-        """Its runs of the last `days` days, newest first, at most `limit`.
-
-        >>> run = flights.run().wait(progress=False)
-        >>> flights.runs()[0].id == run.id
-        True
-        """
-        return (yield from list_runs(self._link, self.id, days, limit))
+    @property
+    def runs(self) -> RunsOf[L]:
+        """Its runs: `ingestion.runs()` for the last ones, a loop over `ingestion.runs` for all."""
+        return RunsOf(self._link, self.id)
 
     @property
     def files(self) -> Files[L]:
@@ -165,14 +163,10 @@ class Ingestion(Resource[L]):
         """How its table's columns changed: `schema_versions()` for all changes, `schema_versions.diff()` in sum."""
         return VersionsOfSchema(self._link, f"{self._path}/schema-versions")
 
-    @call
-    def batches(self, *, status: str | None = None) -> Call[Listing[Batch[L]]]:
-        """Its batches, newest first; `status="held"`: those that wait to be released or dropped.
-
-        >>> list(flights.batches(status="held"))
-        []
-        """
-        return (yield from list_batches(self._link, self.id, status))
+    @property
+    def batches(self) -> BatchesOf[L]:
+        """Its batches: `ingestion.batches(status="held")` for those that wait to be released or dropped."""
+        return BatchesOf(self._link, self.id)
 
     @call
     def pause(self) -> Call[Ingestion[L]]:
@@ -249,18 +243,23 @@ class Ingestion(Resource[L]):
         return self
 
     @call
-    def delete(self, *, delete_table: bool = False) -> Call[None]:
+    def delete(self, *, delete_table: bool = False, force: bool = False) -> Call[None]:
         """Delete it; its runs stay on record, and so does the table unless asked otherwise.
 
             >>> flights.delete()
             >>> list(client.ingestions.list())
             []
 
+        Args:
+            delete_table: drop the table, too.
+            force: although another ingestion loads into that table.
+
         Raises:
             Conflict: the table was to go, and another ingestion loads into it.
         """
+        asked = {"delete_table": delete_table, "force": force}
         try:
-            yield Request("DELETE", self._path, {"delete_table": "true"} if delete_table else {})
+            yield Request("DELETE", self._path, {name: "true" for name, wanted in asked.items() if wanted})
         except NotFound as error:
             # An earlier try, whose answer was lost, has deleted it; unless it is not the service that says so.
             if not (error.repeated and error.missing == "thing"):
@@ -569,12 +568,16 @@ class Ingestions(Resource[L]):
         """
         return (yield from self._list({"status": status, "source_type": source_type}))
 
-    def __iter__(self: Ingestions[Sync]) -> Iterator[Ingestion[Sync]]:
-        return iter(self.list())
+    @stream
+    def _each(self) -> Stream[Ingestion[L]]:
+        request = Request("GET", f"{API}/ingestions")
+        yield from each_entry(request, IngestionData, lambda data: Ingestion(self._link, data))
 
-    async def __aiter__(self: Ingestions[Async]) -> AsyncIterator[Ingestion[Async]]:
-        for each in await self.list():
-            yield each
+    def __iter__(self: Ingestions[Sync]) -> Iterator[Ingestion[Sync]]:
+        return self._each()
+
+    def __aiter__(self: Ingestions[Async]) -> AsyncIterator[Ingestion[Async]]:
+        return self._each()
 
     def _list(self, filters: Mapping[str, str | None]) -> Generator[Step, Reply, Listing[Ingestion[L]]]:
         params = {key: value for key, value in filters.items() if value}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, overload
@@ -22,6 +22,7 @@ from autoloader_sdk._http.endpoint import (
     Sync,
     all_pages,
     call,
+    each_entry,
     ours_only,
     quoted,
     stream,
@@ -439,6 +440,44 @@ class Runs(Resource[L]):
 
 # The most that a service gives in one answer.
 _PAGE = 1_000
+
+
+# As many days as a service counts: all runs that it knows of.
+_EVER = 36_500
+
+
+class RunsOf(Resource[L]):
+    """The runs of one ingestion, newest first. A loop over it reads them all, page by page as it goes on."""
+
+    def __init__(self, link: L, ingestion_id: str) -> None:
+        super().__init__(link)
+        self._ingestion_id = ingestion_id
+
+    @call
+    def __call__(self, *, days: int = 30, limit: int = 100) -> Call[Listing[Run[L]]]:
+        """Those of the last `days` days, newest first, at most `limit`.
+
+        >>> run = flights.run().wait(progress=False)
+        >>> flights.runs()[0].id == run.id
+        True
+        """
+        return (yield from list_runs(self._link, self._ingestion_id, days, limit))
+
+    @stream
+    def _each(self) -> Stream[Run[L]]:
+        params = {"days": str(_EVER), "limit": str(_PAGE)}
+        request = Request("GET", f"{API}/ingestions/{quoted(self._ingestion_id)}/runs", params)
+        known = {"ingestion_id": self._ingestion_id}
+        yield from each_entry(request, RunData, lambda data: Run(self._link, data), **known)
+
+    def __iter__(self: RunsOf[Sync]) -> Iterator[Run[Sync]]:
+        return self._each()
+
+    def __aiter__(self: RunsOf[Async]) -> AsyncIterator[Run[Async]]:
+        return self._each()
+
+    def __repr__(self) -> str:
+        return f"<runs of {self._ingestion_id}>"
 
 
 def list_runs(link: L, ingestion_id: str, days: int, limit: int) -> Call[Listing[Run[L]]]:

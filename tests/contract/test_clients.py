@@ -69,6 +69,11 @@ async def each(stream: Any) -> list[Any]:
     return [item async for item in stream] if isinstance(stream, AsyncIterator) else list(stream)
 
 
+async def looped(client: Any, collection: Any) -> list[Any]:
+    """What a loop over a collection gives, of the kind that the client's user writes."""
+    return [one async for one in collection] if isinstance(client, AsyncClient) else list(collection)
+
+
 @pytest.fixture
 def place(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Place]:
     kind, _, way = str(request.param).partition(", ")
@@ -150,8 +155,8 @@ def test_a_notebooks_worth_of_use(place: Place) -> None:
         news = await got(made.refresh_new_only(dry_run=True))
         assert (news.status, news.data.mode) == ("dry_run", "new_only")
         both = client.ingestions
-        looped = [one async for one in both] if isinstance(client, AsyncClient) else list(both)
-        assert {one.name for one in looped} == {"orders", "others"}
+        assert {one.name for one in await looped(client, both)} == {"orders", "others"}
+        assert [one.id for one in await looped(client, made.runs)] == [again.id, run.id]
         if place.older is None:
             would = await got(made.preview(sample=False))
             assert (would.file_count, would.plan.fail) == (0, 0)

@@ -110,6 +110,10 @@ async def awaited(client: AsyncClient) -> None:
     assert_type(await client.diff("ingestions/"), Plan)
     async for each in client.ingestions:
         assert_type(each, Ingestion[Async])
+    async for run in ingestion.runs:
+        assert_type(run, Run[Async])
+    async for batch in ingestion.batches:
+        assert_type(batch, Batch[Async])
     async for file in ingestion.files:
         assert_type(file, File)
     started = ingestion.run()

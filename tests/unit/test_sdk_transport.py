@@ -311,6 +311,28 @@ def test_files_are_read_page_by_page_to_the_last() -> None:
     assert [file.path for file in ingestion.files(status="failed")] == ["f0", "f1", "f2", "f3", "f4", "f5"]
 
 
+@pytest.mark.parametrize("name", ["ingestions", "runs", "batches", "files"])
+def test_a_loop_asks_for_a_page_when_it_gets_there(name: str) -> None:
+    asked: list[str] = []
+
+    def pages(request: httpx.Request) -> httpx.Response:
+        if request.url.path.endswith("/ing_0123456789ab"):
+            return httpx.Response(200, json={"id": "ing_0123456789ab"})
+        asked.append(request.url.params.get("cursor", "0"))
+        following = f'<{URL}{request.url.path}?cursor={len(asked)}>; rel="next"'
+        entries = [{"id": f"{len(asked)}-{at}", "path": "f"} for at in range(2)]
+        return httpx.Response(200, json=entries, headers={"Link": following} if len(asked) < 50 else {})
+
+    made = client(pages)
+    collection: Any = (
+        made.ingestions if name == "ingestions" else getattr(made.ingestions.get("ing_0123456789ab"), name)
+    )
+    assert len(list(itertools.islice(collection, 5))) == 5
+    assert asked == ["0", "1", "2"]
+    asked.clear()
+    assert len(list(collection)) == 100
+
+
 def test_why_a_file_is_in_the_table_is_a_sentence_and_an_older_service_does_not_tell() -> None:
     told = {"path": "s3://b/a b.csv", "in_table": True, "sentence": "3 rows are in lake.a.b <i>", "versions": 1}
     known = httpx.Response(200, json={"id": "ing_0123456789ab"})

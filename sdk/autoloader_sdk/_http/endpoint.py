@@ -185,6 +185,18 @@ def all_pages(
     return found[:most]
 
 
+def each_entry(
+    request: Request, model: type[M], make: Callable[[M], T], *, what: str | None = None, **known: Any
+) -> Stream[T]:
+    """What `make` makes of each entry of a list, page by page as they are asked for; `what`: as in `ours_only`."""
+    following: Request | None = request
+    while following is not None:
+        reply = (yield following) if what is None else (yield from ours_only(following, what))
+        for data in reply.entries(model, **known):
+            yield Item(make(data))
+        following = Request("GET", reply.next_path) if reply.next_path else None
+
+
 def ours_only(request: Request, what: str) -> Call[Reply]:
     """What only a service of ours can. Raises NotSupported where another one does not know the path."""
     try:

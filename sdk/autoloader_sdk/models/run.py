@@ -31,6 +31,7 @@ class RunMetrics(AnswerModel):
 
     `bad_records`: records that were rescued or set aside, as `on_bad_record` says;
     `files_found`: at the source; `files_planned`: to be loaded by this run, as far as it knows;
+    `batches`: how many of its batches are in the table;
     `held`: files held back by a rule; `skipped`: files that are not data; `columns_ignored`: columns of the
     files that `on_schema_change: ignore` left out.
     """
@@ -47,6 +48,7 @@ class RunMetrics(AnswerModel):
     columns_ignored: int | None = 0
     files_found: int | None = 0
     files_planned: int | None = 0
+    batches: int | None = 0
 
 
 class RunError(AnswerModel):

@@ -6,14 +6,15 @@ import uuid
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import Connection, RowMapping, and_, or_, select, update
+from sqlalchemy import Connection, RowMapping, and_, func, or_, select, update
 from sqlalchemy.exc import IntegrityError
 
 from autoloader_sdk.models import UNENDED, RunData, RunError, RunReceipt, RunStatus
 from autoloader_server.db.clock import now
 from autoloader_server.db.locks import lock_ingestion
-from autoloader_server.db.tables import run_errors, runs
+from autoloader_server.db.tables import batches, run_errors, runs
 from autoloader_server.engine import run_record
+from autoloader_server.engine.batch_record import BatchStatus
 from autoloader_server.security.redact import redact
 from autoloader_server.services.errors import Conflict, NotFound
 from autoloader_server.services.idempotency import KEPT
@@ -164,7 +165,10 @@ def _with_errors(service: Service, connection: Connection, rows: list[RowMapping
     query = select(run_errors).where(run_errors.c.run_id.in_(by_run)).order_by(run_errors.c.id)
     for error in connection.execute(query).mappings():
         by_run[error["run_id"]].append(error)
-    return [_as_it_ended(service, _data(row, by_run[row["id"]])) for row in rows]
+    landed = (batches.c.run_id.in_(by_run), batches.c.status == BatchStatus.LANDED)
+    counted = select(batches.c.run_id, func.count()).where(*landed).group_by(batches.c.run_id)
+    batches_of = dict(connection.execute(counted).tuples().all())
+    return [_as_it_ended(service, _data(row, by_run[row["id"]], batches_of.get(row["id"], 0))) for row in rows]
 
 
 def _as_it_ended(service: Service, run: RunData) -> RunData:
@@ -177,7 +181,7 @@ def _as_it_ended(service: Service, run: RunData) -> RunData:
     return run.model_copy(update=update)
 
 
-def _data(row: RowMapping, errors: list[RowMapping]) -> RunData:
+def _data(row: RowMapping, errors: list[RowMapping], landed: int) -> RunData:
     end = row["ended_at"] or (now() if row["started_at"] else None)
     seconds = (end - row["started_at"]).total_seconds() if end and row["started_at"] else 0.0
     shown = (
@@ -208,6 +212,7 @@ def _data(row: RowMapping, errors: list[RowMapping]) -> RunData:
                 "skipped": row["files_skipped"],
                 "files_found": row["files_found"],
                 "files_planned": row["files_planned"],
+                "batches": landed,
             },
             "errors": [
                 {name: error[name] for name in ("file", "error_type", "message", "timestamp")} for error in errors
