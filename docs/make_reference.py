@@ -20,6 +20,8 @@ CLASSES = (
     "files.Files",
     "files.File",
     "files.Verdict",
+    "runs.RunsOf",
+    "batches.BatchesOf",
     "batches.Batch",
     "refreshes.Refresh",
     "schema_versions.VersionsOfSchema",

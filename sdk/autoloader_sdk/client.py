@@ -193,6 +193,10 @@ class Client(_Nouns[Sync]):
         them. The service lives as long as the process: at its end, or at the end of a `with` block, a run
         that goes on is waited for, and Ctrl-C leaves it to the next start.
 
+            >>> with Client.local(folder / "home") as laptop:
+            ...     laptop.health().status
+            'healthy'
+
         Raises:
             MissingExtra: the service is not installed.
         """
@@ -204,7 +208,11 @@ class Client(_Nouns[Sync]):
 
     @property
     def config(self) -> Config:
-        """The address, the token (masked) and the rest, each with where it came from."""
+        """The address, the token (masked) and the rest, each with where it came from.
+
+        >>> Client("https://autoloader.example.org", "s3cret").config.url
+        'https://autoloader.example.org'
+        """
         return self._link.address.config
 
     @property

@@ -154,6 +154,9 @@ class Files(Resource[L]):
     def to_pandas(self, *, status: str | None = None, path: str | None = None) -> Call[DataFrame]:
         """The files as a pandas DataFrame, one row each; arguments as for a call.
 
+            >>> list(flights.files.to_pandas().columns[:3])
+            ['path', 'status', 'reason']
+
         Raises:
             MissingExtra: pandas is not installed.
         """

@@ -512,6 +512,9 @@ class Ingestions(Resource[L]):
     ) -> Call[PreviewResult]:
         """What such an ingestion would load: its files, columns and first rows, seen by Spark; nothing is made.
 
+            >>> client.ingestions.test(source=folder, format="csv", destination="lake.bronze.new").file_count
+            0
+
         Arguments are those of `create`, and `files` and `sample` those of `Ingestion.preview`.
 
         Raises:
@@ -536,6 +539,10 @@ class Ingestions(Resource[L]):
         """What such an ingestion would cost a month, in US dollars; nothing is made.
 
         `breakdown_details` has each term, and the formulas. Arguments are those of `create`.
+
+            >>> cost = client.ingestions.estimate_cost(source=folder, format="csv", destination="lake.bronze.new")
+            >>> cost.total_monthly
+            0.0
 
         Raises:
             Invalid: something in it breaks the contract, or there is no such source.

@@ -95,8 +95,10 @@ class Embedded:
             named = f"run{'s' if len(active) > 1 else ''} {', '.join(active)}"
             if not (wait and self._wait(named)):
                 say(f"left {named}: the next start takes the work up")
-        self.service.close()
-        self.thread.stop()
+        try:
+            self.service.close()
+        finally:
+            self.thread.stop()
 
     def _wait(self, named: str) -> bool:
         try:

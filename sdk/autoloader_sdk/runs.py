@@ -266,6 +266,10 @@ class Run(Resource[L]):
     def cancel(self) -> Call[Run[L]]:
         """Ask the service to end the run; what it has not published by then is loaded by a later one.
 
+            >>> run = flights.run().wait(progress=False)
+            >>> run.cancel().status  # it had ended before
+            'success'
+
         Raises:
             NotSupported: the service is an older one, which ends no runs.
         """

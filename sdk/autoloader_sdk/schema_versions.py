@@ -43,7 +43,11 @@ class VersionsOfSchema(Resource[L]):
 
     @call
     def __call__(self) -> Call[Listing[SchemaVersion]]:
-        """All changes, oldest first."""
+        """All changes, oldest first.
+
+        >>> [(version.version, version.changes_json) for version in flights.schema_versions()]
+        []
+        """
         return Listing((yield from self._all()).versions)
 
     @call

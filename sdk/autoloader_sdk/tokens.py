@@ -55,7 +55,11 @@ class Tokens(Resource[L]):
 
     @call
     def list(self) -> Call[Listing[TokenData]]:
-        """All of them, newest first, also those that have ended; who runs the service sees every tenant's."""
+        """All of them, newest first, also those that have ended; who runs the service sees every tenant's.
+
+        >>> [token.name for token in client.tokens.list()]
+        []
+        """
         from autoloader_sdk.models import TokenData
 
         return Listing((yield from ours_only(Request("GET", f"{API}/tokens"), "gives no tokens")).entries(TokenData))
@@ -63,6 +67,10 @@ class Tokens(Resource[L]):
     @call
     def revoke(self, token: str) -> Call[TokenData]:
         """End a token, by its id or name, and all that were derived from it.
+
+            >>> made = client.tokens.create("a colleague's")
+            >>> client.tokens.revoke("a colleague's").name
+            "a colleague's"
 
         Raises:
             NotFound: there is none.

@@ -34,6 +34,9 @@ if TYPE_CHECKING:
     from autoloader_server.service import Service
     from autoloader_server.settings import Settings
 
+# For the requests that are being answered when the service is told to stop.
+_REQUEST_SECONDS = 5
+
 
 def create_app(service: Service, *, embedded: bool = False, beyond_loopback: bool = False) -> FastAPI:
     """The application over an open service; whoever opened it closes it.
@@ -89,7 +92,14 @@ def serve(settings: Settings) -> None:
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         # Our own logging stays: uvicorn's would print past the redactor.
-        uvicorn.run(app, host=settings.host, port=settings.port, log_config=None, server_header=False)
+        uvicorn.run(
+            app,
+            host=settings.host,
+            port=settings.port,
+            log_config=None,
+            server_header=False,
+            timeout_graceful_shutdown=_REQUEST_SECONDS,
+        )
     finally:
         service.close()
 

@@ -92,9 +92,9 @@ class Service:
         assert self._queue is not None
         return self._queue
 
-    def unrecorded_end(self, run_id: str) -> Outcome | None:
+    def untold_end(self, run_id: str, lease_token: str | None) -> Outcome | None:
         """How a run of this process ended, where the ledger could not be told yet."""
-        return None if self._queue is None else self._queue.unrecorded(run_id)
+        return None if self._queue is None else self._queue.untold(run_id, lease_token)
 
     def cluster(self, cluster_id: str | None) -> ClusterSettings | None:
         """The configured cluster of that id; None is the local one, which also stands in for unknown ids."""
@@ -131,9 +131,13 @@ class Service:
             self._queue.close()
         for sessions in (self.spark, *self._clusters.values()):
             sessions.close()
-        if self._queue is not None and not self._queue.wait_idle(_LAST_WORD_SECONDS):
-            _log.warning("some runs did not end in time; the next ones finish their work")
-        self.database.close()
+        try:
+            if self._queue is not None:
+                if not self._queue.wait_idle(_LAST_WORD_SECONDS):
+                    _log.warning("some runs did not end in time; the next ones finish their work")
+                self._queue.tell_ends()
+        finally:
+            self.database.close()
 
 
 def open_database(settings: Settings) -> Database:

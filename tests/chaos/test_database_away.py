@@ -49,7 +49,7 @@ def test_a_run_that_waited_for_as_long_as_its_lease_ends_and_the_next_one_finish
         worker = world.stop_at("staged", lease_seconds=3)
         server.stop("immediate")
         worker.wake()
-        until(lambda: "ended by an error of the engine" in worker.said(), "the run gives up", SOON)
+        until(lambda: "the ledger does not take it" in worker.said(), "the run gives up", SOON)
         worker.end()
         server.start()
         world.finish()

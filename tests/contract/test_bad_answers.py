@@ -71,14 +71,14 @@ def http(status: str, body: bytes = b"", *headers: str, length: int | None = Non
     return "\r\n".join(lines).encode() + body
 
 
-def listed(url: str, *, awaited: bool, ca: Path | None = None) -> list[Any]:
+def listed(url: str, *, awaited: bool, ca: Path | None = None, proxy: str | None = None) -> list[Any]:
     """What a client of either kind gets, which is closed then."""
     if not awaited:
-        with Client(url, TOKEN, ca=ca) as client:
+        with Client(url, TOKEN, ca=ca, proxy=proxy) as client:
             return client.ingestions.list()
 
     async def ask() -> list[Any]:
-        async with AsyncClient(url, TOKEN, ca=ca) as client:
+        async with AsyncClient(url, TOKEN, ca=ca, proxy=proxy) as client:
             return await client.ingestions.list()
 
     return asyncio.run(ask())
@@ -375,3 +375,42 @@ def test_a_closed_client_says_so(tmp_path: Path) -> None:
                     await call()
 
         asyncio.run(awaited())
+
+
+@pytest.mark.parametrize("awaited", [False, True], ids=["plain", "awaited"])
+@pytest.mark.parametrize("given", ["argument", "environment"])
+def test_a_proxy_is_gone_through_with_its_own_credentials(
+    given: str, monkeypatch: pytest.MonkeyPatch, *, awaited: bool
+) -> None:
+    monkeypatch.delenv("NO_PROXY", raising=False)
+    monkeypatch.delenv("no_proxy", raising=False)
+    with raw(http("200 OK", b"[]", "Content-Type: application/json")) as (url, asked):
+        proxy = url.replace("://", "://us%40er:pa%3Ass@")
+        if given == "environment":
+            monkeypatch.setenv("HTTP_PROXY", proxy)
+        found = listed("http://service.example.org:8000", awaited=awaited, proxy=proxy if given == "argument" else None)
+        assert found == []
+    (request,) = asked
+    assert request.startswith(b"GET http://service.example.org:8000/api/v1/ingestions HTTP/1.1\r\n")
+    assert b"Proxy-Authorization: Basic " + b64encode(b"us@er:pa:ss") in request
+    assert f"Authorization: Bearer {TOKEN}".encode() in request
+
+
+@pytest.mark.parametrize("awaited", [False, True], ids=["plain", "awaited"])
+def test_a_proxy_of_the_environment_is_passed_by_where_it_says_so_and_for_this_machine(
+    monkeypatch: pytest.MonkeyPatch, *, awaited: bool
+) -> None:
+    with raw(http("200 OK", b"[]")) as (proxy, by_proxy), raw(http("200 OK", b"[]")) as (url, asked):
+        monkeypatch.setenv("HTTP_PROXY", proxy)
+        monkeypatch.delenv("NO_PROXY", raising=False)
+        monkeypatch.delenv("no_proxy", raising=False)
+        listed(url, awaited=awaited)
+        assert (len(asked), by_proxy) == (1, [])
+        # Another name of this machine, which no list of loopback's names holds.
+        elsewhere = url.replace("127.0.0.1", "127.0.0.2")
+        listed(elsewhere, awaited=awaited)
+        assert len(by_proxy) == 1
+        monkeypatch.setenv("NO_PROXY", "127.0.0.2")
+        with pytest.raises(errors.ConnectionFailed):  # nobody listens there
+            listed(elsewhere, awaited=awaited)
+        assert len(by_proxy) == 1

@@ -69,11 +69,18 @@ def stopping_itself(command: Sequence[str], loaded: Ingestion, point: str) -> su
 def stopped_at(loaded: Ingestion, point: str) -> Iterator[subprocess.Popen[str]]:
     """The script, stopped at `point`; afterwards it goes on, and ends."""
     process = script(loaded, point)
-    try:
+    with ended_in_any_case(process):
         wait_for_stop(process)
         yield process
         process.send_signal(signal.SIGCONT)
         process.communicate(timeout=120)
+
+
+@contextmanager
+def ended_in_any_case(process: subprocess.Popen[str]) -> Iterator[None]:
+    """Whatever happens in the block, the process does not outlive it."""
+    try:
+        yield
     finally:
         if process.poll() is None:
             process.kill()
@@ -157,10 +164,11 @@ def test_ctrl_c_in_the_middle_of_a_run_leaves_the_work_to_the_next_one(ingest: I
         process = script(loaded, point)
     else:
         process = stopping_itself([*AUTOLOADER, "run", loaded.id], loaded, point)
-    wait_for_stop(process)
-    os.killpg(process.pid, signal.SIGINT)
-    os.killpg(process.pid, signal.SIGCONT)
-    _, said = process.communicate(timeout=60)
+    with ended_in_any_case(process):
+        wait_for_stop(process)
+        os.killpg(process.pid, signal.SIGINT)
+        os.killpg(process.pid, signal.SIGCONT)
+        _, said = process.communicate(timeout=60)
     assert process.returncode != 0
     assert ("Traceback" in said) == (by == "script"), said
     until(lambda: all(run.status != "running" for run in run_service.find(loaded.service, loaded.id).items), "its end")
@@ -181,7 +189,7 @@ def test_a_service_that_is_stopped_in_the_middle_of_a_run_leaves_the_work_to_the
     loaded = ingest("csv", {f"{at}.csv": GOOD for at in range(4)}, limits={"max_files_per_batch": 1})
     port = free_port()
     process = stopping_itself([*AUTOLOADER, "serve", "--port", str(port)], loaded, point)
-    try:
+    with ended_in_any_case(process):
         with httpx.Client(base_url=f"http://127.0.0.1:{port}") as http:
 
             def answers() -> bool:
@@ -195,10 +203,6 @@ def test_a_service_that_is_stopped_in_the_middle_of_a_run_leaves_the_work_to_the
         process.send_signal(ending)
         process.send_signal(signal.SIGCONT)
         process.communicate(timeout=60)
-    finally:
-        if process.poll() is None:
-            process.kill()
-            process.wait()
     (left,) = run_service.find(loaded.service, loaded.id).items
     assert left.status == "failed"
     assert left.message == "the service was stopped in the middle of the run; the next run finishes its work"
@@ -252,7 +256,7 @@ def test_a_closed_file_fails_alone_and_is_loaded_when_it_is_opened(ingest: Inges
     closed.chmod(0o600)
     assert (ran.status, ran.files) == ("partial", 1)
     assert [(error.file, error.category, error.message) for error in ran.errors] == [
-        ("closed", "auth", "it may not be read by this user; with the right to, a later run loads it")
+        ("closed", "auth", "it may not be read by this user; give the right to, and retry the run")
     ]
     (last,) = run_service.find(loaded.service, loaded.id).items
     # A retry takes up what is new, too.

@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import uuid
 from collections.abc import AsyncIterator, Iterator
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
+from doctest import DocTest
 from typing import Any
 
 import httpx
@@ -13,6 +15,7 @@ import pytest
 from tests.chaos.waiting import until
 from tests.parts import prefect_server as part
 from tests.parts.answering import older
+from tests.parts.examples import OF_PREFECT, check, examples
 
 from autoloader_sdk import AsyncClient, Client, errors
 from autoloader_sdk.prefect import AsyncPrefect, Deployment, FlowRun, Prefect
@@ -431,3 +434,15 @@ def test_a_run_and_an_ingestion_lead_to_what_prefect_has_of_them(url: str, deplo
                 return (await ingestion.deployment()).id, (await run.flow_run()).id
 
         assert asyncio.run(awaited()) == (deployment.id, flow_run.id)
+
+
+@pytest.mark.parametrize("example", examples(OF_PREFECT), ids=lambda example: example.name)
+def test_an_example_works(example: DocTest, prefect: Prefect) -> None:
+    with suppress(errors.Conflict):  # of the example before
+        prefect.work_pools.create("autoloader")
+    nightly = prefect.deployments.create(
+        "nightly", flow="load", entrypoint=ENTRYPOINT, work_pool="autoloader", enforce_parameter_schema=False
+    )
+    check(example, {"prefect": prefect, "nightly": nightly})
+    with suppress(errors.NotFound):  # it has an end of its own in one of them
+        nightly.delete()

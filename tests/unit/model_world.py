@@ -34,6 +34,7 @@ from autoloader_server.engine import begin, check, held, killpoints, lease, load
 from autoloader_server.engine.batch_record import UNFINISHED, BatchStatus
 from autoloader_server.engine.errors import DATA_MALFORMED, MISSING, FileFailure
 from autoloader_server.engine.formats.base import Look
+from autoloader_server.engine.untold import Untold
 from autoloader_server.services.clear import clear_processed_files
 from autoloader_server.settings import Settings
 from autoloader_server.spark.errors import SparkUnavailable
@@ -278,6 +279,7 @@ class World:
     workers: dict[str, Worker] = field(default_factory=dict)
     in_flight: list[Callable[[], Any]] = field(default_factory=list)
     faults: list[str] = field(default_factory=list)
+    untold: list[Untold] = field(default_factory=list)
     contents: dict[tuple[str, str], Content] = field(default_factory=dict)
     cleared: Counter[Row] = field(default_factory=Counter)
     unsettled_at_clear: Counter[Row] = field(default_factory=Counter)
@@ -364,9 +366,17 @@ class World:
         run.after(job)
 
     def carry_out_or_lose_the_database(self, worker: Worker) -> None:
-        """As the queue does: what cannot be written is left to the lease, which ends."""
-        with suppress(OperationalError):
-            self.carry_out(worker)
+        """As the queue does: a run that does not begin stays queued, an end that cannot be written is told later."""
+        try:
+            with suppress(OperationalError):
+                self.carry_out(worker)
+        except Untold as untold:
+            self.untold.append(untold)
+
+    def tell_ends(self) -> None:
+        """What the queue's next sweep does."""
+        while self.untold:
+            self.untold.pop().tell(self.database)
 
     # What happens at the source.
 

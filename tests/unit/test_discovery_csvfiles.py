@@ -194,7 +194,7 @@ def test_a_compression_that_can_not_be_read_is_named(tmp_path: Path) -> None:
 
 
 def test_a_file_that_is_gone_says_so(tmp_path: Path) -> None:
-    assert problem_of(tmp_path / "gone.csv") == "it vanished after it was listed; if it comes back, it is loaded"
+    assert problem_of(tmp_path / "gone.csv") == "it vanished after it was listed; when it is back, retry the run"
 
 
 def test_of_large_files_fewer_are_read_before_spark_begins(tmp_path: Path) -> None:

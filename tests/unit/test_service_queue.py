@@ -19,6 +19,8 @@ from sqlalchemy.exc import OperationalError
 from autoloader_server.db.tables import batches, ingestions, run_errors, runs
 from autoloader_server.engine import run_record
 from autoloader_server.engine.lease import this_owner
+from autoloader_server.engine.outcome import of_fault
+from autoloader_server.engine.untold import Untold
 from autoloader_server.service import Service
 from autoloader_server.services import runs as run_service
 from autoloader_server.services.ingestions import queue_deletion_runs
@@ -189,21 +191,23 @@ def test_a_queued_run_of_a_dead_process_is_taken_up_by_the_next_sweep(
     assert worker.wait_for(1) == [run_id]
 
 
-def test_an_error_of_the_engine_ends_the_run_as_failed_and_says_which_without_secrets(
-    service: Service, queue: RunQueue, worker: Worker, add: Callable[..., str]
+def test_an_error_of_ours_before_a_run_begins_ends_it_as_failed_and_says_which_without_secrets(
+    service: Service, add: Callable[..., str]
 ) -> None:
-    worker.error = RuntimeError("password=hunter2-itself is wrong")
+    def execute(of: Service, run_id: str) -> None:
+        raise RuntimeError("password=hunter2-itself is wrong")
+
+    made = RunQueue(service, execute)
     run_id = add("a")
-    queue.submit(run_id, "a")
-    worker.wait_for(1)
-    worker.go.release()
-    assert queue.wait_idle(SOON)
+    made.submit(run_id, "a")
+    assert made.wait_idle(SOON)
     row = status_of(service, run_id)
     assert row.status == "failed"
     assert "RuntimeError: password=***" in row.message
     assert row.ended_at is not None
     with service.database.read() as connection:
         assert connection.execute(select(run_errors.c.message)).scalars().all() == [row.message]
+    made.close()
 
 
 def dead_owner() -> dict[str, Any]:
@@ -261,48 +265,94 @@ def test_a_closed_queue_takes_up_nothing(queue: RunQueue, worker: Worker, add: C
     assert worker.started == []
 
 
-def test_where_the_end_of_a_run_cannot_be_stored_readers_are_told_and_the_next_sweep_stores_it(
+def full() -> OperationalError:
+    cause = sqlite3.OperationalError("database or disk is full")
+    cause.sqlite_errorcode = sqlite3.SQLITE_FULL
+    return OperationalError("UPDATE", {}, cause)
+
+
+FULL = "the ledger's database failed: database or disk is full; free some space and run again; nothing was lost"
+
+
+@pytest.fixture
+def untold(
     service: Service, queue: RunQueue, worker: Worker, add: Callable[..., str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    full = sqlite3.OperationalError("database or disk is full")
-    full.sqlite_errorcode = sqlite3.SQLITE_FULL
-    worker.error = OperationalError("UPDATE", {}, full)
-    said = "the ledger's database failed: database or disk is full; free some space and run again; nothing was lost"
+) -> str:
+    """A run that has ended, where the ledger took no end; within the test it takes one again."""
+
+    def refuse(*_: Any, **__: Any) -> bool:
+        raise full()
+
     run_id = add("a")
+    worker.error = Untold(run_id, "t", of_fault(full()))
     monkeypatch.setattr(service, "_queue", queue)
     with monkeypatch.context() as patched:
-
-        def refuse(*_: Any, **__: Any) -> bool:
-            raise worker.error or AssertionError
-
         patched.setattr(run_record, "end", refuse)
         queue.submit(run_id, "a")
         worker.wait_for(1)
         worker.go.release()
         assert queue.wait_idle(SOON)
-        assert status_of(service, run_id).status == "running"
-        for told in (run_service.get(service, "a", run_id), *run_service.find(service, "a").items):
-            assert (told.status, told.message, told.step) == ("failed", said, None)
-            assert [(error.error_type, error.message) for error in told.errors] == [("write_failure", said)]
-        with pytest.raises(OperationalError):
-            queue.sweep()
+        queue.sweep()
+    return run_id
+
+
+def test_where_the_end_of_a_run_cannot_be_stored_readers_are_told_and_the_next_sweep_stores_it(
+    service: Service, queue: RunQueue, untold: str
+) -> None:
+    assert status_of(service, untold).status == "running"
+    for told in (run_service.get(service, "a", untold), *run_service.find(service, "a").items):
+        assert (told.status, told.message, told.step) == ("failed", FULL, None)
+        assert [(error.error_type, error.message) for error in told.errors] == [("write_failure", FULL)]
     queue.sweep()
-    row = status_of(service, run_id)
-    assert (row.status, row.message) == ("failed", said)
-    assert len(run_service.get(service, "a", run_id).errors) == 1
-    assert queue.unrecorded(run_id) is None
+    row = status_of(service, untold)
+    assert (row.status, row.message) == ("failed", FULL)
+    assert len(run_service.get(service, "a", untold).errors) == 1
+    assert queue.untold(untold, "t") is None
+
+
+def test_a_service_that_closes_tells_what_it_could_not_before(service: Service, queue: RunQueue, untold: str) -> None:
+    service.close()
+    assert status_of(service, untold).message == FULL
+
+
+def test_the_end_of_a_run_that_somebody_else_has_taken_is_not_told(
+    service: Service, queue: RunQueue, untold: str
+) -> None:
+    with service.database.write() as connection:
+        connection.execute(runs.update().values(lease_token="theirs"))
+        connection.execute(
+            batches.insert().values(
+                id="b",
+                ingestion_id="a",
+                run_id=untold,
+                generation=0,
+                status="OPEN",
+                files=1,
+                bytes=1,
+                table_name="t",
+                table_uuid="u",
+                base_snapshot_id=1,
+                created_at=datetime.now(UTC),
+                lease_token="theirs",
+                lease_expires_at=7e9,
+            )
+        )
+    assert run_service.get(service, "a", untold).status == "running"
+    queue.sweep()
+    assert status_of(service, untold).status == "running"
+    with service.database.read() as connection:
+        assert connection.execute(select(batches.c.lease_expires_at)).scalar_one() == 7e9
 
 
 def test_a_run_that_the_database_did_not_let_begin_begins_when_it_does(
-    service: Service, queue: RunQueue, worker: Worker, add: Callable[..., str]
+    service: Service, worker: Worker, add: Callable[..., str]
 ) -> None:
-    refused = OperationalError("UPDATE", {}, sqlite3.OperationalError("database or disk is full"))
-    begin, refusals = worker.__call__, [refused]
+    refusals = [full()]
 
     def execute(of: Service, run_id: str) -> None:
         if refusals:
             raise refusals.pop()
-        begin(of, run_id)
+        worker(of, run_id)
 
     made = RunQueue(service, execute)
     run_id = add("a")

@@ -112,6 +112,10 @@ class Deployment(Resource[L]):
     ) -> Call[FlowRun[L]]:
         """Have it run; returns the run, which a worker has yet to take up.
 
+            >>> run = nightly.run({"day": "2026-11-01"}, name="by hand")
+            >>> run.state.type, run.done
+            ('SCHEDULED', False)
+
         Args:
             parameters: What differs from those of the deployment. No secret belongs into them: Prefect keeps and shows
                 them in plain text.
@@ -161,6 +165,9 @@ class Deployment(Resource[L]):
 
         Runs that its schedules have planned are planned anew. The schedules themselves are changed by `schedules`.
 
+            >>> nightly.update(description="flights of yesterday", tags=["flights"]).tags
+            ('flights',)
+
         Args:
             work_queue: a queue of `work_pool`, else of the pool that it has. It must be there.
             concurrency_limit: None takes the limit away.
@@ -203,7 +210,13 @@ class Deployment(Resource[L]):
 
     @call
     def pause(self) -> Call[Deployment[L]]:
-        """Let its schedules rest; what they have planned is taken back. It can be run by hand."""
+        """Let its schedules rest; what they have planned is taken back. It can be run by hand.
+
+        >>> nightly.pause().paused
+        True
+        >>> nightly.resume().paused
+        False
+        """
         yield Request("POST", f"{self._path}/pause_deployment", safe=True)
         return (yield from self._reload())
 
@@ -216,6 +229,10 @@ class Deployment(Resource[L]):
     @call
     def delete(self) -> Call[None]:
         """Take it away, with its schedules and what they have planned; the runs that were stay.
+
+            >>> nightly.delete()
+            >>> list(prefect.deployments.list("nightly"))
+            []
 
         Raises:
             NotFound: it is there no more.
@@ -253,6 +270,9 @@ class Deployments(Resource[L]):
 
         Take them all (`list(...)`) before you delete some: those behind a deleted one move up, out of sight.
 
+            >>> [each.name for each in prefect.deployments.list(flow="load")]
+            ['nightly']
+
         Args:
             name: Only those of this name; each flow may have one.
             tags: Only those that have all of these.
@@ -284,6 +304,9 @@ class Deployments(Resource[L]):
     @call
     def get_by_name(self, name: str) -> Call[Deployment[L]]:
         """One deployment, by `"flow/deployment"`.
+
+            >>> prefect.deployments.get_by_name("load/nightly").id == nightly.id
+            True
 
         Raises:
             NotFound: there is none.
@@ -321,6 +344,14 @@ class Deployments(Resource[L]):
 
         If there is one of this name, it becomes what is given here, but for its labels; its schedules are replaced by
         new ones. A limit of its runs that is not given stays as it is.
+
+            >>> hourly = prefect.deployments.create(
+            ...     "hourly", flow="load", entrypoint="package.flows.load", work_pool="autoloader",
+            ...     schedules=["0 * * * *"], enforce_parameter_schema=False,
+            ... )
+            >>> [schedule.cron for schedule in hourly.schedules.list()]
+            ['0 * * * *']
+            >>> hourly.delete()
 
         Args:
             name: Its name among those of its flow.

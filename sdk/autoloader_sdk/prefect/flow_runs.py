@@ -105,7 +105,11 @@ class FlowRun(Resource[L]):
 
     @stream
     def logs(self, *, level: int | None = None) -> Stream[LogLine]:
-        """The lines that are there now, by their time; of `level` (as in `logging`) and above."""
+        """The lines that are there now, by their time; of `level` (as in `logging`) and above.
+
+        >>> [line.message for line in nightly.run().logs()]  # no worker has taken it up
+        []
+        """
         yield from _Log(self.id, level).unread()
 
     @stream
@@ -138,6 +142,10 @@ class FlowRun(Resource[L]):
     def wait(self, timeout: float | None = None, poll: float = 0.5, *, check: bool = True) -> Call[FlowRun[L]]:
         """Wait until it has ended, and return it.
 
+            >>> nightly.run().wait(timeout=0.1)
+            Traceback (most recent call last):
+            autoloader_sdk.errors.WaitTimeout: ...
+
         Args:
             timeout: seconds, 3600 unless given; the run itself goes on after it.
             poll: seconds between two looks.
@@ -165,6 +173,9 @@ class FlowRun(Resource[L]):
     @call
     def cancel(self) -> Call[FlowRun[L]]:
         """Ask for its end; one that has not begun ends at once. One that has a worker ends when that has seen to it.
+
+            >>> nightly.run().cancel().state.type
+            'CANCELLED'
 
         Raises:
             Conflict: it has ended already, as something else than cancelled.
@@ -213,6 +224,9 @@ class FlowRun(Resource[L]):
     @call
     def retry(self) -> Call[FlowRun[L]]:
         """Have one that has ended run again, as the same run. Returns the run itself.
+
+            >>> nightly.run().cancel().retry().state.name
+            'AwaitingRetry'
 
         Raises:
             Conflict: it has not ended: it would be run twice at once.
@@ -266,6 +280,10 @@ class FlowRuns(Resource[L]):
         limit: int | None = None,
     ) -> Stream[FlowRun[L]]:
         """Runs, the last due first, read page by page as they are asked for.
+
+            >>> run = nightly.run()
+            >>> [each.id for each in prefect.flow_runs.list(deployment=nightly, states=["SCHEDULED"])] == [run.id]
+            True
 
         Args:
             deployment: Only its runs; a record, or an id.

@@ -150,6 +150,13 @@ class Schedules(Resource[L]):
     ) -> Call[Schedule[L]]:
         """One more.
 
+            >>> added = nightly.schedules.add("30 2 * * *", timezone="Europe/Berlin", slug="night")
+            >>> nightly.schedules.get("night").cron
+            '30 2 * * *'
+            >>> added.change(cron="0 3 * * *").timezone
+            'Europe/Berlin'
+            >>> added.remove()
+
         Args:
             cron: Five fields: minute, hour, day, month, weekday.
             timezone: An IANA name, such as `Europe/Berlin`.

@@ -129,6 +129,10 @@ class WorkQueues(Resource[L]):
     ) -> Call[WorkQueue[L]]:
         """A new queue; without a `priority` it comes last.
 
+            >>> queue = prefect.work_pools.get("autoloader").queues.create("of an example", concurrency_limit=2)
+            >>> queue.pause().paused
+            True
+
         Raises:
             Conflict: there is one of this name.
             Invalid: a name or a number that cannot be; nothing was sent.
@@ -200,7 +204,11 @@ class WorkPools(Resource[L]):
 
     @stream
     def list(self, *, limit: int | None = None) -> Stream[WorkPool[L]]:
-        """All of them, or `limit` of them."""
+        """All of them, or `limit` of them.
+
+        >>> "autoloader" in [pool.name for pool in prefect.work_pools.list()]
+        True
+        """
         pages = Pages("/work_pools/filter", {}, WorkPoolData)
         yield from stepwise(pages, lambda data: WorkPool(self._link, data), most=limit)
 
@@ -224,6 +232,9 @@ class WorkPools(Resource[L]):
         concurrency_limit: int | None = None,
     ) -> Call[WorkPool[L]]:
         """A new pool, with a queue `default`.
+
+            >>> prefect.work_pools.create("pool of an example", concurrency_limit=4).type
+            'process'
 
         Args:
             name: What deployments and workers refer to.

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, TypeVar
 from autoloader_server.engine.changes import Change
 from autoloader_server.engine.errors import DATA_MALFORMED, FileFailure
 from autoloader_server.engine.explain import DO_NOT_FIT, about_files, explain, named_paths, run_error
-from autoloader_server.engine.formats.base import CORRUPT_COLUMN, PATH_COLUMN, Format, Look, Looks
+from autoloader_server.engine.formats.base import CORRUPT_COLUMN, PATH_COLUMN, Format, Look, Looks, Sifting
 from autoloader_server.engine.read import plain_path
 from autoloader_server.engine.schema import merge
 from autoloader_server.engine.sql import identifier
@@ -127,13 +127,15 @@ def _malformed(spark: SparkSession, fmt: Format, looks: Sequence[Look], data: St
             )
             .collect()
         )
+        told_apart = isinstance(fmt, Sifting) and all(map(fmt.has_records, members))
+        what_to_do = "mend them, or see on_bad_record" if told_apart else "mend them"
         # Not in Spark: it would see that a format without malformed records has none, and read nothing.
         for row in rows:
             if row["bad"] == 0:
                 continue
             record, *nulls = row["first"]
             null = [field for field, missing in zip(data.fields, nulls, strict=True) if missing]
-            message = f"{row['bad']} of its {row['all']} {DO_NOT_FIT}; the first: " + _shown(
+            message = f"{row['bad']} of its {row['all']} {DO_NOT_FIT} ({what_to_do}); the first: " + _shown(
                 fmt, members[0], record, null
             )
             failures.append(FileFailure(plain_path(row[PATH_COLUMN]), DATA_MALFORMED, message))

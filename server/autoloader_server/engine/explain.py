@@ -43,7 +43,7 @@ _ABOUT_FILES = re.compile(
 _LEGAL_IN_A_URL = "/-_.!~'()*,;:$&+=@"
 _LONGEST_REASON = 400
 DISK_FULL = "the disk is full: free some space and run again; nothing was lost"
-DO_NOT_FIT = "records do not fit the table's columns (mend them, or see on_bad_record)"
+DO_NOT_FIT = "records do not fit the table's columns"
 
 
 def about_files(error: Exception) -> bool:
@@ -55,9 +55,9 @@ def explain(error: Exception, path: str) -> FileFailure:
     """An error of Spark's about one file, as a category and a sentence."""
     text = _without_stack(error)
     if re.search(r"FILE_NOT_EXIST|PATH_NOT_FOUND|FileNotFoundException|No such file", text):
-        return FileFailure(path, MISSING, "it vanished while it was being read; if it comes back, it is loaded")
+        return FileFailure(path, MISSING, "it vanished while it was being read; when it is back, retry the run")
     if re.search(r"AccessDenied|Permission denied|403|Forbidden", text):
-        return FileFailure(path, AUTH, "Spark has no right to read it; with the right to, a later run loads it")
+        return FileFailure(path, AUTH, "Spark has no right to read it; give the right to, and retry the run")
     if "Input Pattern" in text:
         return FileFailure(
             path,
@@ -74,9 +74,9 @@ def explain(error: Exception, path: str) -> FileFailure:
             path, SCHEMA_MISMATCH, f"it has a field twice, or two that differ only in case: {_reason(error)}"
         )
     if (value := re.search(r"MALFORMED_VALUE: (.*?); in ", text)) is not None:
-        return FileFailure(path, DATA_MALFORMED, f"its records do not fit the table's columns (mend them): {value[1]}")
+        return FileFailure(path, DATA_MALFORMED, f"its {DO_NOT_FIT} (mend them): {value[1]}")
     if re.search(r"MALFORMED_RECORD|BadRecordException|MALFORMED_CSV_RECORD", text):
-        return FileFailure(path, DATA_MALFORMED, f"its {DO_NOT_FIT}")
+        return FileFailure(path, DATA_MALFORMED, f"its {DO_NOT_FIT} (mend them)")
     if re.search(
         r"PARQUET_COLUMN_DATA_TYPE_MISMATCH|cannot be converted in file|CAST_OVERFLOW|CAST_INVALID_INPUT", text
     ):

@@ -63,7 +63,7 @@ def owner_is_dead(owner: Owner | None) -> bool:
     return not process.alive()
 
 
-def let_go(connection: Connection, token: str | None) -> None:
+def let_go(connection: Connection, token: str) -> None:
     """Whatever batch is still held under this lease may be taken over at once."""
     connection.execute(update(batches).where(batches.c.lease_token == token).values(lease_expires_at=0.0))
 

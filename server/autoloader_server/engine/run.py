@@ -28,6 +28,7 @@ from autoloader_server.engine.schema import new_fields, without
 from autoloader_server.engine.settle import clean_up, drop_branches, settle
 from autoloader_server.engine.sift import sift, told_apart
 from autoloader_server.engine.sync import drop_absent
+from autoloader_server.engine.untold import Untold
 from autoloader_server.engine.work import Work
 from autoloader_server.security.redact import logger
 from autoloader_server.spark.errors import first_line
@@ -45,6 +46,8 @@ def execute(service: Service, run_id: str) -> None:
     """Do a queued run. Its end, good or bad, is written into its row; nothing is raised for what a run can meet.
 
     A run that cannot begin, because another one of its ingestion is going, is left in the queue.
+
+    Raises Untold where the ledger cannot be told of its end; anything else only where it did not begin.
     """
     lease = new_lease(service, run_id)
     work = begin(service, run_id, lease)
@@ -60,31 +63,38 @@ def execute(service: Service, run_id: str) -> None:
 
 
 def attempt(work: Work) -> None:
-    """All steps of a run that has begun, and its end. Who calls the steps one by one: services/stepped_run.py."""
+    """All steps of a run that has begun, and its end. Who calls the steps one by one: services/stepped_run.py.
+
+    Raises Untold where the ledger cannot be told how it ended.
+    """
+    ending: Outcome | None = None
+    try:
+        ending = _ending(work)
+        if ending is not None:
+            end(work, ending)
+    except Exception as error:
+        raise Untold(work.run_id, work.lease.token, ending or outcome.of_fault(error)) from error
+
+
+def _ending(work: Work) -> Outcome | None:
+    """How the run ends, once all its steps were gone through; None where it is somebody else's by now."""
     try:
         find_files(work)
         plan_files(work)
         while load_next(work):
             pass
         drop_absent(work)
-        end(work, outcome.of_work(work))
+        return outcome.of_work(work)
     except Exception as error:
         ending = outcome.of_error(work, error)
-        if ending is not None:
-            end(work, ending)
-        else:
+        if ending is None:
             give_up(work, error)
+        return ending
 
 
 def end(work: Work, ending: Outcome) -> bool:
     """Write how the run ended, if it is still ours, and let go of everything that it held. False where it is not."""
-    ours = runs.c.lease_token == work.lease.token
-    status, message, category = ending
-    with work.database.write() as connection:
-        ended = run_record.end(connection, work.run_id, status, message, ours, category=category)
-        if ended:
-            work.lease.let_go(connection)
-    return ended
+    return Untold(work.run_id, work.lease.token, ending).tell(work.database)
 
 
 def give_up(work: Work, error: Exception) -> None:

@@ -16,7 +16,7 @@ from autoloader_server.db.engine import Database
 from autoloader_server.engine import ledger, run_record
 from autoloader_server.engine.changes import Change
 from autoloader_server.engine.check import Seen
-from autoloader_server.engine.errors import CANCELLED, INTERNAL, FileFailure, RunCancelled, RunStopped
+from autoloader_server.engine.errors import CANCELLED, INTERNAL, INTERRUPTED, FileFailure, RunCancelled, RunStopped
 from autoloader_server.engine.formats.base import Format
 from autoloader_server.engine.iceberg import Table
 from autoloader_server.engine.killpoints import reach
@@ -80,6 +80,7 @@ class Work:
     @cached_property
     def spark(self) -> SparkSession:
         """One session for the whole run; its operations carry the run's tag, so that a cancellation can end them."""
+        self._check_open()
         self.step("starting Spark" if not self.sessions.started else "preparing")
         spark = self.sessions.session()
         spark.addTag(self.tag)
@@ -190,8 +191,13 @@ class Work:
             run_record.note(connection, self.run_id, sentence)
 
     def reach(self, point: str) -> None:
-        """Between two steps: a place to be killed at, and to notice a lost lease or a cancellation."""
+        """Between two steps: where it is killed, and notices a lost lease, a cancellation, a service that closes."""
         reach(point, self.home)
         self.lease.check()
         if self.lease.cancelled.is_set():
             raise RunCancelled(CANCELLED)
+        self._check_open()
+
+    def _check_open(self) -> None:
+        if self.closing.is_set():
+            raise RunStopped("the service is closing", INTERRUPTED)

@@ -13,11 +13,13 @@ from typing import TYPE_CHECKING
 from sqlalchemy import ColumnElement, Label, select
 
 from autoloader_sdk.models import UNENDED, RunStatus
+from autoloader_server.db.engine import DATABASE_AWAY
 from autoloader_server.db.tables import runs
 from autoloader_server.engine import run_record
-from autoloader_server.engine.errors import WRITE_FAILURE
-from autoloader_server.engine.lease import let_go
+from autoloader_server.engine.errors import INTERNAL, fault_of_ours
+from autoloader_server.engine.untold import Untold
 from autoloader_server.security.redact import logger
+from autoloader_server.spark.errors import first_line
 
 if TYPE_CHECKING:
     from autoloader_server.engine.outcome import Outcome
@@ -41,7 +43,7 @@ class RunQueue:
         self._lock = Lock()
         self._active: dict[str, str] = {}
         self._waiting: dict[str, str] = {}
-        self._unrecorded: dict[str, Outcome] = {}
+        self._untold: dict[str, Untold] = {}
         self._closed = Event()
         self._idle = Event()
         self._idle.set()
@@ -67,9 +69,10 @@ class RunQueue:
         with self._lock:
             return [*self._active, *self._waiting]
 
-    def unrecorded(self, run_id: str) -> Outcome | None:
-        """How a run of this process ended that could not write it down yet: its disk is full, its database away."""
-        return self._unrecorded.get(run_id)
+    def untold(self, run_id: str, lease_token: str | None) -> Outcome | None:
+        """How a run of this process ended, where the ledger still takes it for going on under its lease."""
+        known = self._untold.get(run_id)
+        return known.ending if known is not None and known.lease_token == lease_token else None
 
     def wait_idle(self, timeout: float | None = None) -> bool:
         """Wait until this process has nothing to carry out; False where the time was over first."""
@@ -90,7 +93,7 @@ class RunQueue:
 
         Deleted ingestions that left something unfinished get a run that takes it back.
         """
-        self._record_ends()
+        self.tell_ends()
         going: set[str] = set()
         queued: list[tuple[str, str]] = []
         clock = self._service.database.clock
@@ -169,9 +172,12 @@ class RunQueue:
                 from autoloader_server.engine.run import execute
 
                 execute(self._service, run_id)
+        except Untold as untold:
+            _log.warning("run %s ended, and the ledger does not take it: %s", run_id, untold)
+            self._untold[run_id] = untold
+            self.tell_ends()
         except Exception as error:
-            _log.exception("run %s of %s ended by an error of the engine", run_id, ingestion_id)
-            self._end_failed(run_id, error)
+            self._never_began(run_id, error)
         finally:
             next_run = self._next_of(ingestion_id, run_id)
             with self._lock:
@@ -195,24 +201,27 @@ class RunQueue:
             return None
         return None if found is None else str(found)
 
-    def _end_failed(self, run_id: str, error: Exception) -> None:
-        from autoloader_server.engine.outcome import of_fault
+    def tell_ends(self) -> None:
+        """Write down how runs ended that the ledger could not be told of; what it does not take now stays for later."""
+        for run_id, untold in list(self._untold.items()):
+            try:
+                untold.tell(self._service.database)
+            except Exception as error:
+                _log.warning("how run %s ended cannot be stored yet: %s", run_id, first_line(error))
+            else:
+                self._untold.pop(run_id, None)
 
-        self._unrecorded[run_id] = of_fault(error)
+    def _never_began(self, run_id: str, error: Exception) -> None:
+        if isinstance(error, DATABASE_AWAY):
+            _log.warning("run %s cannot begin yet, it stays queued: %s", run_id, first_line(error))
+            return
+        _log.exception("run %s ended by an error of the engine", run_id)
         try:
-            self._record_ends()
-        except Exception:
-            _log.exception("how run %s ended could not be recorded; it is tried again", run_id)
-
-    def _record_ends(self) -> None:
-        """Write down how runs ended that could not do so. One that the database did not let begin stays queued."""
-        for run_id, (status, message, category) in list(self._unrecorded.items()):
             with self._service.database.write() as connection:
-                token = connection.execute(select(runs.c.lease_token).where(runs.c.id == run_id)).scalar()
-                only = [runs.c.status == RunStatus.RUNNING] if category == WRITE_FAILURE else []
-                if run_record.end(connection, run_id, status, message, *only, category=category):
-                    let_go(connection, token)
-            del self._unrecorded[run_id]
+                queued = runs.c.status == RunStatus.QUEUED
+                run_record.end(connection, run_id, RunStatus.FAILED, fault_of_ours(error), queued, category=INTERNAL)
+        except Exception:
+            _log.exception("run %s could not be recorded as failed; it stays queued", run_id)
 
 
 def _expired(clock: ColumnElement[float]) -> Label[bool]:

@@ -168,17 +168,18 @@ def _with_errors(service: Service, connection: Connection, rows: list[RowMapping
     landed = (batches.c.run_id.in_(by_run), batches.c.status == BatchStatus.LANDED)
     counted = select(batches.c.run_id, func.count()).where(*landed).group_by(batches.c.run_id)
     batches_of = dict(connection.execute(counted).tuples().all())
-    return [_as_it_ended(service, _data(row, by_run[row["id"]], batches_of.get(row["id"], 0))) for row in rows]
+    return [_as_it_ended(service, row, _data(row, by_run[row["id"]], batches_of.get(row["id"], 0))) for row in rows]
 
 
-def _as_it_ended(service: Service, run: RunData) -> RunData:
+def _as_it_ended(service: Service, row: RowMapping, run: RunData) -> RunData:
     """A run that the ledger takes for going on, since its end could not be written down yet."""
-    ending = service.unrecorded_end(run.id) if run.status == RunStatus.RUNNING else None
+    ending = service.untold_end(run.id, row["lease_token"]) if run.status == RunStatus.RUNNING else None
     if ending is None:
         return run
-    told = RunError(error_type=ending.category or "", message=redact(ending.message or ""), timestamp=now())
-    update = {"status": str(ending.status), "message": told.message, "step": None, "errors": [*run.errors, told]}
-    return run.model_copy(update=update)
+    message = None if ending.message is None else redact(ending.message)
+    told = [RunError(error_type=ending.category, message=message, timestamp=now())] if ending.category else []
+    ended = {"status": str(ending.status), "message": message, "step": None, "errors": [*run.errors, *told]}
+    return run.model_copy(update=ended)
 
 
 def _data(row: RowMapping, errors: list[RowMapping], landed: int) -> RunData:

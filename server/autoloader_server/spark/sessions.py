@@ -51,6 +51,8 @@ _HELLO_SECONDS = 30.0
 _CHECK_SECONDS = 30.0
 # A live server answers within milliseconds.
 _RELEASE_SECONDS = 2.0
+# Releasing two sessions takes as long at the most.
+_CLOSE_SECONDS = 5.0
 
 _log = logging.getLogger(__name__)
 
@@ -246,14 +248,21 @@ class SparkSessions:
         self._checked = -_CHECK_SECONDS
 
     def close(self) -> None:
-        """Release the session, and stop being a user of the local server."""
-        with self._lock:
+        """Release the session, and stop being a user of the local server.
+
+        A server that is being started right now is left to its starter's end: that may take minutes.
+        """
+        if not self._lock.acquire(timeout=_CLOSE_SECONDS):
+            return
+        try:
             self._drop()
             if self._users is not None:
                 release(self._users[1])
                 self._users = None
             if self._local is not None:
                 self._local.release()
+        finally:
+            self._lock.release()
 
     def _answers(self) -> bool:
         """Whether the server still knows the held session; asked at most every 30 s."""

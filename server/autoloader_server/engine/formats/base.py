@@ -222,10 +222,10 @@ def unopened(path: str, error: Exception) -> FileFailure:
     """Why the worker could not look into a file. Any other error than of reading it is raised again."""
     match error:
         case FileNotFoundError() | NotADirectoryError() | IsADirectoryError():
-            return FileFailure(path, MISSING, "it vanished after it was listed; if it comes back, it is loaded")
+            return FileFailure(path, MISSING, "it vanished after it was listed; when it is back, retry the run")
         case PermissionError():
             who = f": {error.strerror}" if path.startswith("s3://") and error.strerror else " by this user"
-            return FileFailure(path, AUTH, f"it may not be read{who}; with the right to, a later run loads it")
+            return FileFailure(path, AUTH, f"it may not be read{who}; give the right to, and retry the run")
         case Unreadable():
             return FileFailure(path, DATA_MALFORMED, str(error))
         case OSError():
