@@ -436,7 +436,7 @@ def test_a_run_and_an_ingestion_lead_to_what_prefect_has_of_them(url: str, deplo
         assert asyncio.run(awaited()) == (deployment.id, flow_run.id)
 
 
-@pytest.mark.parametrize("example", examples(OF_PREFECT), ids=lambda example: example.name)
+@pytest.mark.parametrize("example", list(examples(OF_PREFECT)), ids=lambda example: example.name)
 def test_an_example_works(example: DocTest, prefect: Prefect) -> None:
     with suppress(errors.Conflict):  # of the example before
         prefect.work_pools.create("autoloader")

@@ -30,7 +30,7 @@ def names(tmp_path: Path) -> Iterator[dict[str, Any]]:
         yield {"client": client, "flights": flights, "folder": folder, "Client": Client}
 
 
-@pytest.mark.parametrize("example", examples(OF_THE_SERVICE), ids=lambda example: example.name)
+@pytest.mark.parametrize("example", list(examples(OF_THE_SERVICE)), ids=lambda example: example.name)
 def test_an_example_works(example: DocTest, names: dict[str, Any]) -> None:
     check(example, names)
 
