@@ -11,13 +11,14 @@ from typing import Any
 import psutil
 import pytest
 from tests.chaos.conftest import MakeWorld
-from tests.chaos.scenes import set_scene
+from tests.chaos.scenes import DROPPING, HOLDING, SETTING_ASIDE, WIDENING, WORLDS, set_scene
 from tests.chaos.waiting import until
 from tests.chaos.world import SPARK_DEATH_SECONDS
 from tests.homes import namespace_of
 from tests.integration.ingesting import Ingestion
 
 from autoloader_server.engine import load
+from autoloader_server.engine.killpoints import POINTS
 from autoloader_server.service import Service
 from autoloader_server.services import runs as run_service
 from autoloader_server.settings import Settings
@@ -44,6 +45,43 @@ def test_a_run_whose_spark_dies_says_so_and_the_next_one_finishes(
             assert [error["error_type"] for error in run["errors"]] == ["connectivity"], point
         world.finish()
     world.check()
+
+
+_NAMED = {*_LOAD, *_BURNING, *_COLUMNS}
+# In worlds of one kind each.
+_OTHERS = [
+    ["table_made", *(point for point in POINTS if point not in _NAMED | {*WORLDS, *HOLDING, "table_made"})],
+    [point for point in POINTS if point in HOLDING],
+    [point for point in POINTS if point in DROPPING],
+    [point for point in POINTS if point in WIDENING],
+    [point for point in POINTS if point in SETTING_ASIDE],
+]
+
+
+@pytest.mark.parametrize("points", _OTHERS, ids=["others", "holding", "dropping", "widening", "setting aside"])
+def test_where_a_run_may_do_without_the_spark_that_died_it_ends_well_or_says_so(
+    points: list[str], make_world: MakeWorld
+) -> None:
+    """Before it has a session it gets one with a new server; when all is recorded it needs none."""
+    world = make_world(**WORLDS.get(points[0], {}))
+    with world.reader():
+        for point in points:
+            set_scene(world, point)
+            run = world.kill_spark_at(point)
+            if run["status"] not in ("success", "partial"):
+                assert run["status"] == "failed", point
+                assert "Spark server" in run["message"], point
+                assert {error["error_type"] for error in run["errors"] if error["file"] is None} == {"connectivity"}
+            if point in HOLDING:
+                world.finish()
+                world.release_held()
+        world.end()
+        world.finish()
+    world.check()
+
+
+def test_these_are_all_the_points_of_a_load() -> None:
+    assert sorted([*_NAMED, *(point for points in _OTHERS for point in points)]) == sorted(POINTS)
 
 
 @contextmanager

@@ -263,6 +263,11 @@ def test_the_command_ends_with_what_became_of_its_run(home: Path, orders: Path, 
     assert (code, str(orders / "bad.csv") in said) == (3, True), said
     code, said = autoloader("run", "orders")
     assert (code, "nothing new" in said, "failed before: 1 file" in said) == (0, True, True), said
+    (orders / "bad.csv").write_text("id,amount\n7,1\n")
+    code, said = autoloader("retry", "orders")
+    assert (code, "1 file, 1 row" in said) == (0, True), said
+    code, said = autoloader("refresh", "orders", "full", "--yes")
+    assert (code, "4 files" in said) == (0, True), said
 
 
 def test_testing_a_cluster_really_connects(client: Client) -> None:

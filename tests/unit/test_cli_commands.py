@@ -219,6 +219,38 @@ def test_an_error_is_one_sentence_on_stderr(invoke: Invoke, orders: str, words: 
     assert (done.exit_code, done.stdout) == (1, "")
 
 
+def test_a_run_is_retried_and_cancelled_by_the_beginning_of_its_id(invoke: Invoke, orders: str) -> None:
+    assert "was not run yet" in invoke("retry", "orders").stderr
+    invoke("run", "orders")
+    again = invoke("retry", "orders", "--json")
+    assert (again.exit_code, json.loads(again.stdout)["trigger"]) == (0, "retry")
+    number = json.loads(again.stdout)["id"]
+    for words in ((), (number[:8],), (number,)):
+        done = invoke("cancel", "orders", *words)
+        assert (done.exit_code, done.stdout) == (0, f"run {number} is success\n")
+    assert invoke("cancel", "orders", "zzz").exit_code == 1
+
+
+def test_a_refresh_says_what_it_means_and_is_not_done_unless_confirmed(invoke: Invoke, orders: str) -> None:
+    plan = invoke("refresh", "orders", "full", "--dry-run")
+    assert (plan.exit_code, "b.orders" in plan.stdout) == (0, True), plan.output
+    assert json.loads(invoke("refresh", "orders", "new-only", "--dry-run", "--json").stdout)["mode"] == "new_only"
+    refused = invoke("refresh", "orders", "full", input="n\n")
+    assert refused.exit_code == 1
+    assert "b.orders" in refused.stderr
+    assert "Do it?" in refused.stderr
+    assert invoke("runs", "orders", "--json").stdout == ""
+    done = invoke("refresh", "orders", "full", "--yes")  # there is no Spark to drop the table
+    assert (done.exit_code, "table_dropped" in done.stdout) == (1, True), done.output
+    assert invoke("refresh", "orders", "some").exit_code == 2
+
+
+def test_one_ingestion_is_shown_whole(invoke: Invoke, orders: str, folder: Path) -> None:
+    shown = invoke("ingestions", "show", "orders").stdout
+    assert str(folder) in shown
+    assert json.loads(invoke("ingestions", "show", orders, "--json").stdout)["name"] == "orders"
+
+
 def test_what_is_not_confirmed_is_not_deleted(invoke: Invoke, orders: str) -> None:
     asked = invoke("ingestions", "delete", "orders", input="n\n")
     assert asked.exit_code == 1

@@ -108,6 +108,17 @@ def create(
 
 
 @ingestions.command()
+def show(ctx: typer.Context, ingestion: Name, *, as_json: Json = False) -> None:
+    """Tell all that is known of one, by its name or id."""
+    with Context.of(ctx).client() as client:
+        found = client.ingestions.get(ingestion)
+    if as_json:
+        print_json(found.data)
+    else:
+        say(str(found))
+
+
+@ingestions.command()
 def pause(ctx: typer.Context, ingestion: Name, *, as_json: Json = False) -> None:
     """Let it not run until `resume`, but by force."""
     with Context.of(ctx).client() as client:

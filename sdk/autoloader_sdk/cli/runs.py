@@ -1,8 +1,8 @@
-"""Commands around runs: run, runs."""
+"""Commands around runs: run, retry, cancel, refresh, runs."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -21,6 +21,7 @@ PARTIAL = 3
 
 app = group()
 
+Which = Annotated[str, typer.Argument(metavar="[RUN]", help="A run's id, or its beginning; the last one unless said.")]
 Force = Annotated[bool, typer.Option("--force", help="Also when the ingestion is paused.")]
 
 
@@ -50,6 +51,64 @@ def run_one(
             print_json(run.data)
         else:
             typer.echo(run.id)
+
+
+@app.command()
+def retry(ctx: typer.Context, ingestion: Name, run: Which = "last", *, as_json: Json = False) -> None:
+    """Run once more over the files that failed in a run, and what is new; wait for the end. Exit codes as of `run`."""
+    with Context.of(ctx).client() as client:
+        end_with(_one(client, client.ingestions.get(ingestion), run).retry(), as_json=as_json)
+
+
+@app.command()
+def cancel(ctx: typer.Context, ingestion: Name, run: Which = "last", *, as_json: Json = False) -> None:
+    """Have a run end at its next safe point: what it has not published is not in the table, and is loaded later."""
+    with Context.of(ctx).client() as client:
+        asked = _one(client, client.ingestions.get(ingestion), run).cancel()
+    if as_json:
+        print_json(asked.data)
+    else:
+        say(f"run {asked.id} is {asked.status}" + ("" if asked.done else ", and ends at its next safe point"))
+
+
+@app.command()
+def refresh(
+    ctx: typer.Context,
+    ingestion: Name,
+    mode: Annotated[
+        Literal["full", "new-only"],
+        typer.Argument(help="Load all that is at the source (full), or only what was not loaded before."),
+    ],
+    *,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be done.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Confirm the action without prompting.")] = False,
+    force: Annotated[
+        bool, typer.Option("--force", help="Also when it is paused, or another one loads into its table.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Drop an ingestion's table and load into a new one; wait for the end. Exit codes as of `run`."""
+    with Context.of(ctx).client() as client:
+        its = client.ingestions.get(ingestion)
+        ask = its.refresh_full if mode == "full" else its.refresh_new_only
+        if dry_run or not yes:
+            plan = ask(dry_run=True)
+            if dry_run and as_json:
+                print_json(plan.data)
+            else:
+                say(str(plan), err=not dry_run)
+        if dry_run:
+            return
+        if not yes:
+            typer.confirm("Do it?", abort=True, err=True)
+        done = ask(force=force)
+        if done.run is None:
+            if as_json:
+                print_json(done.data)
+            else:
+                say(str(done))
+            raise typer.Exit(FAILED)
+        end_with(done.run, as_json=as_json)
 
 
 def end_with(run: Run, timeout: float | None = None, *, as_json: bool) -> None:
@@ -84,7 +143,7 @@ def runs(
     with Context.of(ctx).client() as client:
         its = client.ingestions.get(ingestion)
         if log is not None:
-            _show_log(client, its, log, as_json=as_json)
+            _show_log(_one(client, its, log), as_json=as_json)
             return
         found = [each.data for each in its.runs(days=days, limit=limit)]
     if as_json:
@@ -108,16 +167,18 @@ def runs(
     )
 
 
-def _show_log(client: Client, ingestion: Ingestion, wanted: str, *, as_json: bool) -> None:
+def _one(client: Client, ingestion: Ingestion, wanted: str) -> Run:
+    """The run that is meant by `last`, or by the beginning of its id."""
     if wanted == "last":
-        newest = ingestion.runs(days=36_500, limit=1)
-        if not newest:
+        newest = next(iter(ingestion.runs), None)
+        if newest is None:
             raise NotFound(f"'{ingestion.name}' was not run yet")
-        run = newest[0]
-    else:
-        # The beginning of an id will do.
-        begun = [each for each in ingestion.runs(days=36_500, limit=1000) if wanted and each.id.startswith(wanted)]
-        run = begun[0] if len(begun) == 1 else client.runs.get(ingestion.id, wanted)
+        return newest
+    begun = [each for each in ingestion.runs if wanted and each.id.startswith(wanted)]
+    return begun[0] if len(begun) == 1 else client.runs.get(ingestion.id, wanted)
+
+
+def _show_log(run: Run, *, as_json: bool) -> None:
     for line in run.logs(follow=True):
         if as_json:
             print_json(line)
