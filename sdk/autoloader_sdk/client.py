@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Self
 
-from autoloader_sdk._http.endpoint import Async, Call, L, Request, Resource, Sync, call
+from autoloader_sdk._http.endpoint import Async, Call, L, Request, Resource, Root, Sync, call
 from autoloader_sdk.clusters import Clusters
 from autoloader_sdk.config import Config, Secret, load
 from autoloader_sdk.ingestions import Ingestions
@@ -34,8 +34,17 @@ if TYPE_CHECKING:
     from autoloader_sdk.prefect import AsyncPrefect, Prefect
 
 
-class _Nouns(Resource[L]):
+class _Nouns(Root[L]):
     """What both clients have."""
+
+    @property
+    def config(self) -> Config:
+        """The address, the token (masked) and the rest, each with where it came from.
+
+        >>> Client("https://autoloader.example.org", "s3cret").config.url
+        'https://autoloader.example.org'
+        """
+        return self._link.address.config
 
     @property
     def ingestions(self) -> Ingestions[L]:
@@ -207,15 +216,6 @@ class Client(_Nouns[Sync]):
         return client
 
     @property
-    def config(self) -> Config:
-        """The address, the token (masked) and the rest, each with where it came from.
-
-        >>> Client("https://autoloader.example.org", "s3cret").config.url
-        'https://autoloader.example.org'
-        """
-        return self._link.address.config
-
-    @property
     def prefect(self) -> Prefect:
         """A client of the Prefect server of PREFECT_API_URL, closed with this one.
 
@@ -236,10 +236,6 @@ class Client(_Nouns[Sync]):
     ) -> None:
         self._link.close(wait=not isinstance(error, KeyboardInterrupt))
 
-    def __repr__(self) -> str:
-        link = getattr(self, "_link", None)  # in a traceback it may be half made
-        return f"<Client {link.address!r}>" if link else "<Client>"
-
 
 class AsyncClient(_Nouns[Async]):
     """A client whose calls are awaited. It may be used from several event loops, one after the other."""
@@ -257,20 +253,7 @@ class AsyncClient(_Nouns[Async]):
         proxy: str | None = None,
         transport: httpx.AsyncBaseTransport | None = None,
     ) -> None:
-        """What is not given comes from the environment, or from a profile; `config` says what came from where.
-
-        Args:
-            base_url: The service's address, such as `https://autoloader.example.org`.
-            token: What lets one in.
-            profile: The name of a profile in the user's file of them.
-            timeout: Seconds for one answer, 30 unless said.
-            ca: A file of certificates to trust beside the usual ones, PEM.
-            proxy: The proxy to go through; without it those of the environment (HTTPS_PROXY, NO_PROXY).
-            transport: An httpx transport, for special networks.
-
-        Raises:
-            AutoloaderError: there is no address, or something here is not what it should be.
-        """
+        """As of `Client`."""
         from autoloader_sdk._http.address import Address
         from autoloader_sdk._http.async_transport import AsyncTransport
 
@@ -292,11 +275,6 @@ class AsyncClient(_Nouns[Async]):
         return client
 
     @property
-    def config(self) -> Config:
-        """The address, the token (masked) and the rest, each with where it came from."""
-        return self._link.address.config
-
-    @property
     def prefect(self) -> AsyncPrefect:
         """A client of the Prefect server of PREFECT_API_URL, closed with this one.
 
@@ -316,7 +294,3 @@ class AsyncClient(_Nouns[Async]):
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         await self._link.close(wait=not isinstance(error, KeyboardInterrupt))
-
-    def __repr__(self) -> str:
-        link = getattr(self, "_link", None)  # in a traceback it may be half made
-        return f"<AsyncClient {link.address!r}>" if link else "<AsyncClient>"

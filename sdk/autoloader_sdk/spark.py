@@ -36,7 +36,7 @@ def session(url: str | None, *, token: str | Secret | None = None, catalog: str 
     Raises:
         AutoloaderError: there is no URL to connect to, or nothing of the kind answers there.
         UnsupportedSpark: Spark there is neither 3.5 nor 4.x.
-        MissingExtra: pyspark is not installed.
+        MissingExtra: pyspark is not installed. One that is too old is an AutoloaderError.
     """
     if not url:
         raise AutoloaderError(
@@ -44,9 +44,14 @@ def session(url: str | None, *, token: str | Secret | None = None, catalog: str 
             "the Spark of its own machine never does: there, Client.local(home) with its home folder reads the table"
         )
     try:
-        import pyspark.sql.connect.session  # noqa: F401 - it asks for what an installation may lack
+        import pyspark.sql.connect.session  # it asks for what an installation may lack
     except ImportError as missing:
         raise MissingExtra("a session with Spark", "spark") from missing
+    if tuple(map(int, pyspark.__version__.split(".")[:2])) < (3, 5):
+        raise AutoloaderError(
+            f"pyspark {pyspark.__version__} is installed, and a session takes 3.5 or newer: "
+            "pip install 'autoloader-sdk[spark]'"
+        )
     secret = Secret.of(token)
     token = None  # no traceback shows it
     if secret is None or not secret.reveal():

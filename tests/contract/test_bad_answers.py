@@ -335,25 +335,46 @@ def test_a_certificate_that_nobody_knows_is_told_and_a_given_one_is_trusted(cert
     assert ssl.create_default_context().verify_mode == ssl.CERT_REQUIRED
 
 
-def test_a_client_that_was_made_before_a_fork_works_on_both_sides(tmp_path: Path) -> None:
-    with older_service() as (service, url), Client(url) as client:
-        client.ingestions.create(name="before", source=tmp_path, format="csv", destination="lake.b.t")
+@pytest.mark.parametrize("kind", [Client, AsyncClient])
+def test_a_client_that_was_made_before_a_fork_works_on_both_sides(
+    kind: type[Client | AsyncClient], tmp_path: Path
+) -> None:
+    with older_service() as (service, url):
+        client = kind(url)
+        with Client(url) as maker:
+            maker.ingestions.create(name="before", source=tmp_path, format="csv", destination="lake.b.t")
+        assert _names(client, 1) == ["before"]
         fork = multiprocessing.get_context("fork")
         receiver, sender = fork.Pipe(duplex=False)
         child = fork.Process(target=_in_the_child, args=(client, sender))
         child.start()
         # Both at once, over what had been one connection.
-        mine = [client.ingestions.list()[0].name for _ in range(50)]
+        mine = _names(client, 50)
         assert receiver.poll(30)
         assert receiver.recv() == ["before"] * 50
         child.join(30)
         assert child.exitcode == 0
         assert mine == ["before"] * 50
         assert len(service.ingestions) == 1
+        if isinstance(client, Client):
+            client.close()
+        else:
+            asyncio.run(client.close())
 
 
-def _in_the_child(client: Client, sender: Any) -> None:
-    sender.send([client.ingestions.list()[0].name for _ in range(50)])
+def _names(client: Client | AsyncClient, times: int) -> list[str]:
+    """What the service has, asked for so often."""
+    if isinstance(client, Client):
+        return [client.ingestions.list()[0].name for _ in range(times)]
+
+    async def ask() -> list[str]:
+        return [(await client.ingestions.list())[0].name for _ in range(times)]
+
+    return asyncio.run(ask())
+
+
+def _in_the_child(client: Client | AsyncClient, sender: Any) -> None:
+    sender.send(_names(client, 50))
     sender.close()
     # Whatever this process has inherited is its parent's to end.
     os._exit(0)

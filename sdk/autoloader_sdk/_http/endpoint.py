@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from pydantic import BaseModel
     from pyspark.sql.connect.session import SparkSession
 
+    from autoloader_sdk._http.address import Address
     from autoloader_sdk.config import Secret
 
 API = AUTOLOADER.root
@@ -216,6 +217,8 @@ def quoted(part: str) -> str:
 class Link(ABC):
     """The way to one service: how steps are done, and how Spark is reached beside it."""
 
+    #: The service's, with the settings that lead there.
+    address: Address
     #: Whether what the service does ends with this process.
     within: bool = False
 
@@ -322,6 +325,15 @@ class Resource(Generic[L]):
         kinds = [vars(kind) for kind in type(self).__mro__]
         verbs = {name for kind in kinds for name, member in kind.items() if isinstance(member, call | stream)}
         return f"<{type(self).__name__}: {', '.join(sorted(verbs - {'__call__'}))}>"
+
+
+class Root(Resource[L]):
+    """A client: where the resources of one service begin."""
+
+    def __repr__(self) -> str:
+        name = type(self).__name__
+        link = getattr(self, "_link", None)  # in a traceback it may be half made
+        return f"<{name} {link.address!r}>" if link else f"<{name}>"
 
 
 class call(Generic[P, T]):  # noqa: N801 - a decorator

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Self
 
-from autoloader_sdk._http.endpoint import Async, Call, L, Request, Resource, Sync, call
+from autoloader_sdk._http.endpoint import Async, Call, L, Request, Root, Sync, call
 from autoloader_sdk.config import Secret
 from autoloader_sdk.prefect.deployments import Deployments
 from autoloader_sdk.prefect.flow_runs import FlowRuns
@@ -21,8 +21,13 @@ if TYPE_CHECKING:
     from autoloader_sdk._http.transport import SyncTransport
 
 
-class _Nouns(Resource[L]):
+class _Nouns(Root[L]):
     """What both clients have."""
+
+    @property
+    def url(self) -> str:
+        """The address of the API."""
+        return self._link.address.base_url
 
     @property
     def deployments(self) -> Deployments[L]:
@@ -85,11 +90,6 @@ class Prefect(_Nouns[Sync]):
         config = settings(url, auth_string, timeout=timeout, ca=ca, proxy=proxy)
         super().__init__(SyncTransport(Address(config, PREFECT), transport))
 
-    @property
-    def url(self) -> str:
-        """The address of the API."""
-        return self._link.address.base_url
-
     def close(self) -> None:
         """Give back what it holds. Later calls: ClientClosed."""
         self._link.close()
@@ -101,10 +101,6 @@ class Prefect(_Nouns[Sync]):
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self.close()
-
-    def __repr__(self) -> str:
-        link = getattr(self, "_link", None)  # in a traceback it may be half made
-        return f"<Prefect {link.address!r}>" if link else "<Prefect>"
 
 
 class AsyncPrefect(_Nouns[Async]):
@@ -130,11 +126,6 @@ class AsyncPrefect(_Nouns[Async]):
         config = settings(url, auth_string, timeout=timeout, ca=ca, proxy=proxy)
         super().__init__(AsyncTransport(Address(config, PREFECT), transport))
 
-    @property
-    def url(self) -> str:
-        """The address of the API."""
-        return self._link.address.base_url
-
     async def close(self) -> None:
         """Give back what it holds. Later calls: ClientClosed."""
         await self._link.close()
@@ -146,7 +137,3 @@ class AsyncPrefect(_Nouns[Async]):
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         await self.close()
-
-    def __repr__(self) -> str:
-        link = getattr(self, "_link", None)  # in a traceback it may be half made
-        return f"<AsyncPrefect {link.address!r}>" if link else "<AsyncPrefect>"
