@@ -81,3 +81,11 @@ def test_a_users_session_is_none_of_the_runs(ingest: Ingest, service: Service, t
 def test_a_service_that_names_no_address_says_how_the_table_is_read_otherwise() -> None:
     with pytest.raises(AutoloaderError, match=r"Client\.local\(home\)"):
         session(None)
+
+
+def test_a_client_of_spark_that_is_too_old_is_told_which_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    import pyspark
+
+    monkeypatch.setattr(pyspark, "__version__", "3.4.1")
+    with pytest.raises(AutoloaderError, match=r"3\.4\.1 is installed, .* pip install 'autoloader-sdk\[spark\]'"):
+        session("sc://127.0.0.1:1")
