@@ -188,7 +188,7 @@ class Run(Resource[L]):
                         run=self,
                     ) from outage.error
                 yield Pause(min(step, left))
-                step = step if poll is not None else min(step * 1.5, 2.0)
+                step = step if poll is not None else min(step * 1.2, 2.0)
         if check and self.status in {RunStatus.FAILED, RunStatus.CANCELLED}:
             raise RunFailed(str(self), run=self)
         return self

@@ -16,11 +16,12 @@ from typing import TYPE_CHECKING, Any
 from autoloader_server.engine.errors import MISSING, RunStopped
 from autoloader_server.engine.needs import has_catalog, without_catalog
 from autoloader_server.engine.sql import TableName, identifier, literal
+from autoloader_server.engine.statements import rows_of_command
 from autoloader_server.spark.errors import first_line
 from autoloader_server.spark.sessions import check_session
 
 if TYPE_CHECKING:
-    from pyspark.sql import DataFrame, DataFrameWriterV2
+    from pyspark.sql import Column, DataFrame, DataFrameWriterV2
     from pyspark.sql.connect.session import SparkSession
     from pyspark.sql.types import DataType, StructField, StructType
 
@@ -84,7 +85,7 @@ class Table:
         try:
             if self._cached:
                 self.spark.sql(f"REFRESH TABLE {self.name.quoted}")
-            rows = self.spark.sql(f"SHOW TBLPROPERTIES {self.name.quoted}").collect()
+            rows = rows_of_command(self.spark, f"SHOW TBLPROPERTIES {self.name.quoted}")
         except Exception as error:
             if _is_missing(error) or "CATALOG" in str(error):
                 if not has_catalog(self.spark, self.name.catalog):
@@ -146,21 +147,34 @@ class Table:
 
     def partitioned_by(self, names: Sequence[str]) -> set[str]:
         """Those of its columns that the table is partitioned by, in transforms too."""
-        rows = self.spark.sql(f"DESCRIBE TABLE {self.name.quoted}").collect()
-        start = next((at for at, row in enumerate(rows) if row[0].startswith("# Partition")), len(rows))
-        told = [f"{row[0]} {row[1] or ''}" for row in rows[start + 1 :]]
+        rows = rows_of_command(self.spark, f"DESCRIBE TABLE {self.name.quoted}")
+        start = next((at for at, row in enumerate(rows) if row["col_name"].startswith("# Partition")), len(rows))
+        told = [f"{row['col_name']} {row['data_type'] or ''}" for row in rows[start + 1 :]]
         return {name for name in names if any(re.search(rf"(?<!\w){re.escape(name)}(?!\w)", line) for line in told)}
 
     def snapshots(self) -> dict[int, Snapshot]:
-        return self._snapshots("")
+        return self._snapshots()
 
-    def _snapshots(self, condition: str) -> dict[int, Snapshot]:
-        rows = self.spark.sql(
-            "SELECT snapshot_id, parent_id, unix_micros(committed_at) AS at, "
-            "summary['wap.id'] AS wap, summary['published-wap-id'] AS published, "
-            "summary['added-data-files'] AS files, summary['added-records'] AS records, "
-            f"summary['added-files-size'] AS bytes FROM {self.name.quoted}.snapshots {condition}"
-        ).collect()
+    def _snapshots(self, condition: Column | None = None) -> dict[int, Snapshot]:
+        from pyspark.sql.connect import functions as F
+
+        summary = F.col("summary")
+        # Not by SQL: `sql` would ask Spark at once, and `collect` once more.
+        told = self.spark.table(f"{self.name.quoted}.snapshots")
+        rows = (
+            (told if condition is None else told.where(condition))
+            .select(
+                "snapshot_id",
+                "parent_id",
+                F.unix_micros("committed_at").alias("at"),
+                summary["wap.id"].alias("wap"),
+                summary["published-wap-id"].alias("published"),
+                summary["added-data-files"].alias("files"),
+                summary["added-records"].alias("records"),
+                summary["added-files-size"].alias("bytes"),
+            )
+            .collect()
+        )
         return {row["snapshot_id"]: _snapshot(row) for row in rows}
 
     def ancestors(self) -> list[Snapshot]:
@@ -174,14 +188,19 @@ class Table:
 
     def staged(self, branch: str) -> Snapshot:
         """What was written to `branch` under its name. Raises LookupError where nothing was."""
-        found = self._snapshots(f"WHERE summary['{_BRANCH_KEY}'] = {literal(branch)}")
+        from pyspark.sql.connect import functions as F
+
+        found = self._snapshots(F.col("summary")[_BRANCH_KEY] == branch)
         if len(found) != 1:
             raise LookupError(f"branch {branch} of {self.name} holds {len(found)} snapshots of ours, not one")
         return next(iter(found.values()))
 
     def head(self, branch: str) -> Snapshot:
         """A branch's newest snapshot. Raises LookupError where there is no such branch."""
-        found = self._snapshots(f"WHERE snapshot_id IN ({self._refs(f'name = {literal(branch)}', 'snapshot_id')})")
+        from pyspark.sql.connect import functions as F
+
+        named = self._refs(F.col("name") == branch)
+        found = self._snapshots(F.col("snapshot_id") == named[0].snapshot_id) if named else {}
         if not found:
             raise LookupError(f"the table {self.name} has no branch {branch}")
         return next(iter(found.values()))
@@ -189,19 +208,22 @@ class Table:
     def branch_at(self, snapshot_id: int, batch_id: str) -> str | None:
         """The branch of a batch whose newest snapshot this is."""
         prefix = f"{BRANCH_PREFIX}{batch_id}_"
-        found = self._branches(f"AND snapshot_id = {snapshot_id}")
-        return next((name for name in found if name.startswith(prefix)), None)
+        found = self._branches()
+        return next((ref.name for ref in found if ref.snapshot_id == snapshot_id and ref.name.startswith(prefix)), None)
 
     def branches(self) -> list[str]:
         """The branches that loads have made in this table, whoever's they are."""
-        return self._branches("")
+        return [ref.name for ref in self._branches()]
 
-    def _branches(self, condition: str) -> list[str]:
-        ours = self._refs(f"type = 'BRANCH' AND name LIKE 'al\\\\_%' {condition}", "name")
-        return [row["name"] for row in self.spark.sql(ours).collect()]
+    def _branches(self) -> list[Any]:
+        from pyspark.sql.connect import functions as F
 
-    def _refs(self, condition: str, column: str) -> str:
-        return f"SELECT {column} FROM {self.name.quoted}.refs WHERE {condition}"
+        return self._refs((F.col("type") == "BRANCH") & F.col("name").startswith(BRANCH_PREFIX))
+
+    def _refs(self, condition: Column) -> list[Any]:
+        """The names of snapshots: `name` and `snapshot_id` of each."""
+        refs = self.spark.table(f"{self.name.quoted}.refs").where(condition)
+        return list(refs.select("name", "snapshot_id").collect())
 
     def create_branch(self, branch: str) -> None:
         self.spark.sql(f"ALTER TABLE {self.name.quoted} CREATE BRANCH {identifier(branch)}")
@@ -249,7 +271,7 @@ class Table:
                 "WHEN MATCHED THEN DELETE "
                 f"WHEN NOT MATCHED AND s.{_GONE} < ' ' THEN INSERT ({', '.join(names)}) "
                 f"VALUES ({', '.join(f's.{name}' for name in names)})"
-            ).collect()
+            )
         finally:
             self.spark.catalog.dropTempView(view)
         check_session(self.spark)
@@ -273,10 +295,11 @@ class Table:
         Raises DuplicatePublish where the batch's id is on main already.
         """
         try:
-            row = self.spark.sql(
+            (row,) = rows_of_command(
+                self.spark,
                 f"CALL {identifier(self.name.catalog)}.system.cherrypick_snapshot("
-                f"{literal(self.name.in_catalog)}, {snapshot_id})"
-            ).collect()[0]
+                f"{literal(self.name.in_catalog)}, {snapshot_id})",
+            )
         except Exception as error:
             if "DuplicateWAPCommitException" in str(error):
                 raise DuplicatePublish(first_line(error)) from error
@@ -292,7 +315,7 @@ class Table:
             self.spark.sql(
                 f"CALL {identifier(self.name.catalog)}.system.fast_forward("
                 f"{literal(self.name.in_catalog)}, 'main', {literal(branch)})"
-            ).collect()
+            )
         except Exception as error:
             if not any(sign in str(error) for sign in ("Cannot fast-forward", "CommitFailedException")):
                 raise
