@@ -209,8 +209,8 @@ class Ingestion(Resource[L]):
             'daily'
 
         Args:
-            source: of it `file_pattern`, `credentials` (as a whole), `include_existing`, `modified_after` and
-                `on_changed_file`; the place itself cannot change.
+            source: of it `file_pattern`, `credentials` (as a whole), `include_existing`, `modified_after`,
+                `min_age_seconds` and `on_changed_file`; the place itself cannot change.
             format: its `options` and `schema`, each as a whole.
             on_bad_record: cannot change while a run is going or has left work.
 

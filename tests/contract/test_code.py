@@ -705,6 +705,7 @@ SOURCE = st.tuples(
         modified_after=maybe(
             st.integers(0, 2**32 * 10**6).map(lambda at: (EPOCH + timedelta(microseconds=at)).isoformat())
         ),
+        min_age_seconds=st.integers(0, 604_800),
         on_changed_file=st.sampled_from(["hold", "append"]),
     ),
 ).map(lambda drawn: {"type": drawn[0][0], "path": drawn[0][1], **drawn[1]})

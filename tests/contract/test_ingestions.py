@@ -84,6 +84,7 @@ def test_a_table_is_not_loaded_into_and_another_ones_quarantine(http: httpx.Clie
         ("format.options", {"multiline": False}),
         ("format.schema", {"inference": "auto", "evolution_enabled": False, "schema_json": None}),
         ("source.file_pattern", "2026-*/{a,b}?.csv"),
+        ("source.min_age_seconds", 300),
         ("destination.lineage_columns", ["_source_file"]),
         ("cluster_id", "a-cluster-that-nobody-knows"),
     ],
@@ -123,6 +124,7 @@ def test_the_schema_rule_in_force_is_echoed(
     [
         ("nmae", "x", "nmae", "name"),
         ("source.file_patern", "*", "source.file_patern", "file_pattern"),
+        ("source.min_age_seconds", -1, "source.min_age_seconds", "greater than or equal to 0"),
         ("source.file_pattern", "{a,b.csv", "source.file_pattern", "a '{' is not closed"),
         (
             "format.schema",
@@ -395,7 +397,8 @@ def test_put_changes_no_rule_by_which_files_were_judged(
     assert answer.status_code == 409
     assert f"source.{name} cannot change any more" in answer.json()["detail"]
     assert http.get(f"{PATH}/{ingestion}").json()["source"] == before
-    assert http.put(f"{PATH}/{ingestion}", json={"source": {"file_pattern": "*.csv"}}).status_code == 200
+    for free in ({"file_pattern": "*.csv"}, {"min_age_seconds": 60}):
+        assert http.put(f"{PATH}/{ingestion}", json={"source": free}).status_code == 200
 
 
 @pytest.mark.parametrize("change", [{"on_bad_record": "rescue"}, {"cluster_id": "elsewhere"}], ids=str)

@@ -8,6 +8,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -154,6 +155,27 @@ def test_a_file_that_never_rests_fails_alone_and_is_loaded_when_it_does(
     assert loaded.rows() == [(1, "x"), (2, "y"), (3, "newer")]
     assert loaded.counts() == {"rests.csv": 2, "changes.csv": 1}
     assert loaded.load().message == "nothing new"
+
+
+def test_a_file_that_was_written_a_moment_ago_waits_until_it_rests(ingest: Ingest, tmp_path: Path) -> None:
+    folder = tmp_path / "written"
+    folder.mkdir()
+    source = {"type": "local", "path": str(folder), "min_age_seconds": 600}
+    loaded = ingest("csv", {"old.csv": GOOD, "new.csv": GOOD}, folder=folder, source=source)
+
+    def written_before(name: str, seconds: int) -> None:
+        moment = time.time() - seconds
+        os.utime(folder / name, (moment, moment))
+
+    written_before("old.csv", 700)
+    ran = loaded.load()
+    assert (ran.status, ran.files) == ("success", 1)
+    note = "left alone: 1 file written less than source.min_age_seconds (600) ago; a later run loads them"
+    assert note in ran.notes
+    assert loaded.load().message == "nothing was loaded; too new: 1 file"
+    written_before("new.csv", 601)
+    assert loaded.load().files == 1
+    assert loaded.counts() == {"old.csv": 2, "new.csv": 2}
 
 
 @pytest.mark.parametrize(("by", "point"), [("script", "claimed"), ("command", "stage_recorded")])

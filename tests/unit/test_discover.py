@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -407,3 +408,21 @@ def test_failed_files_wait_again_when_their_time_has_come(database: Database) ->
     assert {row[2] for name in ("later", "bad", "often", "old") for row in rows(database, f"{name}.csv")} == {
         FileStatus.FAILED
     }
+
+
+@pytest.mark.parametrize("before", [None, *FileStatus])
+def test_what_was_written_a_moment_ago_is_left_alone_unless_an_earlier_version_is_to_be_loaded(
+    database: Database, compare: Compare, before: FileStatus | None
+) -> None:
+    now = time.time_ns()
+    old, new = (Entry(f"{ROOT}/a.csv", 10, now - age * 10**9, None, None) for age in (90, 30))
+    spec = SPEC.model_copy(update={"source": SPEC.source.model_copy(update={"min_age_seconds": 60})})
+    if before is not None:
+        add(database, old, before)
+    known = rows(database, "a.csv")
+    found = compare([new, Entry(f"{ROOT}/_hidden", 10, now, None, None)], spec=spec)
+    waits = before in (FileStatus.DISCOVERED, FileStatus.FAILED)
+    in_batch = before == FileStatus.PROCESSING
+    assert (found.young, found.new, found.skipped) == (not (waits or in_batch), waits, 1)
+    assert (rows(database, "a.csv") == known) is not waits
+    assert compare([new], spec=SPEC).young == 0

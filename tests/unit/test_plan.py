@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import Connection, delete, insert, select, update
 
-from autoloader_sdk.discovery.entries import Entry
+from autoloader_sdk.discovery.entries import Entry, identity
 from autoloader_sdk.discovery.store import LocalStore
 from autoloader_sdk.models import FileStatus, IngestionCreate
 from autoloader_server.db.clock import now
@@ -267,6 +267,7 @@ at_source = st.tuples(st.integers(1, 3), st.sampled_from([0, 10]), st.sampled_fr
     source=st.dictionaries(names, at_source, max_size=8),
     page=st.integers(1, 4),
     rule=st.sampled_from(["hold", "append"]),
+    age=st.sampled_from([0, 0, 60]),
     random=st.randoms(use_true_random=False),
 )
 def test_the_plan_is_what_the_first_steps_of_a_run_then_write(
@@ -276,9 +277,11 @@ def test_the_plan_is_what_the_first_steps_of_a_run_then_write(
     source: dict[str, Any],
     page: int,
     rule: str,
+    age: int,
     random: Any,
 ) -> None:
     empty(database)
+    rules = spec(on_changed_file=rule, min_age_seconds=age)
     for name, (status, version, retryable, attempts, due) in known.items():
         when = MADE if due else now() + timedelta(hours=1)
         add(
@@ -291,20 +294,33 @@ def test_the_plan_is_what_the_first_steps_of_a_run_then_write(
     entries = [entry(name, version, size=size, problem=p) for name, (version, size, p) in source.items()]
     random.shuffle(entries)
     lists(*(entries[start : start + page] for start in range(0, len(entries), page)))
-    would = planned(database, spec(on_changed_file=rule))
+    would = planned(database, rules)
 
     def ours(connection: Connection) -> None:
         """The run is still ours."""
 
-    found = discover(database, ING, STORE, spec(on_changed_file=rule), MADE, ours)
+    found = discover(database, ING, STORE, rules, MADE, ours)
     ledger.take_up_failed(database, ING, ATTEMPTS)
     files = processed_files.c
     with database.read() as connection:
         rows = connection.execute(select(files.path, files.status).where(files.current)).tuples().all()
     became = {path.removeprefix(f"{ROOT}/"): status for path, status in rows}
     unreadable = {path.removeprefix(f"{ROOT}/") for path, _ in found.unreadable}
-    expected = {}
+    # All of these files were written in the future, so none is old enough.
+    young = {
+        name
+        for name, (version, size, problem) in source.items()
+        if age
+        and size
+        and problem is None
+        and known.get(name, (None,))[0] not in (FileStatus.DISCOVERED, FileStatus.FAILED)
+        if name not in known or identity(entry(name, version, size=size)) != identity(entry(name, known[name][1]))
+    }
+    assert found.young == len(young)
+    expected = dict.fromkeys(young, "hold")
     for name, status in became.items():
+        if name in young:
+            continue
         match status:
             case FileStatus.DISCOVERED:
                 # What is not at the source any more, the run finds out when it opens it.

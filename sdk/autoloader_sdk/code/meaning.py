@@ -18,14 +18,14 @@ from autoloader_sdk.models import MASKED, IngestionCreate, IngestionData, Limits
 #: What can be changed by `PUT`; of source and format all else tells which files are in which table.
 CHANGEABLE = ("cluster_id", "schedule", "quality", "on_schema_change", "on_bad_record", "limits")
 _CHANGEABLE_PARTS = (
-    *(f"source.{name}" for name in ("file_pattern", "include_existing", "modified_after", "on_changed_file")),
-    *("source.credentials", "format.options", "format.schema"),
+    *(f"source.{name}" for name in ("file_pattern", "include_existing", "modified_after", "min_age_seconds")),
+    *("source.on_changed_file", "source.credentials", "format.options", "format.schema"),
 )
 _FIRST_CONTRACT = ("schedule", "quality")
 #: What an older service does not know, and so does not tell.
 _OURS = (
     *("on_schema_change", "on_bad_record", "limits", "destination.lineage_columns", "quality.on_low_row_count"),
-    *("source.include_existing", "source.modified_after", "source.on_changed_file"),
+    *("source.include_existing", "source.modified_after", "source.min_age_seconds", "source.on_changed_file"),
 )
 # A value that says what no value says.
 _SAYS_NOTHING: Mapping[str, Any] = {

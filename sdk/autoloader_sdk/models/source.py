@@ -40,6 +40,10 @@ REFERENCES = ("env", "file")
 """Where a credential may be in the place of its value: `{"env": "NAME"}`, `{"file": "/path"}`."""
 
 
+#: A week: whoever waits longer has another problem.
+MOST_MIN_AGE = 7 * 24 * 3600
+
+
 def source_type(path: str) -> SourceType | None:
     """The source type that a path's scheme tells (`local` without one), or None for an unknown scheme."""
     match = re.match(r"([A-Za-z][A-Za-z0-9+.-]*)://", path)
@@ -53,7 +57,8 @@ class Source(RequestModel):
     """The files to load: a place, and which of the files in it.
 
     `include_existing`: false loads only what arrives after the ingestion was made. `modified_after`: files
-    last written before it are skipped. `on_changed_file`: what to do with a file that changed after it was
+    last written before it are skipped. `min_age_seconds`: a file is left alone until it was last written so long
+    ago, for one that is written slowly. `on_changed_file`: what to do with a file that changed after it was
     loaded: hold it back (default), append its rows, or replace them. `credentials`: text, or where the service
     finds it: `{"env": "NAME"}`, `{"file": "/path"}`; without any the service's own are used.
     """
@@ -64,6 +69,7 @@ class Source(RequestModel):
     credentials: dict[str, Any] | None = Field(default=None, repr=False)
     include_existing: bool = True
     modified_after: Moment | None = None
+    min_age_seconds: Annotated[int, Field(ge=0, le=MOST_MIN_AGE)] = 0
     on_changed_file: OnChangedFile = "hold"
 
     @field_validator("file_pattern")
@@ -172,4 +178,5 @@ class SourceData(AnswerModel):
     credentials: dict[str, Any] | None = Field(default=None, repr=False)
     include_existing: bool | None = None
     modified_after: Moment | None = None
+    min_age_seconds: int | None = None
     on_changed_file: str | None = None

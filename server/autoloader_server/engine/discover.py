@@ -7,6 +7,7 @@ still be compared rightly (its pages only span wider ranges).
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -40,6 +41,8 @@ class Found:
     """Of the new ones those that were loaded before, with other content."""
     held: int = 0
     skipped: int = 0
+    young: int = 0
+    """Files that are left alone, since they were written a moment ago."""
 
 
 class _Known(NamedTuple):
@@ -69,6 +72,7 @@ def discover(
     would make old versions new again.
     """
     found = Found()
+    rules = Rules.of(spec, store.root, created_at)
     for page in list_source(store, pattern=spec.source.file_pattern):
         found.listed += len(page)
         with database.read() as connection:
@@ -77,7 +81,6 @@ def discover(
         unknown = without_twins(store, unknown, seen)
         if not unknown:
             continue
-        rules = Rules.of(spec, store.root, created_at)
         with database.write() as connection:
             hold(connection)
             # Read again under the lock that `hold` takes: another worker may have listed the same page.
@@ -138,6 +141,7 @@ class Rules:
     root: str
     modified_after_ns: int | None
     existing_until_ns: int | None
+    young_since_ns: int | None
     hold_changed: bool
 
     @classmethod
@@ -146,9 +150,20 @@ class Rules:
         return cls(
             root=root,
             modified_after_ns=int(after.timestamp() * _NANO) if after else None,
+            young_since_ns=time.time_ns() - age * _NANO if (age := spec.source.min_age_seconds) else None,
             hold_changed=spec.source.on_changed_file == "hold",
             existing_until_ns=None if spec.source.include_existing else int(created_at.timestamp() * _NANO),
         )
+
+    def too_young(self, entry: Entry, before: str | None) -> bool:
+        """Whether a new version of a file that is data was written so short a time ago that it may not be whole yet.
+
+        `before` is the status of the version that is on record, if one is: one that is to be loaded would be read as
+        the new one.
+        """
+        if self.young_since_ns is None or before in (FileStatus.DISCOVERED, FileStatus.FAILED):
+            return False
+        return entry.modified_ns > self.young_since_ns and entry.problem is None and self.skip(entry) is None
 
     def skip(self, entry: Entry) -> str | None:
         return skip_reason(
@@ -175,6 +190,9 @@ def _write(
         version = identity(entry)
         # A file that is in a batch is looked at again before that is published.
         if before is not None and (before.identity == version or before.in_batch):
+            continue
+        if rules.too_young(entry, None if before is None else before.status):
+            found.young += 1
             continue
         loaded = loaded_before.get(entry.path, [])
         changed = bool(loaded)

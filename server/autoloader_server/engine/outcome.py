@@ -189,6 +189,8 @@ def _batches(number: int) -> str:
 def _nothing(work: Work, row: Any) -> str:
     if work.left_to_others:
         return f"nothing was loaded; {files(len(work.left_to_others))} wait for another ingestion"
+    if work.too_young:
+        return f"nothing was loaded; too new: {files(work.too_young)}"
     if row.files_skipped:
         return f"nothing to load; left out, each with its reason in the ledger: {files(row.files_skipped)}"
     return "nothing new" if row.files_found else "there are no files at the source"

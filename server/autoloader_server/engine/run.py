@@ -131,6 +131,12 @@ def find_files(work: Work) -> Found:
         counted = {"files_found": found.listed, "files_skipped": found.skipped}
         held = runs.c.files_held + found.held  # a batch that was settled may have been held
         run_record.progress(connection, work.run_id, "discovering", files_held=held, **counted)
+    work.too_young = found.young
+    if found.young:
+        work.note(
+            f"left alone: {outcome.files(found.young)} written less than source.min_age_seconds "
+            f"({work.spec.source.min_age_seconds}) ago; a later run loads them"
+        )
     if found.changed:
         rule = work.spec.source.on_changed_file
         what = (

@@ -67,6 +67,7 @@ class Work:
     deleted: bool = False
     seen_stale: set[str] = field(default_factory=set)
     left_to_others: set[int] = field(default_factory=set)
+    too_young: int = 0
     seen: Seen = field(default_factory=Seen)
     # By file: the types that its values need and the table's columns do not have.
     wider: dict[str, list[Change]] = field(default_factory=dict)
