@@ -577,7 +577,7 @@ class Ingestions(Resource[L]):
 
     @stream
     def _each(self) -> Stream[Ingestion[L]]:
-        request = Request("GET", f"{API}/ingestions")
+        request = Request("GET", f"{API}/ingestions", {"limit": "1000"})
         yield from each_entry(request, IngestionData, lambda data: Ingestion(self._link, data))
 
     def __iter__(self: Ingestions[Sync]) -> Iterator[Ingestion[Sync]]:

@@ -275,7 +275,9 @@ def test_the_list_is_filtered_by_status_and_source_type(http: httpx.Client, body
     http.post(f"{PATH}/{first}/pause")
     assert [each["id"] for each in http.get(PATH, params={"status": "paused"}).json()] == [first]
     assert [each["id"] for each in http.get(PATH, params={"status": "draft"}).json()] == [second]
-    assert http.get(PATH, params={"status": "active"}).json() == []
+    assert http.get(PATH, params={"status": "ACTIVE"}).json() == []
+    wrong = http.get(PATH, params={"status": "drft"})
+    assert (wrong.status_code, wrong.json()["detail"][0]["msg"]) == (422, "unknown status 'drft'; did you mean draft?")
     assert len(http.get(PATH, params={"source_type": "local"}).json()) == 2
     assert http.get(PATH, params={"source_type": "s3"}).json() == []
     assert http.get(PATH, params={"source_type": "local", "status": "paused"}).json()[0]["id"] == first

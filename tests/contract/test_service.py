@@ -349,7 +349,7 @@ def test_a_name_that_the_database_cannot_hold_is_refused_or_kept(http: httpx.Cli
 
 
 def test_a_filter_that_the_database_cannot_take_is_refused_as_any_other(http: httpx.Client, database_kind: str) -> None:
-    answer = http.get(PATH, params={"status": "a\0b"})
+    answer = http.get(PATH, params={"source_type": "a\0b"})
     if database_kind == "sqlite":
         assert (answer.status_code, answer.json()) == (200, [])
     else:

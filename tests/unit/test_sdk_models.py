@@ -130,6 +130,7 @@ def test_each_form_in_use_is_accepted(changes: dict[str, Any]) -> None:
         ({"on_schema_change": "append"}, "on_schema_change", "did you mean 'append_new_columns'?"),
         ({"name": "  "}, "name", "blank"),
         ({"schedule": {"frequency": "custom"}}, "schedule.cron_expression", "five fields"),
+        ({"schedule": {"cron_expression": "daly"}}, "schedule.cron_expression", "did you mean 'daily'?"),
         ({"schedule": {"timezone": "Europe/Berln"}}, "schedule.timezone", "did you mean 'Europe/Berlin'?"),
         ({"schedule": {"time": "24:00"}}, "schedule.time", "HH:MM"),
         ({"quality": {"row_count_threshold": -1}}, "quality.row_count_threshold", "greater"),

@@ -11,6 +11,7 @@ from autoloader_sdk.models.base import AnswerModel, RequestModel, nearest, probl
 
 Frequency = Literal["hourly", "daily", "weekly", "custom"]
 
+_WORDS = ("hourly", "daily", "weekly")
 _CRON_FIELDS = (
     ("minute", 0, 59, ()),
     ("hour", 0, 23, ()),
@@ -101,6 +102,8 @@ def cron_fault(expression: str) -> str | None:
     fields = expression.split()
     if len(fields) == 6:
         return "a cron expression has five fields; this one has six: leave out the seconds"
+    if len(fields) == 1 and (near := nearest(expression, _WORDS)):
+        return f"'{expression}' is no cron expression; did you mean '{near}'?"
     if len(fields) != len(_CRON_FIELDS):
         return f"a cron expression has five fields (minute hour day month weekday), not {len(fields)}"
     for text, (name, low, high, words) in zip(fields, _CRON_FIELDS, strict=True):

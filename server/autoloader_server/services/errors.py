@@ -79,8 +79,8 @@ class Invalid(ServiceRefusal):
 
 def known_status(name: str, known: Sequence[str]) -> str:
     """A status that a list is to be filtered by, in any case; raises Invalid, with the nearest one that there is."""
-    if name.upper() in known:
-        return name.upper()
+    if (found := next((each for each in known if each.casefold() == name.casefold()), None)) is not None:
+        return found
     near = nearest(name, known)
     hint = f"did you mean {near}?" if near else f"there are {', '.join(known)}"
     raise Invalid([Fault(("query", "status"), f"unknown status '{name}'; {hint}")])

@@ -22,7 +22,7 @@ from autoloader_server.engine.errors import TableChanged
 from autoloader_server.security.redact import redact
 from autoloader_server.security.secrets import SecretsKeyError
 from autoloader_server.services.acceptance import changed_spec, faults_of, warnings_of
-from autoloader_server.services.errors import Conflict, Fault, Invalid, NotDone, NotFound
+from autoloader_server.services.errors import Conflict, Fault, Invalid, NotDone, NotFound, known_status
 from autoloader_server.services.idempotency import KEPT
 from autoloader_server.services.paging import Page, cursor_of, key_of
 from autoloader_server.settings import LOCAL_CLUSTER
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 _DELETION_PAUSE = timedelta(minutes=1)
 _MAX_DELETION_PAUSE = timedelta(hours=1)
 _NAME = ("catalog", "database", "table")
+STATUSES = ("draft", "active", "paused", "error")
 
 
 def create(
@@ -102,10 +103,10 @@ def find(
     limit: int | None = None,
     cursor: str | None = None,
 ) -> Page[IngestionData]:
-    """The ingestions that are not deleted, in the order they were made."""
+    """The ingestions that are not deleted, in the order they were made. Raises Invalid for a status that is none."""
     query = select(ingestions).where(ingestions.c.deleted_at.is_(None))
     if status is not None:
-        query = query.where(ingestions.c.status == status)
+        query = query.where(ingestions.c.status == known_status(status, STATUSES))
     if source_type is not None:
         query = query.where(ingestions.c.spec["source"]["type"].as_string() == source_type)
     if cursor is not None:
