@@ -110,7 +110,7 @@ class Ingestion(Resource[L]):
 
     @property
     def schedule(self) -> ScheduleData | None:
-        """When it runs by itself; `deployment` has what Prefect makes of it."""
+        """When it is to run by itself: kept, and fired by nothing yet; `deployment` is what Prefect has of it."""
         return self.data.schedule
 
     @overload
@@ -170,7 +170,7 @@ class Ingestion(Resource[L]):
 
     @call
     def pause(self) -> Call[Ingestion[L]]:
-        """Stop its schedule; it can not be run until `resume`, but by force.
+        """Let it rest: it is not run until `resume`, but by force.
 
         >>> flights.pause().status
         'paused'
@@ -445,7 +445,7 @@ class Ingestions(Resource[L]):
         cluster_id: str = "default",
         exist_ok: bool = False,
     ) -> Call[Ingestion[L]]:
-        """Make an ingestion. It is a draft, and runs when asked or when its schedule says so.
+        """Make an ingestion. It is a draft, and runs when asked; its schedule is kept, and fires nothing yet.
 
             >>> orders = client.ingestions.create(
             ...     name="orders", source=folder, format="csv", destination="lake.bronze.orders"

@@ -96,7 +96,7 @@ LOADED = {"batch_id": "b1", "loaded_at": MOMENT}
             FileStatus.FAILED,
             {"attempts": 1, "reason": "cut off"},
             False,
-            "it failed (once): cut off; it is not tried again before it has another content, or its run is retried",
+            "it failed (once): cut off; it is not tried again before it has another content, or run run-7 is retried",
         ),
         (
             FileStatus.FAILED,
@@ -108,7 +108,7 @@ LOADED = {"batch_id": "b1", "loaded_at": MOMENT}
             FileStatus.FAILED,
             {"attempts": 5, "retryable": True, "next_attempt_at": MOMENT, "reason": "it vanished"},
             False,
-            "it failed (5 times): it vanished; after 5 times it is not tried again by itself: retry its run",
+            "it failed (5 times): it vanished; after 5 times it is not tried again by itself: retry run run-7",
         ),
         (FileStatus.FAILED, {"reason": "the path has a colon"}, False, "it cannot be loaded: the path has a colon"),
         (FileStatus.SKIPPED, {"reason": "hidden file"}, False, "it is skipped: hidden file"),

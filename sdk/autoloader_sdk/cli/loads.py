@@ -144,6 +144,7 @@ def delete(
     delete_table: Annotated[
         bool, typer.Option("--table", help="Drop its table, too, and that of its bad records.")
     ] = False,
+    force: Annotated[bool, typer.Option("--force", help="Also when another one loads into that table.")] = False,
     yes: Annotated[bool, typer.Option("--yes", help="Confirm the action without prompting.")] = False,
     as_json: Json = False,
 ) -> None:
@@ -156,7 +157,7 @@ def delete(
             fate = "is dropped" if delete_table else "stays"
             question = f"Delete {plain(found.name)} ({found.id})? Its table {plain(table)} {fate}"
             typer.confirm(question, abort=True, err=True)
-        found.delete(delete_table=delete_table)
+        found.delete(delete_table=delete_table, force=force)
     if as_json:
         print_json({"id": found.id, "name": found.name, "deleted": True})
 

@@ -23,7 +23,7 @@ def serve(
         int | None, typer.Option(min=0, max=65535, help="Port to listen on; 0: a free one.  [default: 8000]")
     ] = None,
 ) -> None:
-    """Run the service until Ctrl-C."""
+    """Run the service until Ctrl-C or SIGTERM."""
     settings = Context.of(ctx).settings(host=host, port=port)
     server("app").serve(settings)
 

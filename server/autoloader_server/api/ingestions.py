@@ -56,7 +56,7 @@ def delete(*, ingestion_id: str, service: TheService, delete_table: bool = False
     ingestions.delete(service, ingestion_id, delete_table=delete_table, force=force)
 
 
-@router.post("/{ingestion_id}/pause", summary="Stop its schedule; runs need force")
+@router.post("/{ingestion_id}/pause", summary="Let it rest; runs need force")
 def pause(ingestion_id: str, service: TheService) -> StatusChange:
     ingestions.set_status(service, ingestion_id, "paused")
     return StatusChange(status="paused")

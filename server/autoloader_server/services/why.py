@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from sqlalchemy import RowMapping, select
@@ -132,9 +133,9 @@ def _in_table(file: RowMapping, table: TableName) -> str:
 
 def _again(file: RowMapping, most_attempts: int, next_run: str) -> str:
     if not file["retryable"]:
-        return "it is not tried again before it has another content, or its run is retried"
+        return f"it is not tried again before it has another content, or run {file['run_id']} is retried"
     if file["attempts"] >= most_attempts:
-        return f"after {_times(most_attempts)} it is not tried again by itself: retry its run"
+        return f"after {_times(most_attempts)} it is not tried again by itself: retry run {file['run_id']}"
     return f"{next_run} after {shown(file['next_attempt_at'])} tries it again"
 
 
@@ -161,8 +162,13 @@ def _unknown(service: Service, row: RowMapping, spec: IngestionCreate, candidate
 
 
 def _not_seen(row: RowMapping, spec: IngestionCreate, root: str, found: Entry) -> str:
-    if (skipped := Rules.of(spec, root, row["created_at"]).skip(found)) is not None:
+    rules = Rules.of(spec, root, row["created_at"])
+    if (skipped := rules.skip(found)) is not None:
         return f"it is at the source, and is not loaded: {skipped}"
+    if rules.too_young(found, None):
+        at = shown(datetime.fromtimestamp(found.modified_ns / 1e9, UTC))
+        age = spec.source.min_age_seconds
+        return f"it was written at {at}, less than source.min_age_seconds ({age}) ago: a later run loads it"
     problem = key_problem(s3_path(found.path).key) if spec.source.type == "s3" else name_problem(found.path)
     if problem is not None:
         return f"it is at the source, and cannot be loaded: {problem}"
