@@ -350,28 +350,36 @@ class Ingestion(Resource[L]):
         """
         return (yield from self._reload())
 
-    def table(self) -> DataFrame:
+    def table(self, *, token: str | Secret | None = None) -> DataFrame:
         """The table as a Spark DataFrame. Asks Spark, not the service, and waits on an async record too.
+
+        Args:
+            token: as for `spark`.
 
         Raises:
             NotFound: there is no such table yet.
             MissingExtra: pyspark is not installed.
         """
-        return self._read(self.destination.table or "")
+        token = Secret.of(token)  # from here on no traceback shows it
+        return self._read(self.destination.table or "", token)
 
-    def quarantine(self) -> DataFrame:
+    def quarantine(self, *, token: str | Secret | None = None) -> DataFrame:
         """The records that `on_bad_record: quarantine` has set aside, as a Spark DataFrame; as `table` does it.
 
         Columns: `path, line, record` (its text), `reason, batch_id, run_id, ingestion_id, quarantined_at`. Other
         ingestions that load into the same table set their records aside here too.
 
+        Args:
+            token: as for `spark`.
+
         Raises:
             NotFound: none was set aside yet.
             MissingExtra: pyspark is not installed.
         """
+        token = Secret.of(token)  # from here on no traceback shows it
         table = f"{self.destination.table}__quarantine"
         try:
-            return self._read(table)
+            return self._read(table, token)
         except NotFound:
             where = f"{self.destination.catalog}.{self.destination.database}.{table}"
             raise NotFound(f"no bad record of {self.name!r} was set aside yet: there is no table {where}") from None
@@ -392,10 +400,10 @@ class Ingestion(Resource[L]):
             self.data.cluster_id, self.data.spark_connect_url, token=token, catalog=self.destination.catalog
         )
 
-    def _read(self, table: str) -> DataFrame:
+    def _read(self, table: str, token: Secret | None) -> DataFrame:
         from autoloader_sdk.spark import read_table
 
-        spark = self._link.spark_session(self.data.cluster_id, self.data.spark_connect_url)
+        spark = self._link.spark_session(self.data.cluster_id, self.data.spark_connect_url, token=token)
         to = self.destination
         return read_table(spark, to.catalog or "", to.database or "", table)
 

@@ -79,7 +79,11 @@ def session(url: str | None, *, token: str | Secret | None = None, catalog: str 
 
 
 def with_token(url: str, token: Secret) -> str:
-    """The URL as pyspark takes it: a token in it demands TLS, and travels as a header where the URL goes without."""
+    """The URL as pyspark takes it: a token in it demands TLS, and travels as a header where the URL goes without.
+
+    What the service has masked in it is left out: its own token is no business of ours.
+    """
+    url = re.sub(r";[^;=]+=[^;]*\*\*\*[^;]*", "", url)
     if not token.reveal():
         return url
     separator = "" if url.endswith((";", "/;")) else ";" if "/;" in url else "/;"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import re
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -11,7 +12,7 @@ from typing import Any
 
 import httpx
 import pytest
-from sqlalchemy import Connection, func, select, update
+from sqlalchemy import Connection, event, func, select, update
 
 from autoloader_server.db.tables import batches, ingestions, processed_files
 from autoloader_server.service import Service
@@ -188,3 +189,35 @@ def test_clear_takes_more_files_than_one_transaction_holds(
     assert http.delete(f"{path}/processed-files").json()["files_cleared"] == 20_001
     with service.database.read() as connection:
         assert connection.execute(select(func.count()).select_from(processed_files)).scalar() == 0
+
+
+def test_a_page_is_read_from_where_the_one_before_ended(
+    http: httpx.Client, service: Service, path: str, add_files: AddFiles
+) -> None:
+    add_files(*(f"/d/{at:04}" for at in range(500)))
+    asked: list[tuple[str, Any]] = []
+
+    def remember(_connection: Any, _cursor: Any, statement: str, parameters: Any, *_: Any) -> None:
+        if "FROM processed_files" in statement:
+            asked.append((statement, parameters))
+
+    following = http.get(f"{path}/files", params={"limit": 400}).links["next"]["url"]
+    event.listen(service.database.engine, "before_cursor_execute", remember)
+    try:
+        assert len(http.get(following).json()) == 100
+    finally:
+        event.remove(service.database.engine, "before_cursor_execute", remember)
+    ((statement, parameters),) = asked
+    with service.database.read() as connection:
+        if service.database.is_sqlite:
+            explain = "EXPLAIN QUERY PLAN "
+        else:  # so few rows it would read in any order, and sort them
+            for way in ("seqscan", "bitmapscan", "sort"):
+                connection.exec_driver_sql(f"SET LOCAL enable_{way} = off")
+            explain = "EXPLAIN "
+        told = " ".join(str(row) for row in connection.exec_driver_sql(explain + statement, parameters))
+    sought = (
+        r"\(path,ordinal\)>\(\?,\?\)" if service.database.is_sqlite else r"Index Cond: [^,]*ROW\(path, ordinal\) > ROW"
+    )
+    assert re.search(sought, told), told
+    assert "SORT" not in told.upper(), told

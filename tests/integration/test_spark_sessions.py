@@ -11,7 +11,8 @@ from tests.parts import sparks
 from tests.parts.listening import nobody
 
 from autoloader_sdk import AutoloaderError
-from autoloader_sdk.spark import read_table, session
+from autoloader_sdk.config import Secret
+from autoloader_sdk.spark import read_table, session, with_token
 from autoloader_server.service import Service
 from autoloader_server.spark.local import LocalSpark
 
@@ -89,3 +90,16 @@ def test_a_client_of_spark_that_is_too_old_is_told_which_to_install(monkeypatch:
     monkeypatch.setattr(pyspark, "__version__", "3.4.1")
     with pytest.raises(AutoloaderError, match=r"3\.4\.1 is installed, .* pip install 'autoloader-sdk\[spark\]'"):
         session("sc://127.0.0.1:1")
+
+
+@pytest.mark.parametrize(
+    ("told", "token", "used"),
+    [
+        ("sc://h:1/;token=***", "", "sc://h:1/"),
+        ("sc://h:1/;use_ssl=true;token=***;user_id=me", "", "sc://h:1/;use_ssl=true;user_id=me"),
+        ("sc://h:1/;token=***", "mine", "sc://h:1/;token=mine"),
+        ("sc://h:1/;use_ssl=false;authorization=Bearer%20***", "m", "sc://h:1/;use_ssl=false;authorization=Bearer%20m"),
+    ],
+)
+def test_a_token_that_the_service_has_masked_is_not_sent(told: str, token: str, used: str) -> None:
+    assert with_token(told, Secret(token)) == used

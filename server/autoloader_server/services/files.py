@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from sqlalchemy import and_, or_, select
+from sqlalchemy import literal, or_, select, tuple_
 
 from autoloader_sdk.models import FileData, FileStatus
 from autoloader_server.db.tables import processed_files
@@ -62,12 +62,9 @@ def find(
         )
     if cursor is not None:
         last_path, last_ordinal = key_of(cursor, str, int)
-        query = query.where(
-            or_(
-                table.path > str(last_path),
-                and_(table.path == str(last_path), table.ordinal > int(last_ordinal)),
-            )
-        )
+        # As one value: of two conditions joined by OR neither database makes a range of the index.
+        after = tuple_(literal(str(last_path), table.path.type), literal(int(last_ordinal)))
+        query = query.where(tuple_(table.path, table.ordinal) > after)
     query = query.order_by(table.path, table.ordinal).limit(limit + 1)
     with service.database.read() as connection:
         row_of(connection, ingestion_id)
