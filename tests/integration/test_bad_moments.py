@@ -178,6 +178,40 @@ def test_a_file_that_was_written_a_moment_ago_waits_until_it_rests(ingest: Inges
     assert loaded.counts() == {"old.csv": 2, "new.csv": 2}
 
 
+def test_what_is_written_again_while_it_is_loaded_waits_until_it_rests(
+    ingest: Ingest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "written"
+    folder.mkdir()
+    source = {"type": "local", "path": str(folder), "min_age_seconds": 600}
+    loaded = ingest("csv", {"rests.csv": GOOD, "changes.csv": GOOD}, folder=folder, source=source)
+    frame_of = load.frame_of
+
+    def rest(*names: str) -> None:
+        moment = time.time() - 700
+        for name in names:
+            os.utime(folder / name, (moment, moment))
+
+    def meanwhile(*given: Any) -> Any:
+        if folder.joinpath("changes.csv").read_text() == GOOD:
+            loaded.write({"changes.csv": GOOD + "3,half of a rec"})
+        return frame_of(*given)
+
+    rest("rests.csv", "changes.csv")
+    with monkeypatch.context() as patched:
+        patched.setattr(load, "frame_of", meanwhile)
+        ran = loaded.load()
+    assert (ran.status, ran.files) == ("partial", 1)
+    assert ran.failed()["changes.csv"].message == (
+        "written again, less than source.min_age_seconds ago: a later run loads it"
+    )
+    loaded.write({"changes.csv": GOOD + "3,half of a record\n"})
+    assert loaded.load().files == 0
+    rest("changes.csv")
+    assert loaded.load().files == 1
+    assert loaded.counts() == {"rests.csv": 2, "changes.csv": 3}
+
+
 @pytest.mark.parametrize(("by", "point"), [("script", "claimed"), ("command", "stage_recorded")])
 def test_ctrl_c_in_the_middle_of_a_run_leaves_the_work_to_the_next_one(ingest: Ingest, by: str, point: str) -> None:
     # A batch for each: woken by the same signal, the run may come to the end of one before the process ends.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import signal
@@ -266,6 +267,8 @@ def test_the_command_ends_with_what_became_of_its_run(home: Path, orders: Path, 
     (orders / "bad.csv").write_text("id,amount\n7,1\n")
     code, said = autoloader("retry", "orders")
     assert (code, "1 file, 1 row" in said) == (0, True), said
+    code, said = autoloader("runs", "orders", "--limit", "1", "--json")
+    assert json.loads(said)["trigger"] == "retry"
     code, said = autoloader("refresh", "orders", "full", "--yes")
     assert (code, "4 files" in said) == (0, True), said
 

@@ -243,6 +243,9 @@ def test_a_refresh_says_what_it_means_and_is_not_done_unless_confirmed(invoke: I
     done = invoke("refresh", "orders", "full", "--yes")  # there is no Spark to drop the table
     assert (done.exit_code, "table_dropped" in done.stdout) == (1, True), done.output
     assert invoke("refresh", "orders", "some").exit_code == 2
+    invoke("ingestions", "pause", "orders")
+    assert invoke("refresh", "orders", "full", "--dry-run").exit_code == 1
+    assert invoke("refresh", "orders", "full", "--dry-run", "--force").exit_code == 0
 
 
 def test_one_ingestion_is_shown_whole(invoke: Invoke, orders: str, folder: Path) -> None:

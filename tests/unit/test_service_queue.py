@@ -351,7 +351,7 @@ def test_a_run_that_the_database_did_not_let_begin_begins_when_it_does(
 
     def execute(of: Service, run_id: str) -> None:
         if refusals:
-            raise refusals.pop()
+            raise Untold(run_id, "of a begin that was not", of_fault(refusals.pop()))
         worker(of, run_id)
 
     made = RunQueue(service, execute)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import islice
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 # What `run` ends with, beside 0, and 2 for a wrong call.
 FAILED = 1
 PARTIAL = 3
+_WHOLE_ID = 36
 
 app = group()
 
@@ -64,7 +66,9 @@ def retry(ctx: typer.Context, ingestion: Name, run: Which = "last", *, as_json: 
 def cancel(ctx: typer.Context, ingestion: Name, run: Which = "last", *, as_json: Json = False) -> None:
     """Have a run end at its next safe point: what it has not published is not in the table, and is loaded later."""
     with Context.of(ctx).client() as client:
-        asked = _one(client, client.ingestions.get(ingestion), run).cancel()
+        its = client.ingestions.get(ingestion)
+        going = next((each for each in its.runs(limit=2) if each.status == "running"), None) if run == "last" else None
+        asked = (going or _one(client, its, run)).cancel()
     if as_json:
         print_json(asked.data)
     else:
@@ -92,7 +96,7 @@ def refresh(
         its = client.ingestions.get(ingestion)
         ask = its.refresh_full if mode == "full" else its.refresh_new_only
         if dry_run or not yes:
-            plan = ask(dry_run=True)
+            plan = ask(dry_run=True, force=force)
             if dry_run and as_json:
                 print_json(plan.data)
             else:
@@ -170,12 +174,15 @@ def runs(
 def _one(client: Client, ingestion: Ingestion, wanted: str) -> Run:
     """The run that is meant by `last`, or by the beginning of its id."""
     if wanted == "last":
-        newest = next(iter(ingestion.runs), None)
-        if newest is None:
+        newest = ingestion.runs(days=36_500, limit=1)
+        if not newest:
             raise NotFound(f"'{ingestion.name}' was not run yet")
-        return newest
-    begun = [each for each in ingestion.runs if wanted and each.id.startswith(wanted)]
-    return begun[0] if len(begun) == 1 else client.runs.get(ingestion.id, wanted)
+        return newest[0]
+    if 0 < len(wanted) < _WHOLE_ID:
+        begun = list(islice((each for each in ingestion.runs if each.id.startswith(wanted)), 2))
+        if len(begun) == 1:
+            return begun[0]
+    return client.runs.get(ingestion.id, wanted)
 
 
 def _show_log(run: Run, *, as_json: bool) -> None:

@@ -28,6 +28,8 @@ from autoloader_server.engine import ledger
 from autoloader_server.engine.errors import DATA_MALFORMED
 
 _NANO = 1_000_000_000
+TOO_YOUNG = "written again, less than source.min_age_seconds ago"
+_TO_BE_LOADED = (FileStatus.DISCOVERED, FileStatus.FAILED)
 
 
 @dataclass(slots=True)
@@ -41,8 +43,8 @@ class Found:
     """Of the new ones those that were loaded before, with other content."""
     held: int = 0
     skipped: int = 0
-    young: int = 0
-    """Files that are left alone, since they were written a moment ago."""
+    young: set[str] = field(default_factory=set)
+    """The files that are left alone, since they were written a moment ago."""
 
 
 class _Known(NamedTuple):
@@ -141,29 +143,29 @@ class Rules:
     root: str
     modified_after_ns: int | None
     existing_until_ns: int | None
-    young_since_ns: int | None
+    young_ns: tuple[int, int] | None
     hold_changed: bool
 
     @classmethod
     def of(cls, spec: IngestionCreate, root: str, created_at: datetime) -> Rules:
         after = spec.source.modified_after
+        age, at = spec.source.min_age_seconds * _NANO, time.time_ns()
         return cls(
             root=root,
             modified_after_ns=int(after.timestamp() * _NANO) if after else None,
-            young_since_ns=time.time_ns() - age * _NANO if (age := spec.source.min_age_seconds) else None,
+            young_ns=(at - age, at + age) if age else None,
             hold_changed=spec.source.on_changed_file == "hold",
             existing_until_ns=None if spec.source.include_existing else int(created_at.timestamp() * _NANO),
         )
 
-    def too_young(self, entry: Entry, before: str | None) -> bool:
-        """Whether a new version of a file that is data was written so short a time ago that it may not be whole yet.
+    def too_young(self, entry: Entry) -> bool:
+        """Whether a file that is data was written so short a time ago that it may not be whole yet.
 
-        `before` is the status of the version that is on record, if one is: one that is to be loaded would be read as
-        the new one.
+        One that is dated further into the future was not: else it would never be loaded.
         """
-        if self.young_since_ns is None or before in (FileStatus.DISCOVERED, FileStatus.FAILED):
+        if self.young_ns is None or not self.young_ns[0] < entry.modified_ns <= self.young_ns[1]:
             return False
-        return entry.modified_ns > self.young_since_ns and entry.problem is None and self.skip(entry) is None
+        return entry.problem is None and self.skip(entry) is None
 
     def skip(self, entry: Entry) -> str | None:
         return skip_reason(
@@ -191,8 +193,12 @@ def _write(
         # A file that is in a batch is looked at again before that is published.
         if before is not None and (before.identity == version or before.in_batch):
             continue
-        if rules.too_young(entry, None if before is None else before.status):
-            found.young += 1
+        if rules.too_young(entry):
+            found.young.add(entry.path)
+            if before is not None and before.status in _TO_BE_LOADED:
+                # It would be read as what it is now.
+                waits = {"status": FileStatus.SKIPPED, "reason": TOO_YOUNG, "retryable": False}
+                connection.execute(update(processed_files).where(processed_files.c.id == before.id).values(**waits))
             continue
         loaded = loaded_before.get(entry.path, [])
         changed = bool(loaded)

@@ -18,6 +18,7 @@ from autoloader_server.engine import batch_record, killpoints, ledger, replacing
 from autoloader_server.engine.batch_record import Batch, BatchStatus, Landed
 from autoloader_server.engine.check import Check
 from autoloader_server.engine.culprits import culprits
+from autoloader_server.engine.discover import TOO_YOUNG, Rules
 from autoloader_server.engine.errors import (
     UNKNOWN,
     WRITE_FAILURE,
@@ -360,12 +361,15 @@ def settle_refused(work: Work, refused: BatchRefused) -> None:
         for path in restless
     ]
     again = work.place.store.stat_all(sorted(set(refused.stale) - set(restless)))
+    rules = Rules.of(work.spec, work.place.store.root, work.created_at)
+    young = [entry for entry in again if isinstance(entry, Entry) and rules.too_young(entry)]
+    failures += [FileFailure(entry.path, UNKNOWN, f"{TOO_YOUNG}: a later run loads it") for entry in young]
     with work.database.write() as connection:
         work.lease.hold_run(connection)
         ledger.fail_files(connection, work.run_id, work.ingestion_id, failures)
         for entry in again:
             # One that is gone by now is found so when it is tried again.
-            if isinstance(entry, Entry):
+            if isinstance(entry, Entry) and entry not in young:
                 ledger.supersede(connection, work.ingestion_id, entry)
 
 

@@ -100,7 +100,7 @@ def _page(
     planned += [_recorded(entry, there[path], rules) for path, entry in in_batch.items()]
     with known.database.read() as connection:
         loaded = ledger.loaded_of(connection, known.ingestion_id, changed)
-        planned += [_unknown(entry, there.get(entry.path), loaded.get(entry.path, ()), rules) for entry in judged]
+        planned += [_unknown(entry, loaded.get(entry.path, ()), rules) for entry in judged]
         planned = list(_without_others(connection, known, planned))
     listed = {each.entry.path for each in planned}
     taken_up.update(row["id"] for path, row in there.items() if row["waits"] and path in listed)
@@ -133,9 +133,9 @@ def _waits(known: Ledger, moment: datetime) -> ColumnElement[bool]:
     return or_(ledger.waits(known.most_attempts, moment), begun)
 
 
-def _unknown(entry: Entry, before: RowMapping | None, loaded: Sequence[str], rules: Rules) -> Planned:
-    """A version that the ledger does not know, beside what it knows; `loaded` are the path's versions in the table."""
-    if rules.too_young(entry, None if before is None else before["status"]):
+def _unknown(entry: Entry, loaded: Sequence[str], rules: Rules) -> Planned:
+    """A version that the ledger does not know; `loaded` are the path's versions in the table."""
+    if rules.too_young(entry):
         return Planned(entry, PlanAction.HOLD, "too new", f"source.min_age_seconds; written {_written(entry)}")
     status, reason = judge(entry, loaded, rules)
     versions = f"{loaded[0]} → {identity(entry)}" if loaded else None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from autoloader_server.db.engine import DATABASE_AWAY
 from autoloader_server.db.locks import lock_ingestion
 from autoloader_server.db.tables import runs
 from autoloader_server.engine import ledger, outcome, run_record
@@ -50,7 +51,11 @@ def execute(service: Service, run_id: str) -> None:
     Raises Untold where the ledger cannot be told of its end; anything else only where it did not begin.
     """
     lease = new_lease(service, run_id)
-    work = begin(service, run_id, lease)
+    try:
+        work = begin(service, run_id, lease)
+    except DATABASE_AWAY as error:
+        # Whether it has begun only the ledger knows, by the lease.
+        raise Untold(run_id, lease.token, outcome.of_fault(error)) from error
     if work is None:
         return
     lease.on_cancel = work.interrupt
@@ -131,10 +136,10 @@ def find_files(work: Work) -> Found:
         counted = {"files_found": found.listed, "files_skipped": found.skipped}
         held = runs.c.files_held + found.held  # a batch that was settled may have been held
         run_record.progress(connection, work.run_id, "discovering", files_held=held, **counted)
-    work.too_young = found.young
+    work.too_young = len(found.young)
     if found.young:
         work.note(
-            f"left alone: {outcome.files(found.young)} written less than source.min_age_seconds "
+            f"left alone: {outcome.files(work.too_young)} written less than source.min_age_seconds "
             f"({work.spec.source.min_age_seconds}) ago; a later run loads them"
         )
     if found.changed:

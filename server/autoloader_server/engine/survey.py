@@ -25,8 +25,9 @@ class Survey:
     """Counts of one listing; bytes as the files have them.
 
     `files` are data (`listed` also counts hidden and empty ones), `unreadable` those of the rest that Spark cannot read
-    by their names. `loaded` and `waiting` say what the ledger has of `files`; `gone` were loaded and are no longer at
-    the source. `recent_bytes` were written within the last 30 days.
+    by their names, `young` those of `files` that were written too short a time ago. `loaded` and `waiting` say what the
+    ledger has of the others; `gone` were loaded and are no longer at the source. `recent_bytes` were written within the
+    last 30 days.
     """
 
     listed: int = 0
@@ -35,6 +36,7 @@ class Survey:
     recent_bytes: int = 0
     unreadable: int = 0
     loaded: int = 0
+    young: int = 0
     waiting: int = 0
     waiting_bytes: int = 0
     gone: int = 0
@@ -69,7 +71,9 @@ def survey(
             found.recent_bytes += entry.size if entry.modified_ns >= since_ns else 0
             before, status = known.get(entry.path, (None, ""))
             still_there += entry.path in once_loaded
-            if before != identity(entry) or status in _WAITING:
+            if before != identity(entry) and rules.too_young(entry):
+                found.young += 1
+            elif before != identity(entry) or status in _WAITING:
                 found.waiting += 1
                 found.waiting_bytes += entry.size
             elif status == FileStatus.SUCCESS:

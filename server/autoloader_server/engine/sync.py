@@ -127,6 +127,8 @@ def _absent(work: Work, files: Sequence[FileVersion]) -> list[Change]:
 
 def _doubt(work: Work, ready: Ready, seen: _Seen) -> str | None:
     """Why columns stay that no loaded file has."""
+    if work.too_young:
+        return f"{work.too_young} files are too new to be loaded yet, and may have it"
     if seen.failed:
         return f"{seen.failed} files could not be loaded, and may have it"
     if seen.released:

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING
 from sqlalchemy import ColumnElement, Label, select
 
 from autoloader_sdk.models import UNENDED, RunStatus
-from autoloader_server.db.engine import DATABASE_AWAY
 from autoloader_server.db.tables import runs
 from autoloader_server.engine import run_record
 from autoloader_server.engine.errors import INTERNAL, fault_of_ours
@@ -212,9 +211,6 @@ class RunQueue:
                 self._untold.pop(run_id, None)
 
     def _never_began(self, run_id: str, error: Exception) -> None:
-        if isinstance(error, DATABASE_AWAY):
-            _log.warning("run %s cannot begin yet, it stays queued: %s", run_id, first_line(error))
-            return
         _log.exception("run %s ended by an error of the engine", run_id)
         try:
             with self._service.database.write() as connection:

@@ -267,12 +267,17 @@ def _impact(service: Service, row: RowMapping, found: Survey, mode: Mode) -> Ref
     price = price_of(service, row["cluster_id"])
     seconds = pace_of(service, row["id"], price.workers).seconds(size)
     return RefreshImpact(
-        files_to_process=found.files if full else found.waiting,
+        files_to_process=_to_load(found, mode),
         files_skipped=0 if full else found.loaded,
         estimated_data_size_gb=round(size / GB, 6),
         estimated_cost_usd=round(price.of(seconds), 4),
         estimated_duration_minutes=round(seconds / 60, 2),
     )
+
+
+def _to_load(found: Survey, mode: Mode) -> int:
+    """How many files the run would load."""
+    return found.files - found.young if mode == "full" else found.waiting
 
 
 def _warnings(
@@ -290,6 +295,8 @@ def _warnings(
         told.append(f"{found.gone} files that were loaded are no longer at the source: their rows do not come back")
     if found.unreadable:
         told.append(f"{found.unreadable} files cannot be read by their names and will fail")
-    if not (found.files if mode == "full" else found.waiting):
+    if found.young:
+        told.append(f"{found.young} files are newer than source.min_age_seconds lets them be: a later run loads them")
+    if not _to_load(found, mode):
         told.append("there is nothing to load, so there will be no table")
     return told

@@ -233,10 +233,10 @@ class SteppedRun:
         lease = self._work.lease
         with self._service.database.write() as connection:
             lease.hold_run(connection)
-            generation = self._work.generation
+            generation, too_young = self._work.generation, self._work.too_young
             self._work = start(connection, self._service, self.run_id, lease)
             # As for a direct run: what was cleared meanwhile is not loaded by this run.
-            self._work.generation = generation
+            self._work.generation, self._work.too_young = generation, too_young
         lease.on_cancel = self._work.interrupt
         self._failed = False
         settle(self._work)

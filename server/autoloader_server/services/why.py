@@ -165,7 +165,7 @@ def _not_seen(row: RowMapping, spec: IngestionCreate, root: str, found: Entry) -
     rules = Rules.of(spec, root, row["created_at"])
     if (skipped := rules.skip(found)) is not None:
         return f"it is at the source, and is not loaded: {skipped}"
-    if rules.too_young(found, None):
+    if rules.too_young(found):
         at = shown(datetime.fromtimestamp(found.modified_ns / 1e9, UTC))
         age = spec.source.min_age_seconds
         return f"it was written at {at}, less than source.min_age_seconds ({age}) ago: a later run loads it"

@@ -200,6 +200,7 @@ class SparkSessions:
         self._url: str | None = None
         self._users: tuple[str, SparkSession] | None = None
         self._checked = 0.0
+        self._abandoned = False
 
     @property
     def started(self) -> bool:
@@ -228,6 +229,12 @@ class SparkSessions:
                 self._url = url
                 self._checked = time.monotonic()
                 atexit.register(self.close)
+            if self._abandoned:
+                self._abandoned = False
+                self._drop()
+                if self._local is not None:
+                    self._local.release()
+                raise SparkUnavailable("the service is closing")
             return self._session
 
     def for_user(self) -> SparkSession:
@@ -250,9 +257,10 @@ class SparkSessions:
     def close(self) -> None:
         """Release the session, and stop being a user of the local server.
 
-        A server that is being started right now is left to its starter's end: that may take minutes.
+        A server that is being started right now may take minutes: whoever starts it lets go of it then.
         """
         if not self._lock.acquire(timeout=_CLOSE_SECONDS):
+            self._abandoned = True
             return
         try:
             self._drop()
