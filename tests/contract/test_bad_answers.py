@@ -27,10 +27,12 @@ from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, RedirectResponse, Response
 from starlette.routing import Route
+from tests.parts.answering import older
 from tests.parts.listening import listening
 from tests.parts.older_service import older_service
 
 from autoloader_sdk import AsyncClient, Client, errors, runs
+from autoloader_sdk.prefect import AsyncPrefect, Prefect
 
 TOKEN = "autoloader_" + "s" * 43
 ID = "ing_0123456789ab"
@@ -378,6 +380,49 @@ def _in_the_child(client: Client | AsyncClient, sender: Any) -> None:
     sender.close()
     # Whatever this process has inherited is its parent's to end.
     os._exit(0)
+
+
+@pytest.mark.parametrize("awaited", [False, True], ids=["plain", "awaited"])
+def test_a_client_of_prefect_that_was_made_before_a_fork_works_on_both_sides(*, awaited: bool) -> None:
+    with older(lambda _method, path: "3.9.1" if path.endswith("/admin/version") else None) as url:
+        client = AsyncPrefect(f"{url}/api") if awaited else Prefect(f"{url}/api")
+        assert _version(client) == "3.9.1"
+        fork = multiprocessing.get_context("fork")
+        receiver, sender = fork.Pipe(duplex=False)
+        child = fork.Process(target=_asked_by_the_child, args=(client, sender))
+        child.start()
+        assert _version(client) == "3.9.1"
+        assert receiver.poll(30)
+        assert receiver.recv() == "3.9.1"
+        child.join(30)
+        assert child.exitcode == 0
+
+
+def _version(client: Prefect | AsyncPrefect) -> str:
+    if isinstance(client, Prefect):
+        return client.version()
+
+    async def ask() -> str:
+        return await client.version()
+
+    return asyncio.run(ask())
+
+
+def _asked_by_the_child(client: Prefect | AsyncPrefect, sender: Any) -> None:
+    sender.send(_version(client))
+    sender.close()
+    os._exit(0)
+
+
+@pytest.mark.parametrize("awaited", [False, True], ids=["plain", "awaited"])
+def test_a_token_stands_in_no_log(caplog: pytest.LogCaptureFixture, *, awaited: bool) -> None:
+    caplog.set_level(logging.DEBUG)
+    with raw(http("503 Service Unavailable", b"{}")) as (url, asked), pytest.raises(errors.ServerError):
+        listed(url, awaited=awaited)
+    assert len(asked) == 4
+    assert all(TOKEN.encode() in request for request in asked)
+    assert "/api/v1/ingestions" in caplog.text
+    assert TOKEN not in caplog.text
 
 
 def test_a_closed_client_says_so(tmp_path: Path) -> None:

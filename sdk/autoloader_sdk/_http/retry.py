@@ -59,6 +59,7 @@ class Tries:
             "timeout": max(left, 0.001),
             "wait_initial": 0.2,
             "wait_max": 5.0,
+            "wait_jitter": 1.0,  # stamina's own: clients that failed together do not come back together
         }
 
     def may_have_done(self, *, before: Exception | None = None) -> bool:
