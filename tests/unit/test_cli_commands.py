@@ -248,6 +248,13 @@ def test_a_refresh_says_what_it_means_and_is_not_done_unless_confirmed(invoke: I
     assert invoke("refresh", "orders", "full", "--dry-run", "--force").exit_code == 0
 
 
+def test_a_token_of_another_tenant_is_made_for_it_alone(invoke: Invoke) -> None:
+    made = json.loads(invoke("token", "create", "--name", "theirs", "--tenant", "acme", "--json").stdout)
+    assert (made["tenant"], made["scope"]) == ("acme", "read")
+    (listed,) = objects(invoke("token", "list", "--json"))
+    assert (listed["name"], listed["tenant"]) == ("theirs", "acme")
+
+
 def test_one_ingestion_is_shown_whole(invoke: Invoke, orders: str, folder: Path) -> None:
     shown = invoke("ingestions", "show", "orders").stdout
     assert str(folder) in shown

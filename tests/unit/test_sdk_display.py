@@ -165,10 +165,14 @@ def test_in_a_terminal_progress_is_one_line_a_second_and_the_end_at_once(
         (1.6, "success"),
     ):
         now = moment
-        show(RunData(id="r", status=status))
+        metrics = (
+            RunMetrics(files_processed=30, files_planned=120, duration_seconds=9) if moment == 1.0 else RunMetrics()
+        )
+        show(RunData(id="r", status=status, metrics=metrics))
     written = capsys.readouterr().err
     lines = written.split("\r\x1b[K")[1:]
     assert [line.split()[0] for line in lines] == ["0.0", "1.0", "1.6"]
+    assert "█" * 5 + "░" * 15 in lines[1], "a quarter of the files"
     assert "success" in lines[-1]
     assert written.count("\n") == 1
     assert written.endswith("\n")

@@ -145,6 +145,30 @@ def test_ctrl_c_while_waiting_leaves_the_run_and_says_how_to_find_it(capsys: pyt
     assert not [path for path in service.paths if "cancel" in path]
 
 
+def test_batches_failures_and_warnings_are_events_of_their_own() -> None:
+    bad = {"file": "b.csv", "error_type": "data_malformed", "message": "half of it"}
+    states = [
+        run("running", step="loading", metrics={"batches": 1, "files_processed": 2}),
+        run("running", step="loading", metrics={"batches": 1, "files_processed": 2}, errors=[bad]),
+        run("partial", metrics={"batches": 3, "files_processed": 4}, errors=[bad], warnings=["held: 1 file"]),
+    ]
+    service = OlderService({"run_id": "r1", "status": "accepted"}, *states)
+    events = list(service.client().ingestions.get(ID).run().follow(poll=0))
+    assert [(event.kind, event.batches, event.files, event.file) for event in events] == [
+        ("status", 0, 0, None),
+        ("step", 0, 0, None),
+        ("progress", 1, 2, None),
+        ("failure", 0, 0, "b.csv"),
+        ("progress", 2, 2, None),
+        ("warning", 0, 0, None),
+        ("status", 0, 0, None),
+    ]
+    assert [str(event) for event in events if event.kind in ("failure", "warning")] == [
+        "failure: b.csv: half of it",
+        "warning: held: 1 file",
+    ]
+
+
 def test_the_bytes_of_all_events_are_those_of_the_run() -> None:
     metrics = [{"bytes_read": 5}, {"bytes_read": 9, "files_processed": 1}, {"bytes_read": 12, "files_processed": 1}]
     states = [run("running", metrics=each) for each in metrics]
