@@ -217,7 +217,7 @@ class Client(_Nouns[Sync]):
 
     @property
     def prefect(self) -> Prefect:
-        """A client of the Prefect server of PREFECT_API_URL, closed with this one.
+        """A client of the Prefect server of PREFECT_API_URL, with this one's time-out and certificates; closed with it.
 
         Raises:
             AutoloaderError: that is not set.
@@ -276,7 +276,7 @@ class AsyncClient(_Nouns[Async]):
 
     @property
     def prefect(self) -> AsyncPrefect:
-        """A client of the Prefect server of PREFECT_API_URL, closed with this one.
+        """A client of the Prefect server of PREFECT_API_URL, with this one's time-out and certificates; closed with it.
 
         Raises:
             AutoloaderError: that is not set.

@@ -337,6 +337,29 @@ def test_a_certificate_that_nobody_knows_is_told_and_a_given_one_is_trusted(cert
     assert ssl.create_default_context().verify_mode == ssl.CERT_REQUIRED
 
 
+def test_certificates_that_a_client_trusts_hold_for_its_prefect_too(
+    certified: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    certificate, key = certified
+
+    async def answer(_request: Request) -> Response:
+        return JSONResponse("3.9.1")
+
+    app = Starlette(routes=[Route("/{path:path}", answer)])
+    with listening(app, ssl_certfile=str(certificate), ssl_keyfile=str(key)) as url:
+        monkeypatch.setenv("PREFECT_API_URL", f"{url}/api")
+        with Client("http://127.0.0.1:9", ca=certificate) as client:
+            assert client.prefect.version() == "3.9.1"
+        with Client("http://127.0.0.1:9") as other, pytest.raises(errors.ConnectionFailed, match="is not trusted"):
+            other.prefect.version()
+
+        async def awaited() -> str:
+            async with AsyncClient("http://127.0.0.1:9", ca=certificate) as client:
+                return await client.prefect.version()
+
+        assert asyncio.run(awaited()) == "3.9.1"
+
+
 @pytest.mark.parametrize("kind", [Client, AsyncClient])
 def test_a_client_that_was_made_before_a_fork_works_on_both_sides(
     kind: type[Client | AsyncClient], tmp_path: Path

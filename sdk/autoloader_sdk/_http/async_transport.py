@@ -107,7 +107,8 @@ class AsyncTransport(Async):
         if self.closed:
             raise closed()
         if self._prefect is None:
-            self._prefect = AsyncPrefect()
+            # Not the proxy: it may well be one to the service alone, and Prefect on this machine.
+            self._prefect = AsyncPrefect(timeout=self.address.config.timeout, ca=self.address.config.ca)
             self.close_too(self._prefect.close)
         return self._prefect
 

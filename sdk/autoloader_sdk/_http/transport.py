@@ -105,7 +105,8 @@ class SyncTransport(Sync):
         if self.closed:
             raise closed()
         if self._prefect is None:
-            self._prefect = Prefect()
+            # Not the proxy: it may well be one to the service alone, and Prefect on this machine.
+            self._prefect = Prefect(timeout=self.address.config.timeout, ca=self.address.config.ca)
             self.close_too(self._prefect.close)
         return self._prefect
 
