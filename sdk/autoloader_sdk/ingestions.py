@@ -180,7 +180,7 @@ class Ingestion(Resource[L]):
 
     @call
     def resume(self) -> Call[Ingestion[L]]:
-        """Let its schedule go on.
+        """Let it run again.
 
         >>> flights.pause().resume().status
         'active'

@@ -89,7 +89,7 @@ class Embedded:
         self.close(wait=wait)
 
     def close(self, *, wait: bool = True) -> None:
-        """Wait for what runs, unless told not to; then close the service, which leaves what still runs."""
+        """Wait for what runs, unless told not to; then close the service, which interrupts what still runs."""
         active = self.service.active_runs()
         if active:
             named = f"run{'s' if len(active) > 1 else ''} {', '.join(active)}"

@@ -81,7 +81,7 @@ class Run(Resource[L]):
 
     @property
     def trigger(self) -> str | None:
-        """What started it: manual, scheduled, retry, backfill, or what a later service calls it."""
+        """What started it: manual, scheduled, retry, refresh, release, drop, deletion, or another service's word."""
         return self.data.trigger
 
     @property
@@ -101,7 +101,7 @@ class Run(Resource[L]):
 
     @property
     def errors(self) -> list[RunError]:
-        """The files that failed, each with its reason."""
+        """The files that failed, each with its reason. One without a `file` is of the run, or of a try of it."""
         return self.data.errors
 
     @property
@@ -121,7 +121,7 @@ class Run(Resource[L]):
 
     @property
     def ok(self) -> bool:
-        """Whether it has ended and each file was loaded."""
+        """Whether it has ended, and no file failed in it; a rule may hold some."""
         return self.status in {RunStatus.SUCCESS, "completed"}
 
     @call
@@ -281,9 +281,12 @@ class Run(Resource[L]):
     def retry(self) -> Call[Run[L]]:
         """Start a new run over the files that failed in this one, and what is new since, and return that.
 
-        >>> run = flights.run().wait(progress=False)
-        >>> run.retry().wait(progress=False).trigger
-        'retry'
+            >>> run = flights.run().wait(progress=False)
+            >>> run.retry().wait(progress=False).trigger
+            'retry'
+
+        Raises:
+            Conflict: the run goes on, or the ingestion is paused.
         """
         reply = yield Request("POST", f"{self._path}/retry")
         return from_receipt(self._link, self.ingestion_id, reply)

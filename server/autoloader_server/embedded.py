@@ -46,7 +46,7 @@ class EmbeddedService:
         return self.service.queue.wait_idle(timeout)
 
     def close(self) -> None:
-        """Let go of Spark and the database; a run that is still going is finished by the next one."""
+        """Let go of Spark and the database; a run that is going is interrupted, and the next one finishes its work."""
         self.service.close()
 
 

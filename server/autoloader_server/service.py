@@ -17,7 +17,7 @@ from autoloader_server.security.secrets import SecretBox
 from autoloader_server.settings import LOCAL_CLUSTER, ClusterSettings, Settings, unknown_variables
 
 if TYPE_CHECKING:
-    from autoloader_server.engine.outcome import Outcome
+    from autoloader_server.engine.untold import Untold
     from autoloader_server.services.queue import RunQueue
     from autoloader_server.spark.sessions import SparkSessions
 
@@ -92,7 +92,7 @@ class Service:
         assert self._queue is not None
         return self._queue
 
-    def untold_end(self, run_id: str, lease_token: str | None) -> Outcome | None:
+    def untold_end(self, run_id: str, lease_token: str | None) -> Untold | None:
         """How a run of this process ended, where the ledger could not be told yet."""
         return None if self._queue is None else self._queue.untold(run_id, lease_token)
 

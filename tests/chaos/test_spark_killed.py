@@ -122,7 +122,7 @@ def test_spark_dies_in_the_middle_of_a_statement(home: Path, tmp_path: Path, mon
             patched.setattr(load, "frame_of", endless)
             asked = loaded.request()
             until(lambda: run_service.get(loaded.service, loaded.id, asked).step == "loading", "it loads", 60)
-            time.sleep(2)
+            time.sleep(2)  # for Spark to be at it; were it not yet, the same must hold
             psutil.Process(server.jvm.pid).kill()
             until(lambda: status_of(asked) == "failed", "the run says so", SPARK_DEATH_SECONDS)
             ran = loaded.wait(asked)

@@ -178,7 +178,7 @@ def test_a_file_that_was_written_a_moment_ago_waits_until_it_rests(ingest: Inges
     assert loaded.counts() == {"old.csv": 2, "new.csv": 2}
 
 
-def test_what_is_written_again_while_it_is_loaded_waits_until_it_rests(
+def test_what_is_written_again_while_it_is_loaded_fails_until_it_rests(
     ingest: Ingest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = tmp_path / "written"

@@ -219,7 +219,7 @@ def test_an_error_is_one_sentence_on_stderr(invoke: Invoke, orders: str, words: 
     assert (done.exit_code, done.stdout) == (1, "")
 
 
-def test_a_run_is_retried_and_cancelled_by_the_beginning_of_its_id(invoke: Invoke, orders: str) -> None:
+def test_the_last_run_is_retried_and_one_is_named_by_the_beginning_of_its_id(invoke: Invoke, orders: str) -> None:
     assert "was not run yet" in invoke("retry", "orders").stderr
     invoke("run", "orders")
     again = invoke("retry", "orders", "--json")
@@ -229,6 +229,22 @@ def test_a_run_is_retried_and_cancelled_by_the_beginning_of_its_id(invoke: Invok
         done = invoke("cancel", "orders", *words)
         assert (done.exit_code, done.stdout) == (0, f"run {number} is success\n")
     assert invoke("cancel", "orders", "zzz").exit_code == 1
+
+
+def test_the_run_that_is_going_is_cancelled_and_not_the_one_behind_it(invoke: Invoke) -> None:
+    runs = [{"id": "behind", "status": "queued"}, {"id": "going", "status": "running"}]
+
+    def answers(method: str, path: str) -> Any:
+        if path.endswith("/ingestions"):
+            return [{"id": "ing_0123456789ab", "name": "orders"}]
+        if path.endswith("/runs"):
+            return runs
+        wanted = [run for run in runs if f"/runs/{run['id']}" in path]
+        return wanted[0] if wanted else None
+
+    with older(answers) as url:
+        done = invoke("--url", url, "cancel", "orders")
+    assert (done.exit_code, done.stdout) == (0, "run going is running, and ends at its next safe point\n")
 
 
 def test_a_refresh_says_what_it_means_and_is_not_done_unless_confirmed(invoke: Invoke, orders: str) -> None:

@@ -145,7 +145,7 @@ def test_ctrl_c_while_waiting_leaves_the_run_and_says_how_to_find_it(capsys: pyt
     assert not [path for path in service.paths if "cancel" in path]
 
 
-def test_batches_failures_and_warnings_are_events_of_their_own() -> None:
+def test_batches_are_counted_and_failures_and_warnings_are_events_of_their_own() -> None:
     bad = {"file": "b.csv", "error_type": "data_malformed", "message": "half of it"}
     states = [
         run("running", step="loading", metrics={"batches": 1, "files_processed": 2}),

@@ -302,6 +302,8 @@ def test_where_the_end_of_a_run_cannot_be_stored_readers_are_told_and_the_next_s
     assert status_of(service, untold).status == "running"
     for told in (run_service.get(service, "a", untold), *run_service.find(service, "a").items):
         assert (told.status, told.message, told.step) == ("failed", FULL, None)
+        assert told.ended_at is not None
+        assert told.ended_at < datetime.now(UTC)
         assert [(error.error_type, error.message) for error in told.errors] == [("write_failure", FULL)]
     queue.sweep()
     row = status_of(service, untold)

@@ -23,7 +23,10 @@ UNENDED = frozenset({RunStatus.QUEUED, RunStatus.RUNNING})
 """The statuses that a run leaves again."""
 
 FINISHED: frozenset[str] = frozenset(RunStatus) - UNENDED | {"completed"}
-"""The statuses after which a run changes no more (`completed` is an older service's word for success)."""
+"""The statuses after which a run changes no more (`completed` is an older service's word for success).
+
+But for a flow run that Prefect starts again: it carries its run on.
+"""
 
 
 class RunMetrics(AnswerModel):
@@ -89,6 +92,8 @@ class RunData(AnswerModel):
     message: str | None = None
     step: str | None = None
     created_at: Moment | None = None
+    retry_of: str | None = None
+    cancel_requested: bool | None = None
     warnings: Annotated[list[str], NoneIsEmpty] = Field(default_factory=list)
 
     @field_validator("metrics", mode="before")

@@ -29,6 +29,7 @@ from autoloader_server.engine.errors import DATA_MALFORMED
 
 _NANO = 1_000_000_000
 TOO_YOUNG = "written again, less than source.min_age_seconds ago"
+_NONE = "none any more"  # no version has this identity
 _TO_BE_LOADED = (FileStatus.DISCOVERED, FileStatus.FAILED)
 
 
@@ -196,9 +197,9 @@ def _write(
         if rules.too_young(entry):
             found.young.add(entry.path)
             if before is not None and before.status in _TO_BE_LOADED:
-                # It would be read as what it is now.
-                waits = {"status": FileStatus.SKIPPED, "reason": TOO_YOUNG, "retryable": False}
-                connection.execute(update(processed_files).where(processed_files.c.id == before.id).values(**waits))
+                # It would be read as what it is now. Should its content come back, that is new to the ledger.
+                left = {"status": FileStatus.SKIPPED, "reason": TOO_YOUNG, "retryable": False, "identity": _NONE}
+                connection.execute(update(processed_files).where(processed_files.c.id == before.id).values(**left))
             continue
         loaded = loaded_before.get(entry.path, [])
         changed = bool(loaded)

@@ -19,6 +19,7 @@ from autoloader_server.engine.errors import (
     INTERNAL,
     INTERRUPTED,
     MISSING,
+    UNKNOWN,
     WRITE_FAILURE,
     GenerationChanged,
     LeaseLost,
@@ -38,6 +39,10 @@ from autoloader_server.spark.sessions import spark_unavailable
 
 _log = logger(__name__)
 _OUTDATED = "the ingestion was cleared, refreshed or deleted while the run was going"
+
+
+# What failed so while the service closed, failed because it let go of Spark and of the database.
+_BY_CLOSING = frozenset({CONNECTIVITY, INTERNAL, INTERRUPTED, UNKNOWN, WRITE_FAILURE})
 
 
 class Outcome(NamedTuple):
@@ -162,8 +167,8 @@ def _outdated(work: Work) -> Outcome | None:
 
 
 def _failed(work: Work, category: str, message: str) -> Outcome:
-    if work.closing.is_set():
-        # Whatever failed, failed because the service let go of Spark and of the database.
+    if work.closing.is_set() and category in _BY_CLOSING:
+        _log.info("run %s ends since the service closes; it says: %s", work.run_id, message)
         category = INTERRUPTED
         message = "the service was stopped in the middle of the run; the next run finishes its work"
     if category == CONNECTIVITY:

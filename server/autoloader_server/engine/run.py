@@ -29,7 +29,7 @@ from autoloader_server.engine.schema import new_fields, without
 from autoloader_server.engine.settle import clean_up, drop_branches, settle
 from autoloader_server.engine.sift import sift, told_apart
 from autoloader_server.engine.sync import drop_absent
-from autoloader_server.engine.untold import Untold
+from autoloader_server.engine.untold import Untold, tell
 from autoloader_server.engine.work import Work
 from autoloader_server.security.redact import logger
 from autoloader_server.spark.errors import first_line
@@ -99,7 +99,7 @@ def _ending(work: Work) -> Outcome | None:
 
 def end(work: Work, ending: Outcome) -> bool:
     """Write how the run ended, if it is still ours, and let go of everything that it held. False where it is not."""
-    return Untold(work.run_id, work.lease.token, ending).tell(work.database)
+    return tell(work.database, work.run_id, work.lease.token, ending)
 
 
 def give_up(work: Work, error: Exception) -> None:

@@ -1,9 +1,10 @@
-"""The end of a run that the ledger could not be told of at its time."""
+"""How the end of a run is written, and what keeps it where the ledger could not be told of it at its time."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from autoloader_server.db.clock import now
 from autoloader_server.db.engine import Database
 from autoloader_server.db.tables import runs
 from autoloader_server.engine import run_record
@@ -11,6 +12,16 @@ from autoloader_server.engine.lease import let_go
 
 if TYPE_CHECKING:
     from autoloader_server.engine.outcome import Outcome
+
+
+def tell(database: Database, run_id: str, lease_token: str, ending: Outcome) -> bool:
+    """Write how a run ended, and let go of what it held; False where it is not under this lease any more."""
+    with database.write() as connection:
+        its = runs.c.lease_token == lease_token
+        ended = run_record.end(connection, run_id, ending.status, ending.message, its, category=ending.category)
+        if ended:
+            let_go(connection, lease_token)
+    return ended
 
 
 class Untold(Exception):
@@ -21,13 +32,8 @@ class Untold(Exception):
         self.run_id = run_id
         self.lease_token = lease_token
         self.ending = ending
+        self.moment = now()
 
     def tell(self, database: Database) -> bool:
-        """Write it, and let go of what the run held, if it is still the one of that lease. False where it is not."""
-        status, message, category = self.ending
-        with database.write() as connection:
-            its = runs.c.lease_token == self.lease_token
-            ended = run_record.end(connection, self.run_id, status, message, its, category=category)
-            if ended:
-                let_go(connection, self.lease_token)
-        return ended
+        """As the function does."""
+        return tell(database, self.run_id, self.lease_token, self.ending)

@@ -89,7 +89,8 @@ def _not_its_own(body: IngestionCreate, tenant: str) -> list[Fault]:
         for name, value in given.items()
         if isinstance(value, Mapping)
     ]
-    if body.source.type == "s3" and not given.get("aws_access_key_id"):
+    # Of a type without a rule here nothing tells that they are not the service's own.
+    if body.source.type != "s3" or not given.get("aws_access_key_id"):
         faults.append(Fault(("body", "source", "credentials"), f"the credentials {own}"))
     return faults
 

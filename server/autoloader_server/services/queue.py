@@ -21,7 +21,6 @@ from autoloader_server.security.redact import logger
 from autoloader_server.spark.errors import first_line
 
 if TYPE_CHECKING:
-    from autoloader_server.engine.outcome import Outcome
     from autoloader_server.service import Service
 
 _log = logger(__name__)
@@ -33,7 +32,8 @@ class RunQueue:
     """Carries out queued runs, at most `max_parallel_runs` at a time and one for each ingestion.
 
     The database is the queue: a row with status `queued` is taken up by whichever process sees it first (the
-    engine makes it `running` only once). What is kept here is just which runs this process is at.
+    engine makes it `running` only once). What is kept here is which runs this process is at, and the ends of those that
+    the ledger could not be told of yet.
     """
 
     def __init__(self, service: Service, execute: Callable[[Service, str], None] | None = None) -> None:
@@ -68,10 +68,10 @@ class RunQueue:
         with self._lock:
             return [*self._active, *self._waiting]
 
-    def untold(self, run_id: str, lease_token: str | None) -> Outcome | None:
+    def untold(self, run_id: str, lease_token: str | None) -> Untold | None:
         """How a run of this process ended, where the ledger still takes it for going on under its lease."""
         known = self._untold.get(run_id)
-        return known.ending if known is not None and known.lease_token == lease_token else None
+        return known if known is not None and known.lease_token == lease_token else None
 
     def wait_idle(self, timeout: float | None = None) -> bool:
         """Wait until this process has nothing to carry out; False where the time was over first."""

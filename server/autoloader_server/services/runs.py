@@ -173,13 +173,17 @@ def _with_errors(service: Service, connection: Connection, rows: list[RowMapping
 
 def _as_it_ended(service: Service, row: RowMapping, run: RunData) -> RunData:
     """A run that the ledger takes for going on, since its end could not be written down yet."""
-    ending = service.untold_end(run.id, row["lease_token"]) if run.status == RunStatus.RUNNING else None
-    if ending is None:
+    untold = service.untold_end(run.id, row["lease_token"]) if run.status == RunStatus.RUNNING else None
+    if untold is None:
         return run
-    message = None if ending.message is None else redact(ending.message)
-    told = [RunError(error_type=ending.category, message=message, timestamp=now())] if ending.category else []
-    ended = {"status": str(ending.status), "message": message, "step": None, "errors": [*run.errors, *told]}
-    return run.model_copy(update=ended)
+    status, message, category = untold.ending
+    message, at = None if message is None else redact(message), untold.moment
+    told = [RunError(error_type=category, message=message, timestamp=at)] if category else []
+    took = run.metrics.model_copy(
+        update={"duration_seconds": round((at - (row["started_at"] or at)).total_seconds(), 3)}
+    )
+    ended = {"status": str(status), "message": message, "ended_at": at, "step": None, "metrics": took}
+    return run.model_copy(update=ended | {"errors": [*run.errors, *told]})
 
 
 def _data(row: RowMapping, errors: list[RowMapping], landed: int) -> RunData:

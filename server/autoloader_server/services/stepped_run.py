@@ -233,10 +233,12 @@ class SteppedRun:
         lease = self._work.lease
         with self._service.database.write() as connection:
             lease.hold_run(connection)
-            generation, too_young = self._work.generation, self._work.too_young
+            before, generation = self._work, self._work.generation
             self._work = start(connection, self._service, self.run_id, lease)
             # As for a direct run: what was cleared meanwhile is not loaded by this run.
-            self._work.generation, self._work.too_young = generation, too_young
+            self._work.generation = generation
+            # What earlier steps have found and the end is to tell.
+            self._work.too_young, self._work.left_to_others = before.too_young, before.left_to_others
         lease.on_cancel = self._work.interrupt
         self._failed = False
         settle(self._work)
