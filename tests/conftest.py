@@ -22,8 +22,9 @@ pytest_generate_tests = sparks.generate
 
 
 def pytest_configure() -> None:
-    # Shuffles of 200 partitions for a few rows (`expire_snapshots` has three) cost as much as ten runs.
-    os.environ.setdefault("JAVA_TOOL_OPTIONS", "-Dspark.sql.shuffle.partitions=2")
+    # Servers that are killed and started again pay for the second compiler of Java and never get to what it brings; and
+    # shuffles of 200 partitions for a few rows (`expire_snapshots` has three) cost as much as ten runs.
+    os.environ.setdefault("JAVA_TOOL_OPTIONS", "-XX:TieredStopAtLevel=1 -Dspark.sql.shuffle.partitions=2")
     # Whoever ends us by SIGTERM (a time limit) must not leave the servers behind that we have started.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     # A shell that starts us in the background has us ignore Ctrl-C, and so would every process that tests start.

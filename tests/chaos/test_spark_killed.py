@@ -22,6 +22,7 @@ from autoloader_server.engine.killpoints import POINTS
 from autoloader_server.service import Service
 from autoloader_server.services import runs as run_service
 from autoloader_server.settings import Settings
+from autoloader_server.spark.sessions import SparkSessions
 from autoloader_server.spark.state import SparkFolder
 
 # One load is killed at one point after the other: each but the first is reached by a run that settles.
@@ -60,13 +61,14 @@ _OTHERS = [
 
 @pytest.mark.parametrize("points", _OTHERS, ids=["others", "holding", "dropping", "widening", "setting aside"])
 def test_where_a_run_may_do_without_the_spark_that_died_it_ends_well_or_says_so(
-    points: list[str], make_world: MakeWorld
+    points: list[str], make_world: MakeWorld, lake: SparkSessions
 ) -> None:
     """Before it has a session it gets one with a new server; when all is recorded it needs none."""
     world = make_world(**WORLDS.get(points[0], {}))
     with world.reader():
         for point in points:
             set_scene(world, point)
+            lake.session()  # also where the run itself starts none before
             run = world.kill_spark_at(point)
             if run["status"] not in ("success", "partial"):
                 assert run["status"] == "failed", point
