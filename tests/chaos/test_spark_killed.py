@@ -48,7 +48,9 @@ def test_a_run_whose_spark_dies_says_so_and_the_next_one_finishes(
     world.check()
 
 
-_NAMED = {*_LOAD, *_BURNING, *_COLUMNS}
+# Here a run waits for another worker's lease, and asks nothing of Spark.
+_WAITING = ("settle_waited",)
+_NAMED = {*_LOAD, *_BURNING, *_COLUMNS, *_WAITING}
 # In worlds of one kind each.
 _OTHERS = [
     ["table_made", *(point for point in POINTS if point not in _NAMED | {*WORLDS, *HOLDING, "table_made"})],
