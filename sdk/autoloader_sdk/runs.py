@@ -447,8 +447,6 @@ class Runs(Resource[L]):
 
 # The most that a service gives in one answer.
 _PAGE = 1_000
-
-
 # As many days as a service counts: all runs that it knows of.
 _EVER = 36_500
 
@@ -472,8 +470,7 @@ class RunsOf(Resource[L]):
 
     @stream
     def _each(self) -> Stream[Run[L]]:
-        params = {"days": str(_EVER), "limit": str(_PAGE)}
-        request = Request("GET", f"{API}/ingestions/{quoted(self._ingestion_id)}/runs", params)
+        request = _runs_of(self._ingestion_id, _EVER, _PAGE)
         known = {"ingestion_id": self._ingestion_id}
         yield from each_entry(request, RunData, lambda data: Run(self._link, data), **known)
 
@@ -489,10 +486,14 @@ class RunsOf(Resource[L]):
 
 def list_runs(link: L, ingestion_id: str, days: int, limit: int) -> Call[Listing[Run[L]]]:
     """The runs of one ingestion, newest first."""
-    params = {"days": str(days), "limit": str(min(limit, _PAGE))}
-    request = Request("GET", f"{API}/ingestions/{quoted(ingestion_id)}/runs", params)
+    request = _runs_of(ingestion_id, days, min(limit, _PAGE))
     found = yield from all_pages(request, RunData, most=limit, ingestion_id=ingestion_id)
     return Listing(Run(link, data) for data in found)
+
+
+def _runs_of(ingestion_id: str, days: int, page: int) -> Request:
+    params = {"days": str(days), "limit": str(page)}
+    return Request("GET", f"{API}/ingestions/{quoted(ingestion_id)}/runs", params)
 
 
 @contextmanager

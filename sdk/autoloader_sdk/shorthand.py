@@ -16,6 +16,7 @@ from pydantic import ValidationError
 
 from autoloader_sdk.errors import FieldProblem, Invalid
 from autoloader_sdk.models import IngestionCreate, IngestionData, RequestModel, source_type
+from autoloader_sdk.models.schedule import WORDS
 
 Short: TypeAlias = str | Mapping[str, Any] | RequestModel
 DEFAULT_CATALOG = "lake"
@@ -143,7 +144,7 @@ def schedule(given: Short | None) -> dict[str, Any]:
     body = _whole(given)
     if body is not None:
         return body
-    if given in {"hourly", "daily", "weekly"}:
+    if given in WORDS:
         return {"frequency": given}
     return {"frequency": "custom", "cron_expression": given, "timezone": "UTC"}
 

@@ -8,7 +8,7 @@ import multiprocessing
 import os
 import ssl
 from base64 import b64encode
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address
@@ -369,17 +369,7 @@ def test_a_client_that_was_made_before_a_fork_works_on_both_sides(
         with Client(url) as maker:
             maker.ingestions.create(name="before", source=tmp_path, format="csv", destination="lake.b.t")
         assert _names(client, 1) == ["before"]
-        fork = multiprocessing.get_context("fork")
-        receiver, sender = fork.Pipe(duplex=False)
-        child = fork.Process(target=_in_the_child, args=(client, sender))
-        child.start()
-        # Both at once, over what had been one connection.
-        mine = _names(client, 50)
-        assert receiver.poll(30)
-        assert receiver.recv() == ["before"] * 50
-        child.join(30)
-        assert child.exitcode == 0
-        assert mine == ["before"] * 50
+        assert _on_both_sides(lambda: _names(client, 50)) == (["before"] * 50, ["before"] * 50)
         assert len(service.ingestions) == 1
         if isinstance(client, Client):
             client.close()
@@ -398,8 +388,22 @@ def _names(client: Client | AsyncClient, times: int) -> list[str]:
     return asyncio.run(ask())
 
 
-def _in_the_child(client: Client | AsyncClient, sender: Any) -> None:
-    sender.send(_names(client, 50))
+def _on_both_sides(ask: Callable[[], Any]) -> tuple[Any, Any]:
+    """What is answered here, and in a child that is forked first: both at once, over what had been one connection."""
+    fork = multiprocessing.get_context("fork")
+    receiver, sender = fork.Pipe(duplex=False)
+    child = fork.Process(target=_in_the_child, args=(ask, sender))
+    child.start()
+    mine = ask()
+    assert receiver.poll(30)
+    theirs = receiver.recv()
+    child.join(30)
+    assert child.exitcode == 0
+    return mine, theirs
+
+
+def _in_the_child(ask: Callable[[], Any], sender: Any) -> None:
+    sender.send(ask())
     sender.close()
     # Whatever this process has inherited is its parent's to end.
     os._exit(0)
@@ -410,15 +414,7 @@ def test_a_client_of_prefect_that_was_made_before_a_fork_works_on_both_sides(*, 
     with older(lambda _method, path: "3.9.1" if path.endswith("/admin/version") else None) as url:
         client = AsyncPrefect(f"{url}/api") if awaited else Prefect(f"{url}/api")
         assert _version(client) == "3.9.1"
-        fork = multiprocessing.get_context("fork")
-        receiver, sender = fork.Pipe(duplex=False)
-        child = fork.Process(target=_asked_by_the_child, args=(client, sender))
-        child.start()
-        assert _version(client) == "3.9.1"
-        assert receiver.poll(30)
-        assert receiver.recv() == "3.9.1"
-        child.join(30)
-        assert child.exitcode == 0
+        assert _on_both_sides(lambda: _version(client)) == ("3.9.1", "3.9.1")
 
 
 def _version(client: Prefect | AsyncPrefect) -> str:
@@ -429,12 +425,6 @@ def _version(client: Prefect | AsyncPrefect) -> str:
         return await client.version()
 
     return asyncio.run(ask())
-
-
-def _asked_by_the_child(client: Prefect | AsyncPrefect, sender: Any) -> None:
-    sender.send(_version(client))
-    sender.close()
-    os._exit(0)
 
 
 @pytest.mark.parametrize("awaited", [False, True], ids=["plain", "awaited"])

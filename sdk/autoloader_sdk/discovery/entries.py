@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from datetime import UTC, datetime
 from typing import NamedTuple
 
 
@@ -20,6 +21,11 @@ class Entry(NamedTuple):
     modified_ns: int
     etag: str | None = None
     problem: str | None = None
+
+    @property
+    def modified_at(self) -> datetime:
+        """When it was last written, in UTC."""
+        return datetime.fromtimestamp(self.modified_ns / 1e9, UTC)
 
 
 def identity(entry: Entry) -> str:

@@ -11,7 +11,8 @@ from autoloader_sdk.models.base import AnswerModel, RequestModel, nearest, probl
 
 Frequency = Literal["hourly", "daily", "weekly", "custom"]
 
-_WORDS = ("hourly", "daily", "weekly")
+#: The frequencies that say all by themselves.
+WORDS = ("hourly", "daily", "weekly")
 _CRON_FIELDS = (
     ("minute", 0, 59, ()),
     ("hour", 0, 23, ()),
@@ -102,7 +103,7 @@ def cron_fault(expression: str) -> str | None:
     fields = expression.split()
     if len(fields) == 6:
         return "a cron expression has five fields; this one has six: leave out the seconds"
-    if len(fields) == 1 and (near := nearest(expression, _WORDS)):
+    if len(fields) == 1 and (near := nearest(expression, WORDS)):
         return f"'{expression}' is no cron expression; did you mean '{near}'?"
     if len(fields) != len(_CRON_FIELDS):
         return f"a cron expression has five fields (minute hour day month weekday), not {len(fields)}"

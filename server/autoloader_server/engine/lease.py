@@ -137,10 +137,6 @@ class Lease:
         if connection.execute(mine).scalar() is None:
             raise LeaseLost(self._run_id)
 
-    def let_go(self, connection: Connection) -> None:
-        """Whatever batch is still held under this lease may be taken over at once."""
-        let_go(connection, self.token)
-
     def _renew(self) -> None:
         waited = 0.0
         while not self._stopped.wait(_CANCEL_POLL_SECONDS):

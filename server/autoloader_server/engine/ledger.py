@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any, TypeVar
 
 from sqlalchemy import ColumnElement, Connection, and_, func, insert, or_, select, update
@@ -362,7 +362,7 @@ def listed(entry: Entry) -> dict[str, Any]:
         "identity": identity(entry),
         "size": entry.size,
         "etag": entry.etag,
-        "modified_at": datetime.fromtimestamp(entry.modified_ns / 1e9, UTC),
+        "modified_at": entry.modified_at,
         "first_seen_at": now(),
     }
 

@@ -141,7 +141,7 @@ def of_error(work: Work, error: Exception) -> Outcome | None:
 
 def of_fault(error: Exception) -> Outcome:
     """How a run ended that could not even find out how it did."""
-    if isinstance(error, DBAPIError) and isinstance(error, DATABASE_AWAY):
+    if isinstance(error, DATABASE_AWAY):
         return Outcome(RunStatus.FAILED, _of_database(error), WRITE_FAILURE)
     return Outcome(RunStatus.FAILED, fault_of_ours(error), INTERNAL)
 

@@ -136,7 +136,7 @@ def _waits(known: Ledger, moment: datetime) -> ColumnElement[bool]:
 def _unknown(entry: Entry, loaded: Sequence[str], rules: Rules) -> Planned:
     """A version that the ledger does not know; `loaded` are the path's versions in the table."""
     if rules.too_young(entry):
-        return Planned(entry, PlanAction.HOLD, "too new", f"source.min_age_seconds; written {_written(entry)}")
+        return Planned(entry, PlanAction.HOLD, "too new", f"source.min_age_seconds; written {shown(entry.modified_at)}")
     status, reason = judge(entry, loaded, rules)
     versions = f"{loaded[0]} → {identity(entry)}" if loaded else None
     match status:
@@ -171,10 +171,6 @@ def _recorded(entry: Entry, row: RowMapping, rules: Rules | None) -> Planned:
     if rules is not None and (reason := rules.skip(entry)) is not None:
         return _skipped(entry, reason)
     return Planned(entry, PlanAction.SKIP, "left out before", row["reason"] or str(row["status"]).lower())
-
-
-def _written(entry: Entry) -> str:
-    return shown(datetime.fromtimestamp(entry.modified_ns / 1e9, UTC))
 
 
 def _skipped(entry: Entry, reason: str | None) -> Planned:

@@ -15,6 +15,7 @@ from autoloader_server.engine.counts import count_files
 from autoloader_server.engine.discover import Found, discover
 from autoloader_server.engine.errors import DATA_MALFORMED, RunCancelled
 from autoloader_server.engine.evolve import follow_schema, note_missing
+from autoloader_server.engine.lease import let_go
 from autoloader_server.engine.load import load
 from autoloader_server.engine.outcome import Outcome
 from autoloader_server.engine.prepare import (
@@ -108,7 +109,7 @@ def give_up(work: Work, error: Exception) -> None:
     _log.warning("run %s lost its lease and stops: %s", work.run_id, first_line(error))
     with work.database.write() as connection:
         lock_ingestion(connection, work.ingestion_id)
-        work.lease.let_go(connection)
+        let_go(connection, work.lease.token)
         run_record.end_dead(connection, work.run_id, runs.c.lease_token == work.lease.token)
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from sqlalchemy import RowMapping
@@ -128,7 +127,7 @@ def _shown(planned: Planned) -> PlannedFile:
         detail=redact(planned.detail) if planned.detail is not None else None,
         size=entry.size,
         etag=entry.etag,
-        modified_at=datetime.fromtimestamp(entry.modified_ns / 1e9, UTC),
+        modified_at=entry.modified_at,
     )
 
 

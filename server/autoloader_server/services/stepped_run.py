@@ -233,10 +233,10 @@ class SteppedRun:
         lease = self._work.lease
         with self._service.database.write() as connection:
             lease.hold_run(connection)
-            before, generation = self._work, self._work.generation
+            before = self._work
             self._work = start(connection, self._service, self.run_id, lease)
             # As for a direct run: what was cleared meanwhile is not loaded by this run.
-            self._work.generation = generation
+            self._work.generation = before.generation
             # What earlier steps have found and the end is to tell.
             self._work.too_young, self._work.left_to_others = before.too_young, before.left_to_others
         lease.on_cancel = self._work.interrupt

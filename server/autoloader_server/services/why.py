@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from sqlalchemy import RowMapping, select
@@ -166,7 +165,7 @@ def _not_seen(row: RowMapping, spec: IngestionCreate, root: str, found: Entry) -
     if (skipped := rules.skip(found)) is not None:
         return f"it is at the source, and is not loaded: {skipped}"
     if rules.too_young(found):
-        at = shown(datetime.fromtimestamp(found.modified_ns / 1e9, UTC))
+        at = shown(found.modified_at)
         age = spec.source.min_age_seconds
         return f"it was written at {at}, less than source.min_age_seconds ({age}) ago: a later run loads it"
     problem = key_problem(s3_path(found.path).key) if spec.source.type == "s3" else name_problem(found.path)
