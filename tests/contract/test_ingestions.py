@@ -382,13 +382,15 @@ def test_put_changes_rules_and_how_files_are_read(
 
 @pytest.mark.parametrize(
     "source",
-    [{"on_changed_file": "append"}, {"include_existing": False}, {"modified_after": "2026-01-01T00:00:00Z"}],
+    [{"on_changed_file": "hold"}, {"include_existing": False}, {"modified_after": "2026-01-01T00:00:00Z"}],
     ids=lambda source: next(iter(source)),
 )
 def test_put_changes_no_rule_by_which_files_were_judged(
     http: httpx.Client, service: Service, ingestion: str, source: Body
 ) -> None:
     (name,) = source
+    if name == "on_changed_file":
+        assert http.put(f"{PATH}/{ingestion}", json={"source": {name: "append"}}).status_code == 200
     before = http.get(f"{PATH}/{ingestion}").json()["source"]
     assert http.put(f"{PATH}/{ingestion}", json={"source": source}).status_code == 200
     assert http.put(f"{PATH}/{ingestion}", json={"source": {name: before[name]}}).json()["source"] == before

@@ -24,6 +24,20 @@ NOT_TEXT = "is NUL: it is a binary file, not text; leave it out by file_pattern,
 Content = str | bytes
 
 
+def thirty_deep(value: Any) -> Any:
+    """A value within thirty structs, every second one of them alone in an array."""
+    for level in range(30):
+        value = [{f"l{level}": value}] if level % 2 else {f"l{level}": value}
+    return value
+
+
+def innermost(value: Any) -> tuple[Any, ...]:
+    """What is within them, of a row of the table."""
+    while isinstance(value, list) or len(value) == 1:
+        value = value[0]
+    return tuple(value)
+
+
 @dataclass(frozen=True)
 class Failed:
     """One entry of a run's errors; `file` is relative to the source, None for an error of the whole run."""

@@ -135,6 +135,42 @@ def test_csv_records_are_set_aside(ingest: Ingest) -> None:
     assert counted(made) == {"b.csv": 4, "c.csv.gz": 1, "": 5}
 
 
+@on_each_spark
+@pytest.mark.parametrize("rule", ["quarantine", "rescue"])
+def test_a_value_that_its_column_would_round_is_a_bad_record(ingest: Ingest, rule: str) -> None:
+    typed = [field("id", "integer"), field("price", "decimal(5,2)"), field("most", "decimal(38,2)")]
+    typed += [field("weight", "float"), field("far", "double"), field("s", "string")]
+    schema = {"inference": "manual", "schema_json": {"type": "struct", "fields": typed}}
+    made = ingest("csv", schema=schema, on_bad_record=rule, on_schema_change="ignore")
+    good = ["1,1.5,1.5,1.5,Inf,a", '2,,,,,"b, ""b"""', "3,999.99,1e2,NaN,-Infinity,c"]
+    bad = ["4,1.239,,,,d", "5,,1.005,,,e", "6,,,-1e39,,f", '7,,,,1e400,"g\ng"', "8,1.5", '""', "9,x,,,,i"]
+    head = "id,price,most,weight,far,s"
+    ran = made.load(
+        {
+            "a.csv": "\n".join([head, good[0], *bad, good[1]]) + "\n",
+            "b.csv": f"{head}\n{good[2]}\n",
+            "one.csv": "s\none\nt,wo\n,\n",
+        }
+    )
+    assert (ran.status, ran.files, ran.errors) == ("success", 3, [])
+    assert counted(made) == {"a.csv": len(bad), "one.csv": 2, "": len(bad) + 2}
+    if rule == "quarantine":
+        assert ran.records == len(good) + 1
+        lines = [3, 4, 5, 6, 8, 9, 10]
+        expected = [("a.csv", str(line), text) for line, text in zip(lines, bad, strict=True)]
+        assert set_aside(made) == sorted([*expected, ("one.csv", "3", "t,wo"), ("one.csv", "4", ",")], key=repr)
+        reasons = dict(set_aside(made, "record", "reason"))
+        assert reasons["5,,1.005,,,e"] == "'most' is no decimal(38,2): 1.005"
+        assert reasons['7,,,,1e400,"g\ng"'] == "'far' is no double: 1e400"
+        assert reasons['""'] == "it has 1 field, its file 6 columns"
+    else:
+        kept = {row[-1]: row[:-1] for row in made.rows("id", "price", "most", "weight", "s", "_rescued_data")}
+        assert {text for text in kept if text} == {*bad, "t,wo", ","}
+        assert kept["4,1.239,,,,d"] == (4, None, None, None, "d")
+        assert kept["6,,,-1e39,,f"] == (6, None, None, None, "f")
+    assert made.load().message == "nothing new"
+
+
 def test_csv_records_are_rescued(ingest: Ingest) -> None:
     made = ingest("csv", {"a.csv": GOOD_CSV}, on_bad_record="rescue")
     made.load()

@@ -171,3 +171,13 @@ def test_orc_that_is_not_whole_fails_alone(ingest: Ingest) -> None:
         "schema_mismatch",
         "its column 'a' is string, the table's is bigint",
     )
+
+
+def test_instants_of_orc_before_1900_are_kept(ingest: Ingest) -> None:
+    moments = [dt.datetime(1620, 1, 2, 3, 4, 5, 678, tzinfo=dt.UTC), dt.datetime(1899, 12, 31, 23, 59, tzinfo=dt.UTC)]
+    instants = pa.array(moments, pa.timestamp("us", "UTC"))
+    loaded = ingest("orc", {"a.orc": orc({"at": instants})})
+    assert loaded.load().errors == []
+    epoch = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
+    wanted = [(moment - epoch) // dt.timedelta(microseconds=1) for moment in moments]
+    assert [row[0] for row in loaded.sql("SELECT unix_micros(at) FROM {table} ORDER BY at")] == wanted

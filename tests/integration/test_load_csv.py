@@ -367,7 +367,7 @@ def test_what_spark_makes_of_a_value_is_as_the_known_limits_say(ingest: Ingest) 
 
 
 def test_a_value_that_a_decimal_or_a_float_does_not_hold_fails_its_file(ingest: Ingest) -> None:
-    schema = given(id="integer", price="decimal(5,2)", weight="float", most="decimal(38,2)")
+    schema = given(id="integer", price="decimal(5,2)", weight="float", most="decimal(38,2)", far="double")
     loaded = ingest(
         "csv",
         {
@@ -375,21 +375,42 @@ def test_a_value_that_a_decimal_or_a_float_does_not_hold_fails_its_file(ingest: 
             "rounded here ü.csv": "id,price,weight,most\n5,1.23,0,0\n6,1.239,0,0\n",
             "infinite.csv": "id,price,weight,most\n7,0,1e39,0\n",
             "wide.csv": "id,price,weight,most\n8,1000.5,0,0\n",
+            "most.csv": f"id,most\n9,1\n10,{'9' * 36}.995\n",
+            "words.csv": "id,most\n11,many\n",
+            "small.csv": "id,most\n12,12e-3\n",
+            "far.csv": "id,far\n13,1e308\n14,-1e400\n",
+            "right.csv": f'id,most,far\n15,{"9" * 36}.9900,Infinity\n16,"1,234.5",-Inf\n17,1200e-1,NaN\n',
         },
         schema=schema,
         on_schema_change="ignore",
     )
     ran = loaded.load()
     failed = {name: (one.category, one.message) for name, one in ran.failed().items()}
-    fit = "its records do not fit the table's columns (mend them)"
-    assert failed["rounded here ü.csv"] == ("data_malformed", f"{fit}: 'price' is no decimal(5,2): 1.239" + "0" * 32)
-    assert failed["infinite.csv"] == ("data_malformed", f"{fit}: 'weight' is no float: 1.0E39")
-    assert "'price' is no decimal(5,2)" in failed["wide.csv"][1]
+    assert failed == {
+        name: ("data_malformed", f"1 of its {all_of_them} {DO_NOT_FIT}; the first: {record!r}, where {what}")
+        for name, all_of_them, record, what in [
+            ("rounded here ü.csv", 2, "6,1.239,0,0", "'price' is no decimal(5,2)"),
+            ("infinite.csv", 1, "7,0,1e39,0", "'weight' is no float"),
+            ("wide.csv", 1, "8,1000.5,0,0", "'price' is no decimal(5,2)"),
+            ("most.csv", 2, f"10,{'9' * 36}.995", "'most' is no decimal(38,2)"),
+            ("words.csv", 1, "11,many", "'most' is no decimal(38,2)"),
+            ("small.csv", 1, "12,12e-3", "'most' is no decimal(38,2)"),
+            ("far.csv", 2, "14,-1e400", "'far' is no double"),
+        ]
+    }
     assert loaded.rows("id", "price") == [
         (1, Decimal("1.23")),
+        (15, None),
+        (16, None),
+        (17, None),
         (2, Decimal("-999.99")),
         (3, None),
         (4, Decimal("100.00")),
+    ]
+    assert loaded.sql("SELECT most, CAST(far AS STRING) FROM {table} WHERE id > 14 ORDER BY id") == [
+        (Decimal("9" * 36 + ".99"), "Infinity"),
+        (Decimal("1234.50"), "-Infinity"),
+        (Decimal("120.00"), "NaN"),
     ]
     assert [row[0] for row in loaded.sql("SELECT weight FROM {table} WHERE id IN (2, 4) ORDER BY id")] == [
         float("inf"),
@@ -397,20 +418,14 @@ def test_a_value_that_a_decimal_or_a_float_does_not_hold_fails_its_file(ingest: 
     ]
     again = loaded.load({"later.csv": "id,price,weight,most\n9,1.999,0,0\n"})
     assert "'price' is no decimal(5,2)" in again.failed()["later.csv"].message
-    assert len(loaded.rows("id")) == 4
+    assert len(loaded.rows("id")) == 7
 
 
-def test_such_a_value_is_not_set_aside_and_never_rounded(ingest: Ingest) -> None:
-    bad = {
-        "few.csv": "id,price\n1,1.5\n2\n",
-        "both.csv": "id,price\n3,1.5\n4\n5,1.239\n",
-        "same.csv": "id,price\n6,1.239,x\n",
-    }
-    loaded = ingest("csv", bad, schema=given(id="integer", price="decimal(5,2)"), on_bad_record="quarantine")
-    ran = loaded.load()
-    assert set(ran.failed()) == {"both.csv"}
-    assert "'price' is no decimal(5,2)" in ran.failed()["both.csv"].message
-    assert loaded.rows("id", "price") == [(1, Decimal("1.50"))]
+def test_a_column_of_numbers_beyond_a_double_is_text(ingest: Ingest) -> None:
+    loaded = ingest("csv", {"a.csv": "far,most\n1.5,Inf\n-1e400,1e308\n"})
+    assert loaded.load().errors == []
+    assert loaded.types() == {"far": "string", "most": "double"}
+    assert loaded.rows() == [("-1e400", 1e308), ("1.5", float("inf"))]
 
 
 def test_columns_may_be_called_like_what_spark_hides(ingest: Ingest) -> None:

@@ -10,7 +10,7 @@ from decimal import Decimal
 
 import pytest
 from tests.integration.conftest import Ingest
-from tests.integration.ingesting import DO_NOT_FIT, NOT_TEXT
+from tests.integration.ingesting import DO_NOT_FIT, NOT_TEXT, innermost, thirty_deep
 from tests.parts import sparks
 
 # How files are read is up to Spark; with which Iceberg it writes is tested in test_table_behind_our_back.py.
@@ -389,3 +389,13 @@ def test_what_is_too_deep_or_too_large_for_the_worker_fails_alone(ingest: Ingest
     }
     assert loaded.values("a") == [1, 4]
     assert loaded.load().message == "nothing new"
+
+
+def test_values_thirty_deep_and_a_new_field_at_their_end(ingest: Ingest) -> None:
+    loaded = ingest("json", {"a.json": lines({"v": thirty_deep({"x": 1})})}, on_bad_record="quarantine")
+    assert loaded.load().errors == []
+    ran = loaded.load({"b.json": lines({"v": thirty_deep({"x": 2, "new": "text"})}, {"v": thirty_deep({"x": "none"})})})
+    assert (ran.errors, ran.records) == ([], 1)
+    assert loaded.versions()[0].changes_json[0]["column_name"].endswith("l1.element.l0.new")
+
+    assert sorted(innermost(value) for value in loaded.values("v")) == [(1, None), (2, "text")]

@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from tests.integration.conftest import Ingest
+from tests.integration.ingesting import innermost, thirty_deep
 from tests.parts import sparks
 
 # How files are read is up to Spark; with which Iceberg it writes is tested in test_table_behind_our_back.py.
@@ -129,3 +130,65 @@ def test_no_rows_are_loaded_as_no_rows(ingest: Ingest) -> None:
     loaded = ingest("parquet", {"a.parquet": parquet({"a": pa.array([], pa.int64())})})
     ran = loaded.load()
     assert (ran.status, ran.files, ran.records) == ("success", 1, 0)
+
+
+LONG_AGO = [
+    dt.datetime(1, 1, 1, tzinfo=dt.UTC),
+    dt.datetime(1582, 10, 10, 12, tzinfo=dt.UTC),
+    dt.datetime(1899, 12, 31, 23, 59, 59, 123456, tzinfo=dt.UTC),
+    dt.datetime(2024, 2, 29, 1, 2, 3, 4, tzinfo=dt.UTC),
+    dt.datetime(9999, 12, 31, 23, 59, 59, 999999, tzinfo=dt.UTC),
+]
+
+
+def test_instants_are_the_same_however_they_are_written(ingest: Ingest) -> None:
+    def column(unit: str, zone: str | None) -> pa.Array:
+        moments = LONG_AGO if zone else [moment.replace(tzinfo=None) for moment in LONG_AGO]
+        # Milliseconds drop what is below them.
+        return pa.array(moments, pa.timestamp("us", zone)).cast(pa.timestamp(unit, zone), safe=False)
+
+    ids = list(range(len(LONG_AGO)))
+    some = pa.array(LONG_AGO[1:4], pa.timestamp("us", "UTC"))
+    loaded = ingest(
+        "parquet",
+        {
+            "micros.parquet": parquet({"id": ids, "at": column("us", "UTC")}),
+            "millis.parquet": parquet({"id": ids, "at": column("ms", "UTC")}),
+            "zone.parquet": parquet({"id": ids[1:4], "at": some.cast(pa.timestamp("us", "+05:30"))}),
+            # The 96 bits of Impala, Hive and old Sparks. (pyarrow writes them from nanoseconds, which begin in 1677.)
+            "int96.parquet": parquet({"id": ids[2:4], "at": some[1:]}, use_deprecated_int96_timestamps=True),
+        },
+    )
+    assert loaded.load().errors == []
+    assert loaded.types() == {"id": "bigint", "at": "timestamp"}
+    found = {}
+    for name, number, micros in loaded.sql("SELECT _source_file, id, unix_micros(at) FROM {table}"):
+        found[name.rpartition("/")[2], number] = micros
+    epoch = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
+    wanted = [(moment - epoch) // dt.timedelta(microseconds=1) for moment in LONG_AGO]
+    assert found == (
+        {("micros.parquet", number): wanted[number] for number in ids}
+        | {("millis.parquet", number): wanted[number] // 1000 * 1000 for number in ids}
+        | {("zone.parquet", number): wanted[number] for number in ids[1:4]}
+        | {("int96.parquet", number): wanted[number] for number in ids[2:4]}
+    )
+    local = ingest("parquet", {"a.parquet": parquet({"at": column("us", None)})})
+    assert local.load().errors == []
+    assert local.types() == {"at": "timestamp_ntz"}
+    assert [row[0] for row in local.sql("SELECT CAST(at AS STRING) FROM {table} ORDER BY at")] == [
+        "0001-01-01 00:00:00",
+        "1582-10-10 12:00:00",
+        "1899-12-31 23:59:59.123456",
+        "2024-02-29 01:02:03.000004",
+        "9999-12-31 23:59:59.999999",
+    ]
+
+
+def test_values_thirty_deep(ingest: Ingest) -> None:
+    loaded = ingest("parquet", {"a.parquet": parquet({"v": [thirty_deep({"x": 1})]})})
+    assert loaded.load().errors == []
+    ran = loaded.load({"b.parquet": parquet({"v": [thirty_deep({"x": 2, "new": "text"})]})})
+    assert ran.errors == []
+    assert loaded.versions()[0].changes_json[0]["column_name"].endswith("l1.element.l0.new")
+
+    assert sorted(innermost(value) for value in loaded.values("v")) == [(1, None), (2, "text")]

@@ -17,6 +17,9 @@ from autoloader_server.db.tables import processed_files
 from autoloader_server.engine import ledger, replacing
 from autoloader_server.engine.work import Work
 from autoloader_server.services import batches, ingestions
+from autoloader_server.services.errors import Conflict
+from autoloader_server.services.previews import preview_saved
+from autoloader_server.services.why import why
 
 pytestmark = pytest.mark.sparks(sparks.LOCAL, sparks.OLD)
 
@@ -28,15 +31,20 @@ B = "a,b\n3,z\n"
 def replaced(ingest: Ingest, tmp_path: Path) -> Any:
     """Makes an ingestion that replaces, with files that are loaded already."""
 
-    def make(files: Mapping[str, Content], format_: str = "csv", **rules: Any) -> Ingestion:
+    def make(files: Mapping[str, Content], format_: str = "csv", *, rule: str = "replace", **rules: Any) -> Ingestion:
         folder = tmp_path / "changing"
         folder.mkdir()
-        source = {"type": "local", "path": str(folder), "on_changed_file": "replace"}
+        source = {"type": "local", "path": str(folder), "on_changed_file": rule}
         loaded = ingest(format_, files, folder=folder, source=source, **rules)
         assert loaded.load().status == "success"
         return loaded
 
     return make
+
+
+def change_rule(loaded: Ingestion, rule: str) -> None:
+    update = IngestionUpdate.model_validate({"source": {"on_changed_file": rule}})
+    ingestions.change(loaded.service, loaded.id, update)
 
 
 def commits(loaded: Ingestion) -> int:
@@ -70,6 +78,25 @@ def test_the_rows_of_a_changed_file_are_replaced_in_one_snapshot(replaced: Any) 
     assert versions(loaded, "a.csv") == [("SKIPPED", ledger.REPLACED), ("SUCCESS", None)]
     assert {name: file.records for name, file in loaded.files().items()} == {"a.csv": 3, "b.csv": 1, "c.csv": 1}
     assert loaded.load().message == "nothing new"
+
+
+@pytest.mark.parametrize("rule", ["replace", "append"])
+def test_what_was_held_back_is_loaded_once_the_rule_is_another_one(replaced: Any, rule: str) -> None:
+    loaded = replaced({"a.csv": A, "b.csv": B}, rule="hold")
+    assert loaded.load({"a.csv": "a,b\n4,v\n"}).files == 0
+    assert loaded.rows() == [(1, "x"), (2, "y"), (3, "z")]
+    change_rule(loaded, rule)
+    assert why(loaded.service, loaded.id, "a.csv").sentence.startswith("it was held back since it changed, and on_")
+    plan = preview_saved(loaded.service, loaded.id, sample=False).plan
+    assert plan is not None
+    assert [(one.reason, one.files) for one in plan.parts if one.action == "load"] == [("changed", 1)]
+    ran = loaded.load()
+    assert (ran.status, ran.files, ran.records) == ("success", 1, 1)
+    rows = [(3, "z"), (4, "v")]
+    assert loaded.rows() == (rows if rule == "replace" else [(1, "x"), (2, "y"), *rows])
+    assert loaded.load().message == "nothing new"
+    with pytest.raises(Conflict, match="on_changed_file cannot change any more"):
+        change_rule(loaded, "hold")
 
 
 def test_a_file_that_is_again_what_it_was_is_replaced_again(replaced: Any) -> None:

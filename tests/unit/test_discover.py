@@ -403,7 +403,7 @@ def test_failed_files_wait_again_when_their_time_has_come(database: Database) ->
     add(database, entry("bad.csv"), FileStatus.FAILED, **{**failed, "retryable": False})
     add(database, entry("often.csv"), FileStatus.FAILED, **{**failed, "attempts": 5})
     add(database, entry("old.csv"), FileStatus.FAILED, **{**failed, "current": False})
-    assert ledger.take_up_failed(database, ING, max_attempts=5) == 1
+    ledger.take_up(database, ING, 5, hold_changed=True)
     assert rows(database, "due.csv")[0][2] == FileStatus.DISCOVERED
     assert {row[2] for name in ("later", "bad", "often", "old") for row in rows(database, f"{name}.csv")} == {
         FileStatus.FAILED
@@ -427,7 +427,8 @@ def test_what_was_written_a_moment_ago_is_left_alone(
     if before in (FileStatus.DISCOVERED, FileStatus.FAILED):
         # Else what waits would be read as what it is now.
         assert [row[2] for row in left] == [FileStatus.SKIPPED]
-        assert ledger.take_up_failed(database, ING, max_attempts=5) == 0
+        ledger.take_up(database, ING, 5, hold_changed=True)
+        assert [row[2] for row in rows(database, "a.csv")] == [FileStatus.SKIPPED]
         assert compare([old], spec=spec).new == 1, "its content may come back"
     else:
         assert left == known

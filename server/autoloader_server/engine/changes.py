@@ -144,7 +144,7 @@ def _changed(kind: Any, path: Path, new: DataType | None) -> Any:
                 found = True
                 inner = _changed(field.dataType, path[1:], new)
                 if inner is not None:
-                    fields.append(T.StructField(field.name, inner))
+                    fields.append(T.StructField(field.name, inner, field.nullable, field.metadata))
             if not found and new is not None and len(path) == 1:
                 fields.append(T.StructField(path[0], new))
             return T.StructType(fields)

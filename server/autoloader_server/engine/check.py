@@ -111,7 +111,8 @@ def guess(work: Work, files: Sequence[FileVersion], known: StructType) -> list[L
     """
     if sum(file.size for file in files) < work.check_beside_bytes:
         return None
-    if any(work.seen.of(file, known) or file.path in work.wider or file.id in work.refused for file in files):
+    looked = work.refused.keys() | work.exact
+    if any(work.seen.of(file, known) or file.path in work.wider or file.id in looked for file in files):
         return None
     return work.format.guess([(file.path, file.size) for file in files], known)
 

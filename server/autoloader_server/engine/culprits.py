@@ -12,6 +12,7 @@ from autoloader_server.engine.errors import DATA_MALFORMED, FileFailure
 from autoloader_server.engine.explain import DO_NOT_FIT, about_files, explain, named_paths, run_error
 from autoloader_server.engine.formats.base import CORRUPT_COLUMN, PATH_COLUMN, Format, Look, Looks, Sifting
 from autoloader_server.engine.read import plain_path
+from autoloader_server.engine.required import lacking, no_value
 from autoloader_server.engine.schema import merge
 from autoloader_server.engine.sql import identifier
 from autoloader_server.spark.sessions import spark_errors
@@ -114,16 +115,18 @@ def _malformed(spark: SparkSession, fmt: Format, looks: Sequence[Look], data: St
     failures = []
     for members in Looks(list(looks)).groups().values():
         frame = fmt.read(spark, members, data, keep_malformed=True)
-        lacking = [F.col(identifier(field.name)).isNull().alias(f"c{at}") for at, field in enumerate(data.fields)]
+        nulls = [F.col(identifier(field.name)).isNull().alias(f"c{at}") for at, field in enumerate(data.fields)]
+        needed = lacking(data, lambda name: F.col(identifier(name)))
         rows = (
             frame.groupBy(PATH_COLUMN)
             .agg(
                 F.count(F.col(CORRUPT_COLUMN)).alias("bad"),
                 F.count(F.lit(1)).alias("all"),
                 F.first(
-                    F.when(F.col(CORRUPT_COLUMN).isNotNull(), F.struct(CORRUPT_COLUMN, *lacking)), ignorenulls=True
+                    F.when(F.col(CORRUPT_COLUMN).isNotNull(), F.struct(CORRUPT_COLUMN, *nulls)), ignorenulls=True
                 ).alias("first"),
                 F.max(everything(data)).alias("parsed"),
+                *[F.count(F.when(lacks, 1)).alias(f"l{at}") for at, (_, lacks) in enumerate(needed)],
             )
             .collect()
         )
@@ -131,13 +134,18 @@ def _malformed(spark: SparkSession, fmt: Format, looks: Sequence[Look], data: St
         what_to_do = "mend them, or see on_bad_record" if told_apart else "mend them"
         # Not in Spark: it would see that a format without malformed records has none, and read nothing.
         for row in rows:
-            if row["bad"] == 0:
+            empty = [(name, row[f"l{at}"]) for at, (name, _) in enumerate(needed) if row[f"l{at}"]]
+            if row["bad"]:
+                record, *missing = row["first"]
+                null = [field for field, is_null in zip(data.fields, missing, strict=True) if is_null]
+                message = f"{row['bad']} of its {row['all']} {DO_NOT_FIT} ({what_to_do}); the first: " + _shown(
+                    fmt, members[0], record, null
+                )
+            elif empty:
+                name, number = empty[0]
+                message = f"in {number} of its {row['all']} records {no_value(name)} ({what_to_do})"
+            else:
                 continue
-            record, *nulls = row["first"]
-            null = [field for field, missing in zip(data.fields, nulls, strict=True) if missing]
-            message = f"{row['bad']} of its {row['all']} {DO_NOT_FIT} ({what_to_do}); the first: " + _shown(
-                fmt, members[0], record, null
-            )
             failures.append(FileFailure(plain_path(row[PATH_COLUMN]), DATA_MALFORMED, message))
     return failures
 

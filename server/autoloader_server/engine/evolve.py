@@ -24,9 +24,9 @@ from autoloader_server.engine.changes import (
 from autoloader_server.engine.culprits import infer, wider
 from autoloader_server.engine.errors import SCHEMA_MISMATCH, FileFailure, RunStopped
 from autoloader_server.engine.formats.base import Look, Looks, by_name
-from autoloader_server.engine.iceberg import path_sql, type_sql
 from autoloader_server.engine.schema import storable, without
 from autoloader_server.engine.schema_record import Meant
+from autoloader_server.engine.sql import path_sql, type_sql
 from autoloader_server.engine.work import Ready, Work
 from autoloader_server.spark.sessions import spark_errors
 

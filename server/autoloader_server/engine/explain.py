@@ -33,8 +33,9 @@ _ABOUT_FILES = re.compile(
     r"CorruptStatistics|is not a Parquet file|CANNOT_READ_FILE_FOOTER|Could not read footer|Permission denied|"
     r"COLUMN_ALREADY_EXISTS|AccessDeniedException|URISyntaxException|PARQUET_TYPE_|PARQUET_COLUMN_DATA_TYPE_MISMATCH|"
     r"UNABLE_TO_INFER_SCHEMA|IncompatibleSchemaException|recursive reference in Avro|SchemaParseException|"
-    r"AvroTypeException|DECIMAL_PRECISION_EXCEEDS_MAX_PRECISION|"
+    r"AvroTypeException|DECIMAL_PRECISION_EXCEEDS_MAX_PRECISION|NOT_NULL_ASSERT_VIOLATION|"
     # Spark 3.5 has no names for these.
+    r"Null value appeared in non-nullable field|"
     r"Encountered error while reading file|Parquet column cannot be converted|Illegal Parquet type|Input Pattern|"
     # Nor does it tell more of what failed in one side of a join.
     r"Exception thrown in awaitResult"

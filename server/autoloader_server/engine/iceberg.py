@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from autoloader_server.engine.errors import MISSING, RunStopped
 from autoloader_server.engine.needs import has_catalog, without_catalog
-from autoloader_server.engine.sql import TableName, identifier, literal
+from autoloader_server.engine.sql import TableName, column_sql, identifier, literal, path_sql, type_sql
 from autoloader_server.engine.statements import rows_of_command
 from autoloader_server.spark.errors import first_line
 from autoloader_server.spark.sessions import check_session
@@ -23,7 +23,7 @@ from autoloader_server.spark.sessions import check_session
 if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame, DataFrameWriterV2
     from pyspark.sql.connect.session import SparkSession
-    from pyspark.sql.types import DataType, StructField, StructType
+    from pyspark.sql.types import DataType, StructType
 
 LEDGER_PROPERTY = "autoloader.ledger-id"
 TABLE_PROPERTY = "autoloader.table-id"
@@ -110,7 +110,7 @@ class Table:
     def create(self, schema: StructType, partitions: Sequence[str], properties: Mapping[str, str]) -> None:
         """Make the namespace and the table where they are not there."""
         self._make_namespace()
-        columns = ", ".join(_column(field) for field in schema.fields)
+        columns = ", ".join(column_sql(field) for field in schema.fields)
         by = f" PARTITIONED BY ({', '.join(identifier(name) for name in partitions)})" if partitions else ""
         shown = ", ".join(f"{literal(key)} = {literal(value)}" for key, value in properties.items())
         self.spark.sql(
@@ -372,33 +372,11 @@ def _snapshot(row: Any) -> Snapshot:
     )
 
 
-def path_sql(path: Sequence[str]) -> str:
-    """A column, or a field inside of one, in SQL."""
-    return ".".join(map(identifier, path))
-
-
 def _is_plain(kind: Any) -> bool:
     """Whether values have a hash in every version of Spark: those of maps have none."""
     from pyspark.sql.types import AtomicType
 
     return isinstance(kind, AtomicType)
-
-
-def _column(field: StructField) -> str:
-    return f"{identifier(field.name)} {type_sql(field.dataType)}"
-
-
-def type_sql(kind: Any) -> str:
-    """A type in SQL with its field names quoted (`simpleString` quotes none)."""
-    from pyspark.sql import types as T
-
-    if isinstance(kind, T.StructType):
-        return "STRUCT<" + ", ".join(f"{identifier(f.name)}: {type_sql(f.dataType)}" for f in kind.fields) + ">"
-    if isinstance(kind, T.ArrayType):
-        return f"ARRAY<{type_sql(kind.elementType)}>"
-    if isinstance(kind, T.MapType):
-        return f"MAP<{type_sql(kind.keyType)}, {type_sql(kind.valueType)}>"
-    return str(kind.simpleString())
 
 
 def _is_missing(error: Exception) -> bool:

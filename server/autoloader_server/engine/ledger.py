@@ -158,16 +158,19 @@ def wait_again(database: Database, ingestion_id: str, run_id: str) -> int:
     return _let_wait(database, ingestion_id, FileStatus.FAILED, processed_files.c.run_id == run_id)
 
 
-def take_up_failed(database: Database, ingestion_id: str, max_attempts: int) -> int:
-    """Failed files whose time has come wait again; how many."""
-    return _let_wait(database, ingestion_id, FileStatus.FAILED, _due(max_attempts, now()))
+def take_up(database: Database, ingestion_id: str, max_attempts: int, *, hold_changed: bool) -> None:
+    """Let wait what a run takes up again: failed files whose time has come, and what an earlier rule has held back."""
+    _let_wait(database, ingestion_id, FileStatus.FAILED, _due(max_attempts, now()))
+    if not hold_changed:
+        let_changed_wait(database, ingestion_id)
 
 
-def waits(max_attempts: int, moment: datetime) -> ColumnElement[bool]:
-    """Whether a run that begins then takes a current version up."""
+def waits(max_attempts: int, moment: datetime, *, hold_changed: bool) -> ColumnElement[bool]:
+    """Whether a run that begins then, with this rule for changed files, takes a current version up."""
     status = processed_files.c.status
     due = and_(status == FileStatus.FAILED, _due(max_attempts, moment))
-    return or_(status == FileStatus.DISCOVERED, due)
+    wait = or_(status == FileStatus.DISCOVERED, due)
+    return wait if hold_changed else or_(wait, and_(status == FileStatus.HELD, processed_files.c.batch_id.is_(None)))
 
 
 def _due(max_attempts: int, moment: datetime) -> ColumnElement[bool]:
@@ -181,7 +184,10 @@ def in_batch(status: str, batch_id: str | None) -> bool:
 
 
 def let_changed_wait(database: Database, ingestion_id: str) -> int:
-    """Files that are held since they changed after they were loaded wait: the rows that they would double are gone."""
+    """Files that are held since they changed after they were loaded wait; how many.
+
+    The rows that they would double are gone, or the ingestion's rule is another one by now.
+    """
     return _let_wait(database, ingestion_id, FileStatus.HELD, processed_files.c.batch_id.is_(None), reason=None)
 
 

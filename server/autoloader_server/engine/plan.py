@@ -42,12 +42,16 @@ class Planned(NamedTuple):
 
 
 class Ledger(NamedTuple):
-    """What is on record of one ingestion. `table_id`: the table that it loads into, None where none is known yet."""
+    """What is on record of one ingestion. `table_id`: the table that it loads into, None where none is known yet.
+
+    `hold_changed`: what changed after it was loaded is held back.
+    """
 
     database: Database
     ingestion_id: str
     table_id: str | None
     most_attempts: int
+    hold_changed: bool
 
 
 def plan(known: Ledger, store: Store, spec: IngestionCreate, created_at: datetime) -> Iterator[Planned]:
@@ -130,7 +134,7 @@ def _waits(known: Ledger, moment: datetime) -> ColumnElement[bool]:
     """Whether a run takes a version up, or makes an end of the batch that it is in."""
     dropped = batches.c.verdict.is_not_distinct_from(Verdict.DROPPED)
     begun = and_(_FILES.status == FileStatus.PROCESSING, not_(dropped))
-    return or_(ledger.waits(known.most_attempts, moment), begun)
+    return or_(ledger.waits(known.most_attempts, moment, hold_changed=known.hold_changed), begun)
 
 
 def _unknown(entry: Entry, loaded: Sequence[str], rules: Rules) -> Planned:
@@ -164,7 +168,7 @@ def _recorded(entry: Entry, row: RowMapping, rules: Rules | None) -> Planned:
         case FileStatus.HELD if row["batch_id"] is not None:
             return Planned(entry, PlanAction.HOLD, "its batch is held", f"batch {row['batch_id']}: {row['reason']}")
         case FileStatus.HELD:
-            return Planned(entry, PlanAction.HOLD, "changed", row["reason"])
+            return Planned(entry, PlanAction.LOAD if row["waits"] else PlanAction.HOLD, "changed", row["reason"])
         case FileStatus.SUCCESS:
             at = f"on {shown(row['loaded_at'])} by run {row['run_id']}"
             return Planned(entry, PlanAction.SKIP, "loaded before", at)

@@ -145,8 +145,11 @@ def look_first(work: Work, files: Sequence[FileVersion], known: StructType | Non
     work.step("looking into the files")
     looks = look_into(work, files, known)
     work.fail(looks.failures)
-    refused = {file.path: work.refused.get(file.id) for file in files}
-    return [replace(look, refused=refused[look.path] or look.refused) for look in looks.good]
+    ids = {file.path: file.id for file in files}
+    return [
+        replace(look, refused=work.refused.get(ids[look.path]) or look.refused, exact=ids[look.path] in work.exact)
+        for look in looks.good
+    ]
 
 
 def drop_misfits(work: Work, looks: Sequence[Look]) -> list[Look]:

@@ -64,11 +64,11 @@ def frame_of(
     from pyspark.sql.connect import functions as F
 
     data = without(schema, lineage)
-    plain = Looks([look for look in looks if not look.bad]).groups().values()
+    plain = Looks([look for look in looks if not look.by_records]).groups().values()
     frames = [fmt.read(spark, members, data) for members in plain]
     if RESCUED_DATA in lineage:
         frames = [frame.withColumn(CORRUPT_COLUMN, F.lit(None).cast("string")) for frame in frames]
-    for members in Looks([look for look in looks if look.bad]).groups().values():
+    for members in Looks([look for look in looks if look.by_records]).groups().values():
         assert isinstance(fmt, Sifting)
         frame = fmt.sifted(spark, members, data, all_known=True)
         frames.append(frame if RESCUED_DATA in lineage else frame.where(F.col(CORRUPT_COLUMN).isNull()))

@@ -153,10 +153,11 @@ def find_files(work: Work) -> Found:
 
 
 def plan_files(work: Work) -> int:
-    """The second step: which files are to be loaded, failed ones whose time has come among them; how many."""
+    """The second step: which files are to be loaded, also such as failed before and such as were held; how many."""
     if work.retry_of is not None:
         ledger.wait_again(work.database, work.ingestion_id, work.retry_of)
-    ledger.take_up_failed(work.database, work.ingestion_id, work.limits.max_attempts)
+    held = work.spec.source.on_changed_file == "hold"
+    ledger.take_up(work.database, work.ingestion_id, work.limits.max_attempts, hold_changed=held)
     with work.database.write() as connection:
         lock_ingestion(connection, work.ingestion_id)
         planned = ledger.count_waiting(connection, work.ingestion_id)

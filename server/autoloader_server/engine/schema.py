@@ -192,10 +192,21 @@ def case_variants(have: DataType, seen: DataType, path: tuple[str, ...] = ()) ->
 
 
 def storable(schema: StructType) -> StructType:
-    """The same columns in types that Iceberg has: it knows no 8- and 16-bit integers, and all columns may be null."""
+    """The same columns in types that Iceberg has: it knows no 8- and 16-bit integers.
+
+    Whether a column may be null and its comment stay; other metadata has no place, and items of arrays and maps may
+    be null.
+    """
     from pyspark.sql.types import StructField, StructType
 
-    return StructType([StructField(field.name, _storable(field.dataType)) for field in schema.fields])
+    return StructType(
+        [StructField(field.name, _storable(field.dataType), field.nullable, _comment(field)) for field in schema.fields]
+    )
+
+
+def _comment(field: StructField) -> dict[str, Any] | None:
+    comment = (field.metadata or {}).get("comment")
+    return {"comment": comment} if isinstance(comment, str) else None
 
 
 def _storable(kind: Any) -> Any:

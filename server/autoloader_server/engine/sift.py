@@ -30,6 +30,7 @@ from autoloader_server.engine.formats.base import (
 from autoloader_server.engine.formats.text import Unreadable
 from autoloader_server.engine.ledger import FileVersion
 from autoloader_server.engine.read import plain_path
+from autoloader_server.engine.required import any_lacking, no_value
 from autoloader_server.engine.schema import without
 from autoloader_server.engine.sql import identifier
 from autoloader_server.engine.values import needed_by_good
@@ -99,7 +100,7 @@ def told_apart(work: Work, looks: Sequence[Look]) -> list[Look]:
     refused = deque(look for look in looks if look.refused is not None)
     if not refused or not isinstance(fmt, Sifting):
         return list(looks)
-    found = Looks.of(_Sieve(work.spark, fmt, None, work.limits.max_bad_records_per_file).garbled(refused))
+    found = Looks.of(_sieve(work, fmt, None).garbled(refused))
     work.fail(found.failures)
     return [look for look in looks if look.refused is None] + found.good
 
@@ -117,7 +118,7 @@ def sift(work: Work, looks: Sequence[Look]) -> list[Look]:
     work.step("looking for bad records")
     with spark_errors():
         data = without(work.schema, work.lineage)
-    sieve = _Sieve(work.spark, fmt, wide_enough(work, data, looks), work.limits.max_bad_records_per_file)
+    sieve = _sieve(work, fmt, wide_enough(work, data, looks))
     room = _Room()
     while refused and not room.full:
         told = Looks.of(sieve.garbled(refused))
@@ -160,12 +161,16 @@ class _Counted:
 
 @dataclass(frozen=True, slots=True)
 class _Sieve:
-    """Looks for the bad records of files: of those that do not go into the columns `data`, `most` in a file."""
+    """Looks for the bad records of files: of those that do not go into the columns `data`, `most` in a file.
+
+    `keeps`: their rows are kept, with null for what does not fit.
+    """
 
     spark: SparkSession
     fmt: Sifting
     data: StructType | None
     most: int
+    keeps: bool
 
     def garbled(self, refused: deque[Look]) -> Iterator[Look | FileFailure]:
         """Take some of the files, with the bad records that the worker itself finds in them."""
@@ -219,13 +224,19 @@ class _Sieve:
             frame = self.fmt.sifted(self.spark, members, self._columns, all_known=False)
             # A column is parsed only if it is asked for.
             asked = [F.count(text), F.sum(F.length(text)), F.max(everything(self._columns))]
+            lacks = any_lacking(self._columns, lambda name: F.col(identifier(name))) if self.keeps else None
+            asked.append(F.count(F.when(text.isNotNull() & lacks, 1)) if lacks is not None else F.lit(0))
             counts = {plain_path(row[0]): row[1:] for row in frame.groupBy(PATH_COLUMN).agg(*asked).collect()}
             for look in members:
                 assert look.refused is not None
-                bad, letters, _ = counts.get(look.path, (0, 0, None))
+                bad, letters, _, beyond = counts.get(look.path, (0, 0, None, 0))
                 if bad == 0:
                     # It was refused for something else.
                     yield look.refused
+                    continue
+                if beyond:
+                    why = f"{beyond} of its bad records cannot be rescued, as a column may not be null"
+                    yield replace(look.refused, message=f"{why}: {look.refused.message}")
                     continue
                 reason = look.bad[0].reason if look.bad else look.refused.message
                 yield self._too_many(look, bad, letters, reason) or _Counted(look, bad, letters)
@@ -257,7 +268,8 @@ class _Sieve:
             return shape
         wrong, value = misfit(self.fmt, look, text, null)
         if wrong is None:
-            return "it does not fit the table's columns"
+            needed = next((field.name for field in null if not field.nullable), None)
+            return no_value(needed) if needed is not None else "it does not fit the table's columns"
         return f"{wrong.name!r} is no {wrong.dataType.simpleString()}: {value[:_MOST_OF_A_REASON]}"
 
     def _placed(self, look: Look, records: Sequence[BadRecord], expected: int) -> Look | FileFailure:
@@ -296,6 +308,10 @@ class _Sieve:
     def _columns(self) -> StructType:
         assert self.data is not None
         return self.data
+
+
+def _sieve(work: Work, fmt: Sifting, data: StructType | None) -> _Sieve:
+    return _Sieve(work.spark, fmt, data, work.limits.max_bad_records_per_file, keeps=not work.sets_aside)
 
 
 def _first_line(text: str) -> str:

@@ -1,18 +1,49 @@
-"""Values and names of tables as SQL; each name is quoted by the SDK's `identifier`."""
+"""Values, names of tables, columns and types as SQL; each name is quoted by the SDK's `identifier`."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 from autoloader_sdk.models import Destination
 from autoloader_sdk.spark import identifier
 
-__all__ = ["TableName", "identifier", "literal"]
+if TYPE_CHECKING:
+    from pyspark.sql.types import StructField
+
+__all__ = ["TableName", "column_sql", "identifier", "literal", "path_sql", "type_sql"]
 
 
 def literal(text: str) -> str:
     """A string as Spark SQL takes it, which would put the value of a setting in the place of `${its.name}`."""
     return "'" + text.replace("\\", "\\\\").replace("'", "\\'").replace("$", "\\u0024") + "'"
+
+
+def path_sql(path: Sequence[str]) -> str:
+    """A column, or a field inside of one."""
+    return ".".join(map(identifier, path))
+
+
+def column_sql(field: StructField, between: str = " ") -> str:
+    """A column, or with `between` a colon a struct's field, as it is declared: whether it may be null, its comment."""
+    null = "" if field.nullable else " NOT NULL"
+    comment = (field.metadata or {}).get("comment")
+    said = f" COMMENT {literal(comment)}" if isinstance(comment, str) else ""
+    return f"{identifier(field.name)}{between}{type_sql(field.dataType)}{null}{said}"
+
+
+def type_sql(kind: Any) -> str:
+    """A type with its field names quoted (`simpleString` quotes none). Items of arrays and maps may be null in SQL."""
+    from pyspark.sql import types as T
+
+    if isinstance(kind, T.StructType):
+        return "STRUCT<" + ", ".join(column_sql(field, ": ") for field in kind.fields) + ">"
+    if isinstance(kind, T.ArrayType):
+        return f"ARRAY<{type_sql(kind.elementType)}>"
+    if isinstance(kind, T.MapType):
+        return f"MAP<{type_sql(kind.keyType)}, {type_sql(kind.valueType)}>"
+    return str(kind.simpleString())
 
 
 @dataclass(frozen=True, slots=True)

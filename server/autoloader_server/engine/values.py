@@ -87,7 +87,7 @@ def _as_wide_as_can_be(data: StructType) -> tuple[list[StructField], StructType]
     from pyspark.sql.types import StructField, StructType
 
     wide = {field.name: kind for field in data.fields if (kind := _widest(field.dataType)) is not None}
-    widest = [StructField(field.name, wide.get(field.name, field.dataType)) for field in data.fields]
+    widest = [StructField(field.name, wide.get(field.name, field.dataType), field.nullable) for field in data.fields]
     return [field for field in data.fields if field.name in wide], StructType(widest)
 
 

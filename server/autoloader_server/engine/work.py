@@ -73,6 +73,8 @@ class Work:
     wider: dict[str, list[Change]] = field(default_factory=dict)
     # By file version: why it fails, unless its bad records are told from the good ones.
     refused: dict[int, FileFailure] = field(default_factory=dict)
+    # File versions that are read record by record: a value in them may be other than Spark's quick way has it.
+    exact: set[int] = field(default_factory=set)
     told_missing: set[str] = field(default_factory=set)
     _schema: StructType | None = None
     _waiting: list[int] = field(default_factory=list)

@@ -169,7 +169,9 @@ def _check_undecided(
     connection: Connection, ingestion_id: str, before: IngestionCreate, changed: IngestionCreate
 ) -> None:
     """Raises Conflict where a rule changes by which files that the ledger knows were judged when they were found."""
-    rules = ("on_changed_file", "include_existing", "modified_after")
+    # What `hold` has held back waits for any other rule; under these, changed files may be in the table twice, or gone.
+    final = () if before.source.on_changed_file == "hold" else ("on_changed_file",)
+    rules = (*final, "include_existing", "modified_after")
     different = [name for name in rules if getattr(before.source, name) != getattr(changed.source, name)]
     known = select(processed_files.c.id).where(processed_files.c.ingestion_id == ingestion_id).limit(1)
     if different and connection.execute(known).first() is not None:

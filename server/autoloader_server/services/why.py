@@ -111,6 +111,10 @@ def _known(file: RowMapping, loaded: Sequence[str], spec: IngestionCreate, most_
             return f"it failed ({_times(file['attempts'])}): {reason}; {_again(file, most_attempts, next_run)}{older}"
         case FileStatus.HELD if file["batch_id"] is not None:
             return f"it is {reason}: release or drop batch {file['batch_id']}{older}"
+        case FileStatus.HELD if spec.source.on_changed_file != "hold":
+            return (
+                f"it was held back since it changed, and on_changed_file is no longer hold: {next_run} loads it{older}"
+            )
         case FileStatus.HELD:
             return f"it is held back: {reason}{older}"
         case FileStatus.SKIPPED if file["identity"] in loaded:

@@ -80,7 +80,8 @@ class Look:
     Files with an equal `group` are read by one Spark read. `columns`: the names it holds, where the file tells them (a
     header, a footer). `checked`: it was held against the table's columns. `unfamiliar`: it has something beyond them,
     or other types; `strange` is what; with `seen` no other column is in it than `columns` and `strange` tell.
-    `refused`: why it fails, unless its bad records are told from the good ones; then `bad` are these.
+    `refused`: why it fails, unless its bad records are told from the good ones; then `bad` are these. `exact`: a value
+    in it looked wrong and may be right, so it is read record by record.
     """
 
     path: str
@@ -93,6 +94,12 @@ class Look:
     seen: bool = True
     refused: FileFailure | None = None
     bad: tuple[BadRecord, ...] = ()
+    exact: bool = False
+
+    @property
+    def by_records(self) -> bool:
+        """Whether it is read as `Sifting.sifted` does."""
+        return self.exact or bool(self.bad)
 
     @property
     def suspect(self) -> bool:
@@ -241,6 +248,13 @@ def shown_path(data: StructType) -> Column:
         # Of a frame's metadata column, which would tell the same, Spark 3.5 understands nothing by Connect.
         return F.input_file_name()
     return F.col("_metadata.file_path")
+
+
+def not_known() -> Column:
+    """The error of a bad record that was none when its file was looked through."""
+    from pyspark.sql.connect import functions as F
+
+    return F.raise_error(F.lit("MALFORMED_RECORD: it was none when it was looked for")).cast("string")
 
 
 def spread(looks: Sequence[_Each], most: int = SAMPLE_FILES) -> list[_Each]:

@@ -24,12 +24,15 @@ from autoloader_server.engine.formats.base import (
     Look,
     Looks,
     by_name,
+    not_known,
     sampled,
     shown_path,
     spark_options,
     spread,
     unopened,
 )
+from autoloader_server.engine.formats.csv_records import TEXT_COLUMN, parsed, texts
+from autoloader_server.engine.formats.csv_values import Checks, raised
 from autoloader_server.engine.formats.text import (
     CommentLines,
     EvenQuotes,
@@ -42,12 +45,14 @@ from autoloader_server.engine.formats.text import (
     text_lines,
 )
 from autoloader_server.engine.place import LOCAL, Opener, Place
+from autoloader_server.engine.required import any_lacking
 from autoloader_server.engine.schema import as_text, merge
+from autoloader_server.engine.sql import identifier
 
 if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame
     from pyspark.sql.connect.session import SparkSession
-    from pyspark.sql.types import DataType, StructField, StructType
+    from pyspark.sql.types import StructField, StructType
 
 _SPARK_NAMES = {
     "delimiter": "sep",
@@ -73,7 +78,6 @@ _INFER_ALL_BYTES = 256 * 2**20
 
 # What Java takes for a double and a person does not (`1D`, ` 5`), and integers that a double would round.
 _NUMBER = r"^(?:[+-]?(?!0*[1-9]\d{18,}$)(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?|NaN|[+-]?Inf(?:inity)?)$"
-_LARGEST_FLOAT = 3.4028234663852886e38
 _BLANKS_FIRST = re.compile(rb"(?:\r?\n)*[ \t]+\r?\n")
 _MARK = b"\xef\xbb\xbf"
 # How many of them tell how many columns a file without a header has.
@@ -111,6 +115,10 @@ class Csv:
             **spark_options(options, _SPARK_NAMES),
             **place.options,
         }
+        self._checks = Checks(
+            plain=self._options.get("locale", "en-US") == "en-US",
+            infinite=(self._options.get("positiveInf", "Inf"), self._options.get("negativeInf", "-Inf")),
+        )
 
     def look(self, files: Sequence[tuple[str, int]], known: StructType | None) -> Iterator[Look | FileFailure]:
         have = by_name(known) if known is not None else {}
@@ -225,37 +233,53 @@ class Csv:
         from pyspark.sql.connect import functions as F
         from pyspark.sql.types import StringType, StructField, StructType
 
+        if keep_malformed:
+            return self._by_record(spark, looks, data).drop(TEXT_COLUMN)
         group = looks[0].group
         assert isinstance(group, _Group)
         have = by_name(data)
         # By position; a column that the table does not have is read as text and dropped.
-        fields = [
-            StructField(f"c{at}", _roomy(have[name.casefold()].dataType) if name.casefold() in have else StringType())
-            for at, name in enumerate(group.columns)
-        ]
-        if keep_malformed:
-            fields.append(StructField(CORRUPT_COLUMN, StringType()))
-        schema = StructType(fields)
+        kinds = [have[name.casefold()].dataType if name.casefold() in have else StringType() for name in group.columns]
+        schema = StructType([StructField(f"c{at}", self._checks.read_as(kind)) for at, kind in enumerate(kinds)])
         reader = spark.read.schema(schema).options(**self._reader(group))
-        frame = reader.option("mode", "PERMISSIVE" if keep_malformed else "FAILFAST").csv(
-            [self._place.spark(look.path) for look in looks]
-        )
+        frame = reader.option("mode", "FAILFAST").csv([self._place.spark(look.path) for look in looks])
         at = {name.casefold(): f"c{position}" for position, name in enumerate(group.columns)}
         file = shown_path(schema)
-        malformed = F.col(CORRUPT_COLUMN).isNotNull() if keep_malformed else F.lit(0) == 1
         columns = [
             (
-                _kept(F.col(at[name]), field, file, malformed)
+                self._held(at[name], field, file)
                 if (name := field.name.casefold()) in at
                 else F.lit(None).cast(field.dataType)
             ).alias(field.name)
             for field in data.fields
         ]
-        return frame.select(
-            *columns,
-            file.alias(PATH_COLUMN),
-            *([CORRUPT_COLUMN] if keep_malformed else []),
+        return frame.select(*columns, file.alias(PATH_COLUMN))
+
+    def _held(self, name: str, field: StructField, file: Column) -> Column:
+        """A column as `read_as` had it read, in its own type. A value that it does not hold fails the read."""
+        from pyspark.sql.connect import functions as F
+
+        column = F.col(name)
+        checked = self._checks.quick(name, field.dataType)
+        if checked is None:
+            return column
+        value, holds = checked
+        return F.when(column.isNull() | holds, value).otherwise(raised(column, field, file))
+
+    def _by_record(self, spark: SparkSession, looks: Sequence[Look], data: StructType) -> DataFrame:
+        """Each record by itself, with its text: as exact as can be, and with more work for Spark than `read`."""
+        group = looks[0].group
+        assert isinstance(group, _Group)
+        options = self._reader(group)
+        paths = [self._place.spark(look.path) for look in looks]
+        width = len(group.columns)
+        # The one line that Spark would take for no value, and which is no record of several fields.
+        nothing = (
+            (self._options.get("nullValue") or 2 * options.get("quote", '"')) if width > 1 else options.get("sep", ",")
         )
+        records = texts(spark, paths, width, options, nothing=nothing)
+        parsing = {name: value for name, value in options.items() if name not in ("header", "encoding")}
+        return parsed(records, group.columns, data, parsing, self._checks)
 
     def has_records(self, look: Look) -> bool:  # noqa: ARG002 - what could not be cut into records is no Look
         return True
@@ -266,15 +290,15 @@ class Csv:
     def sifted(self, spark: SparkSession, looks: Sequence[Look], data: StructType, *, all_known: bool) -> DataFrame:
         from pyspark.sql.connect import functions as F
 
-        frame = self.read(spark, looks, data, keep_malformed=True)
-        if not all_known:
-            return frame
         text = F.col(CORRUPT_COLUMN)
-        known = F.sha2(text, 256).isin(list({record.digest for look in looks for record in look.bad}))
-        checked = F.when(text.isNull() | known, text).otherwise(
-            F.raise_error(F.lit("MALFORMED_RECORD: it was none when it was looked for")).cast("string")
-        )
-        return frame.withColumn(CORRUPT_COLUMN, checked)
+        frame = self._by_record(spark, looks, data)
+        lacks = any_lacking(data, lambda name: F.col(identifier(name)))
+        if lacks is not None:
+            text = F.coalesce(text, F.when(lacks, F.col(TEXT_COLUMN)))
+        if all_known:
+            known = F.sha2(text, 256).isin(list({record.digest for look in looks for record in look.bad}))
+            text = F.when(text.isNull() | known, text).otherwise(not_known())
+        return frame.withColumn(CORRUPT_COLUMN, text).drop(TEXT_COLUMN)
 
     def lines(self, look: Look) -> Iterator[str]:
         assert isinstance(look.group, _Group)
@@ -361,9 +385,10 @@ class Csv:
         frame = spark.read.schema(texts).options(**options).csv(paths)
         special = [options[name] for name in ("nanValue", "positiveInf", "negativeInf") if name in options]
         wrong = [
-            F.max(~(F.col(f"c{at}").rlike(_NUMBER) | F.col(f"c{at}").isin(special))).alias(f"c{at}") for at in doubles
+            F.max(~F.col(f"c{at}").isin(special) & (~F.col(f"c{at}").rlike(_NUMBER) | _beyond_double(f"c{at}")))
+            for at in doubles
         ]
-        row = frame.agg(*wrong).collect()[0]
+        row = frame.agg(*[one.alias(f"c{at}") for at, one in zip(doubles, wrong, strict=True)]).collect()[0]
         for at in doubles:
             if row[f"c{at}"]:
                 found = as_text(found, (group.columns[at],))
@@ -384,39 +409,11 @@ class Csv:
         }
 
 
-def _roomy(kind: DataType) -> DataType:
-    """As what a column is read, so that a value shows which Spark would round or take for infinite."""
-    from pyspark.sql.types import DecimalType, DoubleType, FloatType
-
-    match kind:
-        case DecimalType():
-            # As many digits before the point, and all the others after it.
-            return DecimalType(38, 38 - (kind.precision - kind.scale))
-        case FloatType():
-            return DoubleType()
-    return kind
-
-
-def _kept(column: Column, field: StructField, file: Column, malformed: Column) -> Column:
-    """A column that was read as `_roomy` says, in its own type. A value that it does not hold fails the file.
-
-    `malformed`: the row is bad already, whatever stands in this column.
-    """
+def _beyond_double(name: str) -> Column:
+    """Whether a number, not written as infinite, is read as infinite."""
     from pyspark.sql.connect import functions as F
-    from pyspark.sql.types import DecimalType
 
-    kind = field.dataType
-    if _roomy(kind) == kind:
-        return column
-    if isinstance(kind, DecimalType):
-        value = F.round(column, kind.scale)
-        holds = value == column
-    else:
-        value = column
-        holds = F.isnan(column) | (F.abs(column) <= _LARGEST_FLOAT) | (F.abs(column) == float("inf"))
-    what = f"MALFORMED_VALUE: {field.name!r} is no {kind.simpleString()}: "
-    wrong = F.raise_error(F.concat(F.lit(what), column.cast("string"), F.lit("; in "), file)).cast(kind)
-    return F.when(column.isNull() | holds, value.cast(kind)).when(malformed, F.lit(None).cast(kind)).otherwise(wrong)
+    return F.expr(f"NOT {name} ILIKE '%inf%' AND abs(try_cast({name} AS DOUBLE)) = DOUBLE('Infinity')")
 
 
 def _has_even_lines(content: Iterable[bytes], decoder: StrictDecoder, quote: str) -> bool:

@@ -16,11 +16,13 @@ from autoloader_server.engine.formats.base import (
     Look,
     Strange,
     digest,
+    not_known,
     shown_path,
 )
 from autoloader_server.engine.formats.json_scan import Scanner, is_almost_strict, is_one
 from autoloader_server.engine.formats.json_shape import is_comment, wrong_line
 from autoloader_server.engine.formats.text import Unreadable
+from autoloader_server.engine.required import any_lacking
 
 if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame
@@ -160,6 +162,9 @@ def sifted(
     # Of a line with nothing but a comment there is no record.
     frame = frame.where(F.col("whole") | F.col("record").isNotNull())
     fields = [F.col("record").getField(field.name).alias(field.name) for field in data.fields]
+    lacks = any_lacking(data, lambda name: F.col("record").getField(name))
+    if lacks is not None:
+        corrupt = F.coalesce(corrupt, F.when(lacks, not_known() if all_known else line))
     return frame.select(*fields, F.col(PATH_COLUMN), corrupt.alias(CORRUPT_COLUMN))
 
 

@@ -1,0 +1,80 @@
+"""CSV, record by record: each with its text, what Spark makes of it, and whether that is what it holds."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from autoloader_server.engine.formats.base import CORRUPT_COLUMN, PATH_COLUMN, by_name, shown_path
+from autoloader_server.engine.formats.csv_values import Checks
+from autoloader_server.engine.sql import type_sql
+
+if TYPE_CHECKING:
+    from pyspark.sql import Column, DataFrame
+    from pyspark.sql.connect.session import SparkSession
+    from pyspark.sql.types import DataType, StructType
+
+# A date of which no record is one. (A quote within quotes is doubled in a pattern; what is quoted stands for itself.)
+_NO_DATE = "'\u0001no date\u0001'yyyy"
+TEXT_COLUMN = "__autoloader_text"
+
+
+def texts(spark: SparkSession, paths: list[str], width: int, options: Mapping[str, str], *, nothing: str) -> DataFrame:
+    """The records of files with so many columns, as text, each with its file's path.
+
+    Spark tells the text of a malformed record alone, so each is made one: by its number of fields, or by a field that
+    is no date. Only one with as few fields as are asked for, and all of them null, is none: its text is `nothing`.
+    """
+    from pyspark.sql.connect import functions as F
+    from pyspark.sql.types import DateType, StringType, StructField, StructType
+
+    names = ["c0"] if width > 1 else ["c0", "c1"]
+    schema = StructType([*(StructField(name, DateType()) for name in names), StructField(CORRUPT_COLUMN, StringType())])
+    frame = spark.read.schema(schema).options(**{**options, "dateFormat": _NO_DATE, "mode": "PERMISSIVE"}).csv(paths)
+    # Spark refuses to read nothing but the text.
+    text = F.coalesce(F.col(CORRUPT_COLUMN), F.col("c0").cast("string"), F.lit(nothing))
+    return frame.select(text.alias(TEXT_COLUMN), shown_path(schema).alias(PATH_COLUMN))
+
+
+def parsed(
+    records: DataFrame, columns: Sequence[str], data: StructType, options: Mapping[str, str], checks: Checks
+) -> DataFrame:
+    """The records in the columns of `data`, as text and, if it is bad, once more in `CORRUPT_COLUMN`.
+
+    Null is in the place of what does not fit. `columns`: those of the file.
+    """
+    from pyspark.sql.connect import functions as F
+    from pyspark.sql.types import StringType
+
+    have = by_name(data)
+    kinds = [have[name.casefold()].dataType if name.casefold() in have else StringType() for name in columns]
+    read = _ddl([checks.read_as(kind) for kind in kinds]) + f", {CORRUPT_COLUMN} STRING"
+    parsing = {**options, "mode": "PERMISSIVE"}
+    text = F.col(TEXT_COLUMN)
+    frame = records.select(
+        TEXT_COLUMN,
+        PATH_COLUMN,
+        F.from_csv(text, read, parsing).alias("its"),
+        F.from_csv(text, _ddl([StringType() for _ in kinds]), parsing).alias("written"),
+    )
+    at = {name.casefold(): position for position, name in enumerate(columns)}
+    bad = F.col(f"its.{CORRUPT_COLUMN}").isNotNull()
+    fields = []
+    for field in data.fields:
+        position = at.get(field.name.casefold())
+        if position is None:
+            fields.append(F.lit(None).cast(field.dataType).alias(field.name))
+            continue
+        column: Column = F.col(f"its.c{position}")
+        checked = checks.exact(f"its.c{position}", f"written.c{position}", field.dataType)
+        if checked is not None:
+            value, holds = checked
+            # What is null was, or is malformed, which Spark has told.
+            bad = bad | (column.isNotNull() & ~F.coalesce(holds, F.lit(False)))
+            column = F.when(holds, value)
+        fields.append(column.alias(field.name))
+    return frame.select(*fields, PATH_COLUMN, TEXT_COLUMN, F.when(bad, text).alias(CORRUPT_COLUMN))
+
+
+def _ddl(kinds: Sequence[DataType]) -> str:
+    return ", ".join(f"c{at} {type_sql(kind)}" for at, kind in enumerate(kinds))

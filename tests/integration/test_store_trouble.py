@@ -1,0 +1,91 @@
+"""A store that fails in the middle of a run: keys that expire, a bucket elsewhere, a store that is gone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from tests.integration.conftest import Ingest
+from tests.integration.ingesting import Ingestion
+from tests.parts import sparks
+from tests.parts.object_stores import Bucket, Seaweed
+from tests.parts.store_proxy import ELSEWHERE, EXPIRED, GONE, SPARK, Proxy, proxied
+
+from autoloader_server.engine.work import Work
+
+# Their connectors are of different SDKs.
+pytestmark = pytest.mark.sparks(sparks.LOCAL, sparks.OLD)
+
+
+@pytest.fixture(scope="module")
+def front(seaweed: Seaweed) -> Iterator[Proxy]:
+    with proxied(seaweed) as proxy:
+        yield proxy
+
+
+@pytest.fixture
+def proxy(front: Proxy) -> Iterator[Proxy]:
+    yield front
+    front.answer, front.only, front.asked = None, "", 0
+
+
+def made(ingest: Ingest, bucket: Bucket, proxy: Proxy, **fields: Any) -> Ingestion:
+    credentials = {**bucket.credentials, "endpoint_url": proxy.url}
+    source = {"type": "s3", "path": bucket.path(), "credentials": credentials}
+    return ingest("json", source=source, **fields)
+
+
+SAID = {
+    "expired": (EXPIRED, "auth", "expired"),
+    "elsewhere": (ELSEWHERE, "connectivity", "region"),
+    "gone": (GONE, "connectivity", ""),
+}
+
+
+@pytest.mark.parametrize("trouble", SAID)
+def test_a_run_that_cannot_list_says_why(ingest: Ingest, seaweed: Seaweed, proxy: Proxy, trouble: str) -> None:
+    answer, category, word = SAID[trouble]
+    bucket = seaweed.bucket()
+    bucket.put("a.json", '{"a": 1}\n')
+    loaded = made(ingest, bucket, proxy)
+    proxy.answer = answer
+    ran = loaded.load()
+    print(ran)
+    assert ran.status == "failed"
+    assert [error.category for error in ran.errors] == [category]
+    assert word in (ran.message or "")
+    proxy.answer = None
+    assert loaded.load().records == 1
+
+
+@pytest.mark.parametrize("trouble", SAID)
+def test_what_spark_alone_cannot_read_is_loaded_when_it_can(
+    ingest: Ingest, seaweed: Seaweed, proxy: Proxy, trouble: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answer, category, _ = SAID[trouble]
+    bucket = seaweed.bucket()
+    bucket.put("a.json", '{"a": 1}\n')
+    loaded = made(ingest, bucket, proxy)
+    assert loaded.load().records == 1
+    bucket.put("b.json", '{"a": 2}\n')
+    bucket.put("c.json", '{"a": 3}\n')
+    reach = Work.reach
+
+    def reached(work: Work, point: str) -> None:
+        if point == "branch_created":
+            proxy.answer, proxy.only = answer, SPARK
+        reach(work, point)
+
+    monkeypatch.setattr(Work, "reach", reached)
+    ran = loaded.load()
+    print(ran)
+    assert proxy.asked, "Spark was to meet it"
+    assert (ran.status, ran.records) == ("failed", 0)
+    assert {error.category for error in ran.errors} == {category}
+    assert bucket.credentials["aws_secret_access_key"] not in str(ran)
+    monkeypatch.undo()
+    proxy.answer = None
+    ran = loaded.load()
+    assert (ran.status, ran.errors) == ("success", [])
+    assert loaded.values("a") == [1, 2, 3]
