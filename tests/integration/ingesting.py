@@ -24,10 +24,10 @@ NOT_TEXT = "is NUL: it is a binary file, not text; leave it out by file_pattern,
 Content = str | bytes
 
 
-def thirty_deep(value: Any) -> Any:
-    """A value within thirty structs, every second one of them alone in an array."""
-    for level in range(30):
-        value = [{f"l{level}": value}] if level % 2 else {f"l{level}": value}
+def deep(value: Any, depth: int, *, arrays: bool = False) -> Any:
+    """A value within so many structs, every second one of them alone in an array if that is said."""
+    for level in range(depth):
+        value = [{f"l{level}": value}] if arrays and level % 2 else {f"l{level}": value}
     return value
 
 

@@ -7,11 +7,14 @@ import datetime as dt
 import gzip
 import json
 from decimal import Decimal
+from typing import Any
 
 import pytest
 from tests.integration.conftest import Ingest
-from tests.integration.ingesting import DO_NOT_FIT, NOT_TEXT, innermost, thirty_deep
+from tests.integration.ingesting import DO_NOT_FIT, NOT_TEXT, deep, innermost
 from tests.parts import sparks
+
+from autoloader_server.engine.explain import TOO_DEEP
 
 # How files are read is up to Spark; with which Iceberg it writes is tested in test_table_behind_our_back.py.
 pytestmark = pytest.mark.sparks(sparks.LOCAL, sparks.OLD)
@@ -391,11 +394,18 @@ def test_what_is_too_deep_or_too_large_for_the_worker_fails_alone(ingest: Ingest
     assert loaded.load().message == "nothing new"
 
 
-def test_values_thirty_deep_and_a_new_field_at_their_end(ingest: Ingest) -> None:
-    loaded = ingest("json", {"a.json": lines({"v": thirty_deep({"x": 1})})}, on_bad_record="quarantine")
-    assert loaded.load().errors == []
-    ran = loaded.load({"b.json": lines({"v": thirty_deep({"x": 2, "new": "text"})}, {"v": thirty_deep({"x": "none"})})})
-    assert (ran.errors, ran.records) == ([], 1)
-    assert loaded.versions()[0].changes_json[0]["column_name"].endswith("l1.element.l0.new")
+@pytest.mark.parametrize(("depth", "arrays"), [(29, False), (21, True)])
+def test_values_thirty_deep_and_a_new_field_at_their_end(ingest: Ingest, depth: int, *, arrays: bool) -> None:
+    def line(value: Any, depth: int = depth) -> str:
+        return lines({"v": deep(value, depth, arrays=arrays)})
 
+    loaded = ingest("json", {"a.json": line({"x": 1}), "too deep.json": line({"x": 1}, 41)}, on_bad_record="quarantine")
+    ran = loaded.load()
+    assert {name: error.message for name, error in ran.failed().items()} == {"too deep.json": TOO_DEEP}
+    ran = loaded.load(
+        {"b.json": line({"x": 2, "new": "text"}) + line({"x": "none"}), "deeper.json": line({"y": 1}, 41)}
+    )
+    assert {name: error.message for name, error in ran.failed().items()} == {"deeper.json": TOO_DEEP}
+    assert (ran.files, ran.records) == (1, 1)
+    assert loaded.versions()[0].changes_json[0]["column_name"].endswith("l0.new")
     assert sorted(innermost(value) for value in loaded.values("v")) == [(1, None), (2, "text")]

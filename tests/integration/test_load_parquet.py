@@ -10,8 +10,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from tests.integration.conftest import Ingest
-from tests.integration.ingesting import innermost, thirty_deep
+from tests.integration.ingesting import deep, innermost
 from tests.parts import sparks
+
+from autoloader_server.engine.explain import TOO_DEEP
 
 # How files are read is up to Spark; with which Iceberg it writes is tested in test_table_behind_our_back.py.
 pytestmark = pytest.mark.sparks(sparks.LOCAL, sparks.OLD)
@@ -144,7 +146,7 @@ LONG_AGO = [
 def test_instants_are_the_same_however_they_are_written(ingest: Ingest) -> None:
     def column(unit: str, zone: str | None) -> pa.Array:
         moments = LONG_AGO if zone else [moment.replace(tzinfo=None) for moment in LONG_AGO]
-        # Milliseconds drop what is below them.
+        # Milliseconds drop what is below them, towards 1970.
         return pa.array(moments, pa.timestamp("us", zone)).cast(pa.timestamp(unit, zone), safe=False)
 
     ids = list(range(len(LONG_AGO)))
@@ -168,7 +170,10 @@ def test_instants_are_the_same_however_they_are_written(ingest: Ingest) -> None:
     wanted = [(moment - epoch) // dt.timedelta(microseconds=1) for moment in LONG_AGO]
     assert found == (
         {("micros.parquet", number): wanted[number] for number in ids}
-        | {("millis.parquet", number): wanted[number] // 1000 * 1000 for number in ids}
+        | {
+            ("millis.parquet", number): (abs(wanted[number]) // 1000 * 1000) * (1 if wanted[number] > 0 else -1)
+            for number in ids
+        }
         | {("zone.parquet", number): wanted[number] for number in ids[1:4]}
         | {("int96.parquet", number): wanted[number] for number in ids[2:4]}
     )
@@ -185,10 +190,11 @@ def test_instants_are_the_same_however_they_are_written(ingest: Ingest) -> None:
 
 
 def test_values_thirty_deep(ingest: Ingest) -> None:
-    loaded = ingest("parquet", {"a.parquet": parquet({"v": [thirty_deep({"x": 1})]})})
-    assert loaded.load().errors == []
-    ran = loaded.load({"b.parquet": parquet({"v": [thirty_deep({"x": 2, "new": "text"})]})})
-    assert ran.errors == []
-    assert loaded.versions()[0].changes_json[0]["column_name"].endswith("l1.element.l0.new")
+    def file(value: Any, depth: int = 29) -> bytes:
+        return parquet({"v": [deep(value, depth)]})
 
+    loaded = ingest("parquet", {"a.parquet": file({"x": 1}), "too deep.parquet": file({"x": 1}, 40)})
+    assert {name: error.message for name, error in loaded.load().failed().items()} == {"too deep.parquet": TOO_DEEP}
+    assert loaded.load({"b.parquet": file({"x": 2, "new": "text"})}).errors == []
+    assert loaded.versions()[0].changes_json[0]["column_name"].endswith("l0.new")
     assert sorted(innermost(value) for value in loaded.values("v")) == [(1, None), (2, "text")]

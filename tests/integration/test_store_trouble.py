@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -12,6 +13,8 @@ from tests.parts import sparks
 from tests.parts.object_stores import Bucket, Seaweed
 from tests.parts.store_proxy import ELSEWHERE, EXPIRED, GONE, SPARK, Proxy, proxied
 
+from autoloader_server.db.clock import now
+from autoloader_server.engine import ledger
 from autoloader_server.engine.work import Work
 
 # Their connectors are of different SDKs.
@@ -27,7 +30,7 @@ def front(seaweed: Seaweed) -> Iterator[Proxy]:
 @pytest.fixture
 def proxy(front: Proxy) -> Iterator[Proxy]:
     yield front
-    front.answer, front.only, front.asked = None, "", 0
+    front.answer, front.only, front.reading, front.asked = None, "", False, 0
 
 
 def made(ingest: Ingest, bucket: Bucket, proxy: Proxy, **fields: Any) -> Ingestion:
@@ -39,7 +42,7 @@ def made(ingest: Ingest, bucket: Bucket, proxy: Proxy, **fields: Any) -> Ingesti
 SAID = {
     "expired": (EXPIRED, "auth", "expired"),
     "elsewhere": (ELSEWHERE, "connectivity", "region"),
-    "gone": (GONE, "connectivity", ""),
+    "gone": (GONE, "connectivity", "not answer"),
 }
 
 
@@ -51,7 +54,6 @@ def test_a_run_that_cannot_list_says_why(ingest: Ingest, seaweed: Seaweed, proxy
     loaded = made(ingest, bucket, proxy)
     proxy.answer = answer
     ran = loaded.load()
-    print(ran)
     assert ran.status == "failed"
     assert [error.category for error in ran.errors] == [category]
     assert word in (ran.message or "")
@@ -59,11 +61,19 @@ def test_a_run_that_cannot_list_says_why(ingest: Ingest, seaweed: Seaweed, proxy
     assert loaded.load().records == 1
 
 
+@pytest.mark.parametrize("reading", [False, True], ids=["there", "read"])
 @pytest.mark.parametrize("trouble", SAID)
 def test_what_spark_alone_cannot_read_is_loaded_when_it_can(
-    ingest: Ingest, seaweed: Seaweed, proxy: Proxy, trouble: str, monkeypatch: pytest.MonkeyPatch
+    ingest: Ingest,
+    seaweed: Seaweed,
+    proxy: Proxy,
+    trouble: str,
+    monkeypatch: pytest.MonkeyPatch,
+    remote: str | None,
+    *,
+    reading: bool,
 ) -> None:
-    answer, category, _ = SAID[trouble]
+    answer, category, word = SAID[trouble]
     bucket = seaweed.bucket()
     bucket.put("a.json", '{"a": 1}\n')
     loaded = made(ingest, bucket, proxy)
@@ -74,17 +84,22 @@ def test_what_spark_alone_cannot_read_is_loaded_when_it_can(
 
     def reached(work: Work, point: str) -> None:
         if point == "branch_created":
-            proxy.answer, proxy.only = answer, SPARK
+            proxy.answer, proxy.only, proxy.reading = answer, SPARK, reading
         reach(work, point)
 
     monkeypatch.setattr(Work, "reach", reached)
     ran = loaded.load()
-    print(ran)
     assert proxy.asked, "Spark was to meet it"
     assert (ran.status, ran.records) == ("failed", 0)
-    assert {error.category for error in ran.errors} == {category}
+    if reading and remote is not None:
+        # Spark 3.5 does not come to say why. So it may have been the store: they are tried again.
+        assert {error.category for error in ran.errors} == {"unknown"}
+        monkeypatch.setattr(ledger, "now", lambda: now() + timedelta(hours=2))
+    else:
+        assert {error.category for error in ran.errors} == {category}
+        assert word in (ran.message or "")
     assert bucket.credentials["aws_secret_access_key"] not in str(ran)
-    monkeypatch.undo()
+    monkeypatch.setattr(Work, "reach", reach)
     proxy.answer = None
     ran = loaded.load()
     assert (ran.status, ran.errors) == ("success", [])

@@ -46,12 +46,16 @@ GONE = Answer(None, "", "")
 
 
 class Proxy:
-    """`answer` is given instead of the store's, to all or to clients `only` of this name; `asked` counts these."""
+    """`answer` is given instead of the store's, to all or to clients `only` of this name; `asked` counts these.
+
+    With `reading`, only where an object is read: it is still listed, and there.
+    """
 
     def __init__(self, store: str) -> None:
         self.store = urlsplit(store).netloc
         self.answer: Answer | None = None
         self.only = ""
+        self.reading = False
         self.asked = 0
         self.url = ""
 
@@ -66,7 +70,10 @@ def proxied(store: ObjectStore) -> Iterator[Proxy]:
 
         def pass_on(self) -> None:
             answer = proxy.answer
-            if answer is not None and proxy.only in self.headers.get("User-Agent", ""):
+            meant = proxy.only in self.headers.get("User-Agent", "")
+            if proxy.reading:
+                meant = meant and self.command == "GET" and "?" not in self.path
+            if answer is not None and meant:
                 proxy.asked += 1
                 self.instead(answer)
                 return

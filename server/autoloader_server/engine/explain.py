@@ -21,12 +21,16 @@ from autoloader_server.engine.errors import (
 )
 from autoloader_server.engine.formats.base import Look
 from autoloader_server.engine.needs import lacking
-from autoloader_server.spark.errors import first_line
+from autoloader_server.engine.store_trouble import trouble
+from autoloader_server.security.redact import logger
+from autoloader_server.spark.errors import SparkUnavailable, first_line
 from autoloader_server.spark.s3 import unalias
+from autoloader_server.spark.sessions import check_session
 
 if TYPE_CHECKING:
     from pyspark.sql.connect.session import SparkSession
 
+_log = logger(__name__)
 _ABOUT_FILES = re.compile(
     r"FAILED_READ_FILE|MALFORMED_|BadRecordException|FILE_NOT_EXIST|PATH_NOT_FOUND|FileNotFoundException|"
     r"EOFException|ZipException|ZlibException|BZip2|not in GZIP|incorrect header check|CAST_OVERFLOW|CAST_INVALID|"
@@ -34,22 +38,33 @@ _ABOUT_FILES = re.compile(
     r"COLUMN_ALREADY_EXISTS|AccessDeniedException|URISyntaxException|PARQUET_TYPE_|PARQUET_COLUMN_DATA_TYPE_MISMATCH|"
     r"UNABLE_TO_INFER_SCHEMA|IncompatibleSchemaException|recursive reference in Avro|SchemaParseException|"
     r"AvroTypeException|DECIMAL_PRECISION_EXCEEDS_MAX_PRECISION|NOT_NULL_ASSERT_VIOLATION|"
+    # Of ORC's reader, about fractions of seconds that pyarrow writes before 1970.
+    r"nanos > 999999999 or < 0|"
+    # Protocol buffers, by which Spark Connect tells of columns, go no deeper than a hundred messages.
+    r"Exception deserializing response|"
     # Spark 3.5 has no names for these.
     r"Null value appeared in non-nullable field|"
     r"Encountered error while reading file|Parquet column cannot be converted|Illegal Parquet type|Input Pattern|"
     # Nor does it tell more of what failed in one side of a join.
     r"Exception thrown in awaitResult"
 )
+_UNREAD = re.compile(r"FAILED_READ_FILE|Encountered error while reading file")
 # RFC 2396, as java.net.URI has it; what is no ASCII it leaves as it is.
 _LEGAL_IN_A_URL = "/-_.!~'()*,;:$&+=@"
 _LONGEST_REASON = 400
 DISK_FULL = "the disk is full: free some space and run again; nothing was lost"
+TOO_DEEP = (
+    "its columns are nested deeper than Spark Connect can tell: 30 structs, or 22 where every second is in an array"
+)
 DO_NOT_FIT = "records do not fit the table's columns"
 
 
 def about_files(error: Exception) -> bool:
     """Whether an error tells of what was read. Anything else, a fault of ours included, is blamed on no file."""
-    return type(error).__module__.startswith("pyspark.") and _ABOUT_FILES.search(str(error)) is not None
+    text = str(error)
+    if not type(error).__module__.startswith("pyspark.") or _ABOUT_FILES.search(text) is None:
+        return False
+    return trouble(text) is None
 
 
 def explain(error: Exception, path: str) -> FileFailure:
@@ -70,6 +85,8 @@ def explain(error: Exception, path: str) -> FileFailure:
         return FileFailure(path, DATA_MALFORMED, why)
     if re.search(r"EOFException|Unexpected end of|ZipException|ZlibException|incorrect header check|not in GZIP", text):
         return FileFailure(path, DATA_MALFORMED, "its compressed content is cut off or damaged; write it again")
+    if "Exception deserializing response" in text:
+        return FileFailure(path, DATA_MALFORMED, TOO_DEEP)
     if "COLUMN_ALREADY_EXISTS" in text:
         return FileFailure(
             path, SCHEMA_MISMATCH, f"it has a field twice, or two that differ only in case: {_reason(error)}"
@@ -82,6 +99,10 @@ def explain(error: Exception, path: str) -> FileFailure:
         r"PARQUET_COLUMN_DATA_TYPE_MISMATCH|cannot be converted in file|CAST_OVERFLOW|CAST_INVALID_INPUT", text
     ):
         return FileFailure(path, SCHEMA_MISMATCH, f"its values do not fit the table's columns: {_reason(error)}")
+    if path.startswith("s3://") and _UNREAD.search(text) and "Caused by" not in str(error):
+        # Spark 3.5 cuts its errors off before it comes to the cause, which may be the store.
+        why = "Spark cannot read it and does not say why (its content may be damaged, or the store may have failed)"
+        return FileFailure(path, UNKNOWN, f"{why}: {_reason(error)}")
     return FileFailure(path, DATA_MALFORMED, f"Spark cannot read it: {_reason(error)}")
 
 
@@ -89,7 +110,11 @@ def run_error(error: Exception, spark: SparkSession) -> RunStopped:
     """An error of Spark's that no file is to blame for; a fault of ours stays what it is."""
     if not type(error).__module__.startswith("pyspark."):
         raise error
+    if (gone := _gone(spark)) is not None:
+        return RunStopped(gone, CONNECTIVITY)
     text = _without_stack(error)
+    if (found := trouble(str(error))) is not None:
+        return RunStopped(f"{found.sentence}. Spark said: {_reason(error)}", found.category)
     if "No space left on device" in text or "SQLITE_FULL" in text:
         return RunStopped(DISK_FULL, WRITE_FAILURE)
     if re.search(r"SparkOutOfMemoryError|OutOfMemoryError", text):
@@ -99,6 +124,17 @@ def run_error(error: Exception, spark: SparkSession) -> RunStopped:
             return RunStopped(sentence, CONNECTIVITY)
     category = CONNECTIVITY if "UNAVAILABLE" in text else UNKNOWN
     return RunStopped(f"Spark failed: {_reason(error)}", category)
+
+
+def _gone(spark: SparkSession) -> str | None:
+    """What is said where the server has made another session in the place of ours, of which it told then."""
+    try:
+        check_session(spark)
+    except SparkUnavailable as error:
+        return str(error)
+    except Exception as error:
+        _log.warning("whether Spark's session is still ours cannot be told: %s", first_line(error))
+    return None
 
 
 def named_paths(message: str, looks: Sequence[Look]) -> set[str]:
