@@ -378,8 +378,12 @@ def test_a_value_that_a_decimal_or_a_float_does_not_hold_fails_its_file(ingest: 
             "most.csv": f"id,most\n9,1\n10,{'9' * 36}.995\n",
             "words.csv": "id,most\n11,many\n",
             "small.csv": "id,most\n12,12e-3\n",
+            "over.csv": "id,price\n18,999.999\n",
+            "blank.csv": "id,most\n19,1.555 \n",
+            "almost.csv": "id,most\n20,1.0000000000000000000000000000000000000001\n",
             "far.csv": "id,far\n13,1e308\n14,-1e400\n",
             "right.csv": f'id,most,far\n15,{"9" * 36}.9900,Infinity\n16,"1,234.5",-Inf\n17,1200e-1,NaN\n',
+            "float.csv": "id,weight,most,price\n21,3.4028235E38,0e-50,.5\n",
         },
         schema=schema,
         on_schema_change="ignore",
@@ -395,6 +399,9 @@ def test_a_value_that_a_decimal_or_a_float_does_not_hold_fails_its_file(ingest: 
             ("most.csv", 2, f"10,{'9' * 36}.995", "'most' is no decimal(38,2)"),
             ("words.csv", 1, "11,many", "'most' is no decimal(38,2)"),
             ("small.csv", 1, "12,12e-3", "'most' is no decimal(38,2)"),
+            ("over.csv", 1, "18,999.999", "'price' is no decimal(5,2)"),
+            ("blank.csv", 1, "19,1.555 ", "'most' is no decimal(38,2)"),
+            ("almost.csv", 1, f"20,1.{'0' * 39}1", "'most' is no decimal(38,2)"),
             ("far.csv", 2, "14,-1e400", "'far' is no double"),
         ]
     }
@@ -404,10 +411,11 @@ def test_a_value_that_a_decimal_or_a_float_does_not_hold_fails_its_file(ingest: 
         (16, None),
         (17, None),
         (2, Decimal("-999.99")),
+        (21, Decimal("0.50")),
         (3, None),
         (4, Decimal("100.00")),
     ]
-    assert loaded.sql("SELECT most, CAST(far AS STRING) FROM {table} WHERE id > 14 ORDER BY id") == [
+    assert loaded.sql("SELECT most, CAST(far AS STRING) FROM {table} WHERE id IN (15, 16, 17) ORDER BY id") == [
         (Decimal("9" * 36 + ".99"), "Infinity"),
         (Decimal("1234.50"), "-Infinity"),
         (Decimal("120.00"), "NaN"),
@@ -418,7 +426,23 @@ def test_a_value_that_a_decimal_or_a_float_does_not_hold_fails_its_file(ingest: 
     ]
     again = loaded.load({"later.csv": "id,price,weight,most\n9,1.999,0,0\n"})
     assert "'price' is no decimal(5,2)" in again.failed()["later.csv"].message
-    assert len(loaded.rows("id")) == 7
+    assert len(loaded.rows("id")) == 8
+
+
+def test_decimals_in_another_language_are_not_rounded(ingest: Ingest) -> None:
+    loaded = ingest(
+        "csv",
+        {
+            "a.csv": "id;price\n1;1.234,50\n2;0,5\n",
+            "over.csv": "id;price\n3;99999,999\n",
+            "long.csv": "id;price\n4;1,239\n",
+        },
+        schema=given(id="integer", price="decimal(7,2)"),
+        options={"delimiter": ";", "locale": "de-DE"},
+        on_schema_change="ignore",
+    )
+    assert set(loaded.load().failed()) == {"over.csv", "long.csv"}
+    assert loaded.rows("id", "price") == [(1, Decimal("1234.50")), (2, Decimal("0.50"))]
 
 
 def test_a_column_of_numbers_beyond_a_double_is_text(ingest: Ingest) -> None:

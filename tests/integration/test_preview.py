@@ -81,3 +81,23 @@ def test_of_one_that_is_there_it_is_what_the_next_run_does(ingest: Ingest) -> No
     ran = given.load()
     assert (ran.files, ran.records) == (1, 1)
     assert {name: known.status for name, known in given.files().items()}["b.csv"] == "HELD"
+
+
+def test_numbers_written_as_infinite_are_shown(ingest: Ingest) -> None:
+    given = ingest("csv", {"a.csv": "a,b\n1,Inf\n2,-Infinity\n", "b.csv": "a,b\n3,1.5\n"})
+    before = seen(given)
+    assert (before.warnings, before.estimated_records) == ([], 3)
+    assert given.load().records == 3
+
+
+def test_a_file_that_lacks_a_value_which_the_table_asks_for_would_fail(ingest: Ingest) -> None:
+    given = ingest("csv", destination={"lineage_columns": []})
+    given.sql(f"CREATE NAMESPACE IF NOT EXISTS {given.table.rpartition('.')[0]}")
+    given.sql(f"CREATE TABLE {given.table} (id INT NOT NULL, s STRING) USING iceberg")
+    given.write({"a.csv": "id,s\n5000000000,a\n", "b.csv": "id,s\n,b\n", "c.csv": "s\nc\n"})
+    named = "\n".join(seen(given).warnings)
+    assert "b.csv would fail" in named
+    assert "c.csv would fail" in named
+    assert "a.csv" not in named
+    assert set(given.load().failed()) == {"b.csv", "c.csv"}
+    assert given.rows() == [(5000000000, "a")]

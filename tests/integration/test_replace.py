@@ -80,6 +80,13 @@ def test_the_rows_of_a_changed_file_are_replaced_in_one_snapshot(replaced: Any) 
     assert loaded.load().message == "nothing new"
 
 
+def test_a_number_that_is_written_as_infinite_takes_a_row_s_place(replaced: Any) -> None:
+    loaded = replaced({"a.csv": "a,b\n1,1.5\n"})
+    ran = loaded.load({"a.csv": "a,b\n2,Infinity\n3,-Inf\n"})
+    assert (ran.status, ran.errors, ran.records) == ("success", [], 2)
+    assert loaded.rows() == [(2, float("inf")), (3, float("-inf"))]
+
+
 @pytest.mark.parametrize("rule", ["replace", "append"])
 def test_what_was_held_back_is_loaded_once_the_rule_is_another_one(replaced: Any, rule: str) -> None:
     loaded = replaced({"a.csv": A, "b.csv": B}, rule="hold")

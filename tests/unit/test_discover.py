@@ -410,6 +410,21 @@ def test_failed_files_wait_again_when_their_time_has_come(database: Database) ->
     }
 
 
+@pytest.mark.parametrize("rule", ["hold", "append"])
+def test_what_is_held_and_was_written_again_a_moment_ago_is_not_taken_up(
+    database: Database, compare: Compare, rule: str
+) -> None:
+    """By another rule than `hold` it would be loaded, as what it is now."""
+    now = time.time_ns()
+    old, new = (Entry(f"{ROOT}/a.csv", 10, now - age * 10**9, None, None) for age in (90, 30))
+    source = SPEC.source.model_copy(update={"min_age_seconds": 60, "on_changed_file": rule})
+    add(database, old, FileStatus.HELD)
+    found = compare([new], [new], spec=SPEC.model_copy(update={"source": source}))
+    assert len(found.young) == 1
+    ledger.take_up(database, ING, 5, hold_changed=rule == "hold")
+    assert [row[2] for row in rows(database, "a.csv")] == [FileStatus.HELD if rule == "hold" else FileStatus.SKIPPED]
+
+
 @pytest.mark.parametrize("before", [None, *FileStatus])
 def test_what_was_written_a_moment_ago_is_left_alone(
     database: Database, compare: Compare, before: FileStatus | None

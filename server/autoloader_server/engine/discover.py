@@ -196,7 +196,8 @@ def _write(
             continue
         if rules.too_young(entry):
             found.young.add(entry.path)
-            if before is not None and before.status in _TO_BE_LOADED:
+            held = not rules.hold_changed and before is not None and before.status == FileStatus.HELD
+            if before is not None and (held or before.status in _TO_BE_LOADED):
                 # It would be read as what it is now. Should its content come back, that is new to the ledger.
                 left = {"status": FileStatus.SKIPPED, "reason": TOO_YOUNG, "retryable": False, "identity": _NONE}
                 connection.execute(update(processed_files).where(processed_files.c.id == before.id).values(**left))

@@ -37,7 +37,7 @@ _ABOUT_FILES = re.compile(
     r"CorruptStatistics|is not a Parquet file|CANNOT_READ_FILE_FOOTER|Could not read footer|Permission denied|"
     r"COLUMN_ALREADY_EXISTS|AccessDeniedException|URISyntaxException|PARQUET_TYPE_|PARQUET_COLUMN_DATA_TYPE_MISMATCH|"
     r"UNABLE_TO_INFER_SCHEMA|IncompatibleSchemaException|recursive reference in Avro|SchemaParseException|"
-    r"AvroTypeException|DECIMAL_PRECISION_EXCEEDS_MAX_PRECISION|NOT_NULL_ASSERT_VIOLATION|"
+    r"AvroTypeException|DECIMAL_PRECISION_EXCEEDS_MAX_PRECISION|NOT_NULL_ASSERT_VIOLATION|NUMERIC_VALUE_OUT_OF_RANGE|"
     # Of ORC's reader, about fractions of seconds that pyarrow writes before 1970.
     r"nanos > 999999999 or < 0|"
     # Protocol buffers, by which Spark Connect tells of columns, go no deeper than a hundred messages.

@@ -30,8 +30,7 @@ from autoloader_server.engine.errors import (
     TableChanged,
 )
 from autoloader_server.engine.explain import about_files, run_error
-from autoloader_server.engine.formats.base import Look, unopened
-from autoloader_server.engine.formats.csv_values import MALFORMED_VALUE
+from autoloader_server.engine.formats.base import Look, Sifting, unopened
 from autoloader_server.engine.iceberg import BRANCH_PREFIX, DuplicatePublish, Snapshot, TableState
 from autoloader_server.engine.ledger import FileVersion
 from autoloader_server.engine.quality import judge
@@ -181,9 +180,10 @@ def _blame(work: Work, files: Sequence[FileVersion], looks: list[Look], error: E
         # Files whose bad records are known are looked through no second time: they fail.
         if unfit := misfits_left(work, [look for look in rest if look.bad], data):
             raise BatchRefused(unfit) from error
-        quick = {look.path for look in plain if not look.exact}
-        if quick and MALFORMED_VALUE in str(error):
-            # A value looked wrong, and record by record it does not (a number that is written as infinite).
+        fmt = work.format
+        quick = {one.path for one in plain if isinstance(fmt, Sifting) and fmt.has_records(one) and not one.exact}
+        if quick:
+            # What is wrong beside the others is right by itself (a number that is written as infinite).
             work.exact.update(file.id for file in files if file.path in quick)
             raise BatchRefused([]) from error
     if not failures and not stale:

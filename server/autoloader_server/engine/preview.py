@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from autoloader_sdk.discovery.entries import Entry
@@ -11,11 +11,12 @@ from autoloader_sdk.models import IngestionCreate
 from autoloader_server.engine.culprits import culprits, infer, misfits
 from autoloader_server.engine.errors import FileFailure
 from autoloader_server.engine.explain import about_files, run_error
-from autoloader_server.engine.formats.base import SAMPLE_FILES, Look, Looks, by_name, spread
+from autoloader_server.engine.formats.base import SAMPLE_FILES, Look, Looks, Sifting, by_name, spread
 from autoloader_server.engine.iceberg import Table
 from autoloader_server.engine.place import Place
 from autoloader_server.engine.prepare import given_schema
 from autoloader_server.engine.read import frame_of, make_format, own_columns
+from autoloader_server.engine.required import lacking
 from autoloader_server.engine.schema import new_fields, storable, without
 from autoloader_server.engine.sql import TableName, identifier
 from autoloader_server.spark.sessions import spark_errors
@@ -94,8 +95,35 @@ def preview(spark: SparkSession, spec: IngestionCreate, place: Place, files: Seq
     beside = Looks.of(fmt.look([(look.path, look.size) for look in looks.good if look.path not in bad], schema))
     bad = _fail(seen, beside.failures)
     bad = _fail(seen, misfits(spark, fmt, [look for look in beside.good if look.path not in bad], schema))
+    rest = [look for look in beside.good if look.path not in bad]
+    bad = _fail(seen, _without_values(spark, fmt, rest, _demands(schema, there)))
     _read(spark, fmt, seen, [look for look in beside.good if look.path not in bad])
     return seen
+
+
+def _demands(schema: StructType, there: StructType | None) -> StructType:
+    """The files' columns, with what the table's may not lack."""
+    from pyspark.sql.types import StructField, StructType
+
+    if there is None:
+        return schema
+    have, asked = by_name(schema), by_name(there)
+    fields = [
+        StructField(
+            field.name, field.dataType, asked[name].nullable if (name := field.name.casefold()) in asked else True
+        )
+        for field in schema.fields
+    ]
+    return StructType([*fields, *(field for name, field in asked.items() if not field.nullable and name not in have)])
+
+
+def _without_values(spark: SparkSession, fmt: Format, looks: Sequence[Look], data: StructType) -> list[FileFailure]:
+    """The files that lack a value which a column of the table must have."""
+    from pyspark.sql.connect import functions as F
+
+    if not looks or not lacking(data, lambda name: F.col(identifier(name))):
+        return []
+    return culprits(spark, fmt, looks, data)
 
 
 def _fail(seen: Preview, failures: Sequence[FileFailure]) -> set[str]:
@@ -129,7 +157,9 @@ def _read(spark: SparkSession, fmt: Format, seen: Preview, looks: list[Look]) ->
         bad = _fail(seen, culprits(spark, fmt, looks, seen.schema))
         rest = [look for look in looks if look.path not in bad]
         if len(rest) == len(looks):
-            raise run_error(error, spark) from error
+            if not isinstance(fmt, Sifting) or all(look.exact or not fmt.has_records(look) for look in rest):
+                raise run_error(error, spark) from error
+            rest = [replace(look, exact=fmt.has_records(look)) for look in rest]
         _read(spark, fmt, seen, rest)
         return
     seen.rows = [each["row"] for each in shown]

@@ -61,7 +61,11 @@ def needed(
     try:
         with spark_errors():
             for members in Looks(good).groups().values():
-                found |= _bounds(fmt.read(spark, members, widest), fields)
+                if isinstance(fmt, Sifting) and all(map(fmt.has_records, members)):
+                    # As they were found good: a quicker read might take a good value for a bad one.
+                    found |= needed_by_good(spark, fmt, members, data)
+                else:
+                    found |= _bounds(fmt.read(spark, members, widest), fields)
     except Exception as error:
         # It was changed this very moment: then it keeps the failure that it has.
         if not about_files(error):

@@ -31,7 +31,7 @@ from autoloader_server.engine.formats.base import (
     spread,
     unopened,
 )
-from autoloader_server.engine.formats.csv_records import TEXT_COLUMN, parsed, texts
+from autoloader_server.engine.formats.csv_records import TEXT_COLUMN, no_records, parsed, texts
 from autoloader_server.engine.formats.csv_values import Checks, raised
 from autoloader_server.engine.formats.text import (
     CommentLines,
@@ -87,11 +87,12 @@ _WIDE_MARKS = (b"\xff\xfe", b"\xfe\xff")
 
 @dataclass(frozen=True, slots=True)
 class _Group:
-    """How files are read: `multiline` where a line may end within quotes."""
+    """How files are read: `multiline` where a line may end within quotes; then `ends` is how they do (LF, CRLF, CR)."""
 
     columns: tuple[str, ...]
     encoding: str
     multiline: bool
+    ends: str = ""
 
 
 class Csv:
@@ -105,7 +106,7 @@ class Csv:
         self._own_lines = options.get("line_separator") not in (None, *LINE_ENDS)
         # Quotes are doubled within quotes; Spark's own default is a backslash.
         quote = str(options.get("quote", '"'))
-        self._options = {
+        self._parsing = {
             "escape": quote,
             # With pruning, a record with too few or too many fields is not noticed.
             "columnPruning": "false",
@@ -113,8 +114,9 @@ class Csv:
             "maxCharsPerColumn": "-1",
             "maxColumns": "100000",
             **spark_options(options, _SPARK_NAMES),
-            **place.options,
         }
+        # What is a literal of an expression stands in plans and errors: no place's secrets.
+        self._options = {**self._parsing, **place.options}
         self._checks = Checks(
             plain=self._options.get("locale", "en-US") == "en-US",
             infinite=(self._options.get("positiveInf", "Inf"), self._options.get("negativeInf", "-Inf")),
@@ -141,10 +143,10 @@ class Csv:
         sample = sampled(self, files, known)
         if sample is None:
             return None
-        kinds = {(group.encoding, group.multiline) for group in sample}
+        kinds = {(group.encoding, group.multiline, group.ends) for group in sample}
         if len(kinds) > 1:
             return None
-        encoding, multiline = kinds.pop()
+        encoding, multiline, ends = kinds.pop()
         have = by_name(known)
         looks = []
         for path, size, begin in self._place.ahead(files, self._beginning):
@@ -153,7 +155,7 @@ class Csv:
                 head = self._head(data, whole=len(data) < HEAD_BYTES)
             except (OSError, Unreadable):
                 return None
-            group = _Group(self._names(self._columns(data, head)), head.encoding, multiline)
+            group = _Group(self._names(self._columns(data, head)), head.encoding, multiline, ends)
             known_columns = all(column.casefold() in have for column in group.columns)
             if not known_columns or head.duplicates or group.encoding != encoding:
                 return None
@@ -270,16 +272,16 @@ class Csv:
         """Each record by itself, with its text: as exact as can be, and with more work for Spark than `read`."""
         group = looks[0].group
         assert isinstance(group, _Group)
-        options = self._reader(group)
-        paths = [self._place.spark(look.path) for look in looks]
         width = len(group.columns)
-        # The one line that Spark would take for no value, and which is no record of several fields.
-        nothing = (
-            (self._options.get("nullValue") or 2 * options.get("quote", '"')) if width > 1 else options.get("sep", ",")
-        )
-        records = texts(spark, paths, width, options, nothing=nothing)
-        parsing = {name: value for name, value in options.items() if name not in ("header", "encoding")}
-        return parsed(records, group.columns, data, parsing, self._checks)
+        if not width:
+            return no_records(spark, data)
+        # The one line that Spark would take for no value, and which is no record of as many fields.
+        quoted = 2 * self._parsing.get("quote", '"')
+        nothing = (self._parsing.get("nullValue") or quoted) if width > 1 else self._head_options.delimiter
+        paths = [self._place.spark(look.path) for look in looks]
+        records = texts(spark, paths, width, self._reader(group), group.ends)
+        parsing = {**self._parsing, "multiLine": str(group.multiline).lower()}
+        return parsed(records, group.columns, data, parsing, self._checks, ends=group.ends, nothing=nothing)
 
     def has_records(self, look: Look) -> bool:  # noqa: ARG002 - what could not be cut into records is no Look
         return True
@@ -332,7 +334,8 @@ class Csv:
             )
         if multiline and _BLANKS_FIRST.match(self._begin(data)):
             raise Unreadable("its first line holds nothing but blanks: take it away")
-        return _Group(self._names(columns), head.encoding, multiline), duplicates
+        ends = next(iter(quotes.ends), "") if multiline and not self._own_lines else ""
+        return _Group(self._names(columns), head.encoding, multiline, ends), duplicates
 
     def _begin(self, data: bytes) -> bytes:
         """The first bytes of a file without a byte order mark, and without comments if a line ends in one byte."""

@@ -7,14 +7,15 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from pyspark.sql import Column
-    from pyspark.sql.types import DataType, StructField
+    from pyspark.sql.types import DataType, DecimalType, StructField
 
-# What an error says of such a value. A number that reads as infinite may have been written so: see `Checks.exact`.
-MALFORMED_VALUE = "MALFORMED_VALUE"
-_LARGEST_FLOAT = 3.4028234663852886e38
+# Half-way between the largest float and what would be the next: as a float, what is below is the largest.
+_BEYOND_FLOAT = 3.4028235677973366e38
 _MOST_DIGITS = 38
 # As Java writes it, besides what the options say.
 _INFINITE = r"^\s*[+-]?Infinity\s*$"
+_NUMBER = r"^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$"
+_ZERO = r"^[+-]?[0.]+([eE].*)?$"
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,15 +30,14 @@ class Checks:
     infinite: tuple[str, ...]
 
     def read_as(self, kind: DataType) -> DataType:
-        """As what a column is read."""
+        """As what a column is read: of a decimal its digits are counted in its text, where that can be read here."""
         from pyspark.sql.types import DecimalType, DoubleType, FloatType, StringType
 
         match kind:
-            case DecimalType() if kind.precision < _MOST_DIGITS:
-                # As many digits before the point, and all the others after it.
-                return DecimalType(_MOST_DIGITS, _MOST_DIGITS - (kind.precision - kind.scale))
             case DecimalType() if self.plain:
                 return StringType()
+            case DecimalType():
+                return _roomy(kind)
             case FloatType():
                 return DoubleType()
         return kind
@@ -52,13 +52,15 @@ class Checks:
 
         column = F.col(name)
         match kind:
-            case DecimalType() if kind.precision < _MOST_DIGITS:
-                rounded = F.round(column, kind.scale)
-                return rounded.cast(kind), rounded == column
             case DecimalType() if self.plain:
-                return _widest_decimal(name, kind)
+                return _decimal(f"replace({name}, ',')", kind)
+            case DecimalType():
+                # Compared in one type: Spark would round either side to another one.
+                value = f"try_cast({name} AS {kind.simpleString()})"
+                same = F.expr(f"CAST({value} AS {_roomy(kind).simpleString()}) = {name}")
+                return F.expr(value), F.coalesce(same, F.lit(False))
             case FloatType():
-                return column.cast(kind), F.isnan(column) | (F.abs(column) <= _LARGEST_FLOAT)
+                return column.cast(kind), F.isnan(column) | (F.abs(column) < _BEYOND_FLOAT)
             case DoubleType():
                 return column, F.isnan(column) | (F.abs(column) < float("inf"))
         return None
@@ -80,18 +82,35 @@ def raised(column: Column, field: StructField, file: Column) -> Column:
     """The error of a value that does not fit, with the value and its file."""
     from pyspark.sql.connect import functions as F
 
-    what = f"{MALFORMED_VALUE}: {field.name!r} is no {field.dataType.simpleString()}: "
+    what = f"MALFORMED_VALUE: {field.name!r} is no {field.dataType.simpleString()}: "
     return F.raise_error(F.concat(F.lit(what), column.cast("string"), F.lit("; in "), file)).cast(field.dataType)
 
 
-def _widest_decimal(name: str, kind: DataType) -> tuple[Column, Column]:
-    """Of a decimal that can be no wider the digits are counted in its text."""
-    from pyspark.sql.connect import functions as F
+def _roomy(kind: DecimalType) -> DecimalType:
+    """As many digits before the point, and all the others after it."""
     from pyspark.sql.types import DecimalType
 
-    assert isinstance(kind, DecimalType)
-    text = f"replace({name}, ',')"
+    return DecimalType(_MOST_DIGITS, _MOST_DIGITS - (kind.precision - kind.scale))
+
+
+def _decimal(text: str, kind: DecimalType) -> tuple[Column, Column]:
+    """A text, an expression in SQL, as a decimal, and whether that loses no digit."""
+    from pyspark.sql.connect import functions as F
+
     value = F.expr(f"try_cast({text} AS {kind.simpleString()})")
-    after_point = F.length(F.regexp_extract(F.expr(text), r"\.(\d*?)0*(?:[eE].*)?$", 1))
-    exponent = F.expr(rf"coalesce(try_cast(regexp_extract({text}, '[eE](.*)$', 1) AS INT), 0)")
-    return value, value.isNotNull() & (after_point - exponent <= kind.scale)
+    # Blanks around it are a cast's to leave out, and not a CSV reader's.
+    bare = f"left({text}, 1) > ' ' AND right({text}, 1) > ' ' AND NOT {text} ILIKE '%e%'"
+    few = F.expr(f"{bare} AND (instr({text}, '.') = 0 OR length({text}) - instr({text}, '.') <= {kind.scale})")
+    return value, F.coalesce(value.isNotNull() & (few | _fits(text, kind.scale)), F.lit(False))
+
+
+def _fits(text: str, scale: int) -> Column:
+    """Whether a number has no more digits after the point, but for zeros at its end; also one with an exponent."""
+    from pyspark.sql.connect import functions as F
+
+    its = F.expr(text)
+    exponent = F.expr(rf"coalesce(try_cast(regexp_extract({text}, '[eE](.*)$', 1) AS BIGINT), 0)")
+    fraction = F.length(F.regexp_extract(its, r"\.(\d*?)0*(?:[eE].*)?$", 1))
+    zeros = F.length(F.regexp_extract(its, r"^[+-]?\d*?(0*)(?:\.0*)?(?:[eE].*)?$", 1))
+    digits = F.when(fraction > 0, fraction).otherwise(-zeros) - exponent
+    return its.rlike(_NUMBER) & ((digits <= scale) | its.rlike(_ZERO))
