@@ -83,6 +83,11 @@ class Config:
     def __repr__(self) -> str:
         return f"Config({', '.join(f'{name}={value!r}' for name, value, _ in self.rows())})"
 
+    def _repr_html_(self) -> str:
+        from autoloader_sdk.notebook import display
+
+        return display.config_html(self.rows())
+
     def rows(self) -> list[tuple[str, str, str]]:
         """Each setting, its value as it may be shown, and where it came from."""
         shown = {

@@ -33,6 +33,9 @@ class RunEvent:
     def __str__(self) -> str:
         return f"{self.kind}: {f'{self.file}: ' if self.file else ''}{self.message}"
 
+    def _repr_html_(self) -> str:
+        return display.text_html(str(self))
+
 
 def between(before: RunData | None, now: RunData) -> Iterator[RunEvent]:
     """What happened between two looks at a run; how it ended comes last, that it started first."""

@@ -29,6 +29,12 @@ class Listing(list[T]):
         """
         return frame_of(getattr(record, "data", record) for record in self)
 
+    def __repr__(self) -> str:
+        if len(self) <= display.SHOWN_ROWS:
+            return super().__repr__()
+        first = ", ".join(repr(record) for record in self[: display.SHOWN_ROWS])
+        return f"[{first}, … and {len(self) - display.SHOWN_ROWS:,} more]"
+
     def _repr_html_(self) -> str:
         return display.listing_html(self)
 

@@ -4,6 +4,8 @@ import io
 import json
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import suppress
 from html.parser import HTMLParser
 from typing import Any
 
@@ -11,12 +13,17 @@ import httpx
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
+import autoloader_sdk.prefect.models  # noqa: F401 - its answers are among those that are tried
 from autoloader_sdk import Client
+from autoloader_sdk.events import RunEvent, between
 from autoloader_sdk.files import File
+from autoloader_sdk.ingestions import Ingestion
 from autoloader_sdk.listing import Listing
 from autoloader_sdk.models import ClusterData, FileData, IngestionData, RunData, RunMetrics
-from autoloader_sdk.notebook import display, progress
+from autoloader_sdk.models.base import AnswerModel
+from autoloader_sdk.notebook import display, previews, progress
 
 EVIL = '<img src=x onerror="alert(1)">&amp;\'"</table><script>'
 RUN = {
@@ -150,6 +157,85 @@ def test_reprs_of_nearly_empty_answers_ask_nothing_and_do_not_raise() -> None:
     assert "60 entries (the first 50)" in records[-1]._repr_html_()  # type: ignore[attr-defined]
     assert check(Listing([])._repr_html_()).text == "none"
     assert len(asked) == count
+
+
+# What a service of another version, or a file's name, may put into any field.
+VALUES: list[Any] = [
+    EVIL,
+    "",
+    "\0\x1b[31m\ud800\u202e",
+    -1,
+    0,
+    1.5,
+    1e308,
+    10**30,
+    True,
+    None,
+    [],
+    {},
+    [EVIL],
+    {EVIL: EVIL},
+]
+VALUES += ["0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-14:00", [{"message": EVIL}], [{}], {"name": [EVIL, {}]}]
+
+
+def kinds(base: type[AnswerModel]) -> list[type[AnswerModel]]:
+    """All that answers are read into."""
+    found = [kind for kind in base.__subclasses__() if kind.__module__.startswith("autoloader_sdk")]
+    return found + [deeper for kind in found for deeper in kinds(kind)]
+
+
+def filled(kind: type[AnswerModel]) -> Iterator[AnswerModel]:
+    """Answers with each value in each field that takes it."""
+    names = [field.alias or name for name, field in kind.model_fields.items()]
+    fields = zip(names, kind.model_fields.values(), strict=True)
+    least = {name: True if field.annotation is bool else EVIL for name, field in fields if field.is_required()}
+    taken: dict[str, list[Any]] = {}
+    for name in names:
+        for value in VALUES:
+            with suppress(ValidationError):
+                kind.model_validate(least | {name: value})
+                taken.setdefault(name, []).append(value)
+    for at in range(len(VALUES)):
+        answer = {name: values[at % len(values)] for name, values in taken.items()}
+        with suppress(ValidationError):
+            yield kind.model_validate(answer | {EVIL: EVIL})
+
+
+@pytest.mark.parametrize("kind", kinds(AnswerModel), ids=lambda kind: kind.__name__)
+def test_any_answer_shows_itself_whatever_it_says(kind: type[AnswerModel]) -> None:
+    shown = 0
+    for answer in filled(kind):
+        shown += 1
+        assert repr(answer) is not None
+        assert str(answer) is not None
+        check(answer._repr_html_())
+        for functions in (display, previews):
+            for name, function in vars(functions).items():
+                hints = getattr(function, "__annotations__", {})
+                first = next(iter(hints.values()), None)
+                if name.endswith("_html") and len(hints) == 2 and first == kind.__name__:
+                    check(function(answer))
+    assert shown >= 3, "too few of these values are taken to tell anything"
+
+
+def test_collections_settings_and_events_show_themselves() -> None:
+    client = Client("http://127.0.0.1:9", token="hidden-from-all")
+    ingestion = Ingestion(client._link, IngestionData(id="ing_1", name=EVIL))
+    collections: list[Any] = [client, client.ingestions, client.clusters, client.runs, client.tokens]
+    collections += [ingestion.runs, ingestion.batches, ingestion.files, ingestion.schema_versions, client.config]
+    event = RunEvent("failure", EVIL, RunData(id="r"), file=EVIL)
+    for each in [*collections, event, *between(None, RunData.model_validate(RUN))]:
+        found = check(each._repr_html_())
+        assert found.text
+        assert "hidden-from-all" not in found.text + repr(each) + str(each)
+    assert "find" in check(client.ingestions._repr_html_()).text or "list" in repr(client.ingestions)
+
+
+def test_a_long_list_is_not_shown_whole() -> None:
+    listing = Listing(range(10_000))
+    assert repr(listing).endswith("48, 49, … and 9,950 more]")
+    assert repr(Listing([1])) == "[1]"
 
 
 def test_in_a_terminal_progress_is_one_line_a_second_and_the_end_at_once(

@@ -326,6 +326,11 @@ class Resource(Generic[L]):
         verbs = {name for kind in kinds for name, member in kind.items() if isinstance(member, call | stream)}
         return f"<{type(self).__name__}: {', '.join(sorted(verbs - {'__call__'}))}>"
 
+    def _repr_html_(self) -> str:
+        from autoloader_sdk.notebook import display
+
+        return display.text_html(repr(self))
+
 
 class Root(Resource[L]):
     """A client: where the resources of one service begin."""

@@ -57,13 +57,15 @@ def size(number: float | None) -> str:
 
 def moment(value: datetime | None) -> str:
     """In the reader's own zone, to the second."""
-    if value is None:
-        return "–"
+    return "–" if value is None else local(value).strftime("%Y-%m-%d %H:%M:%S %Z").strip()
+
+
+def local(value: datetime) -> datetime:
+    """In the reader's own zone; of the first year, or the last, in its own."""
     try:
-        value = value.astimezone()
-    except (OverflowError, ValueError, OSError):  # of the first year, or the last
-        return value.isoformat(sep=" ")
-    return value.strftime("%Y-%m-%d %H:%M:%S %Z").strip()
+        return value.astimezone()
+    except (OverflowError, ValueError, OSError):
+        return value
 
 
 def run_text(run: RunData) -> str:
@@ -346,6 +348,16 @@ def _run_row(run: RunData) -> tuple[str, ...]:
     took = run.metrics
     done = (count(took.files_processed), count(took.records_ingested), count(took.error_count))
     return (run.id, run.status, moment(run.started_at), *done, f"{took.duration_seconds or 0:.1f}")
+
+
+def text_html(text: str) -> str:
+    """What says all it has to say as text."""
+    return block([escape(text)])
+
+
+def config_html(rows: Sequence[tuple[str, str, str]]) -> str:
+    """Settings, each with its value and where it came from."""
+    return block([table("settings", ("setting", "value", "from"), rows)])
 
 
 def table(caption: str, columns: Iterable[str], rows: Iterable[Iterable[str]]) -> str:

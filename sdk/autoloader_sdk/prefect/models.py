@@ -67,7 +67,9 @@ class LogLine(AnswerModel):
     task_run_id: str | None = None
 
     def __str__(self) -> str:
-        at = self.timestamp.astimezone().strftime("%H:%M:%S.%f")[:-3]
+        from autoloader_sdk.notebook.display import local
+
+        at = local(self.timestamp).strftime("%H:%M:%S.%f")[:-3]
         return f"{at} {logging.getLevelName(self.level):<8} {self.message}"
 
 
