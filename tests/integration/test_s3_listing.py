@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from tests.parts.object_stores import Bucket, ObjectStore, Seaweed
+from tests.parts.store_proxy import GONE, SLOW_DOWN, Answer, Asked, proxied
 
 from autoloader_sdk.discovery import s3 as module
 from autoloader_sdk.discovery.entries import Entry, identity
@@ -109,6 +110,25 @@ def test_no_key_is_lost_where_the_quick_lister_gives_up_and_it_is_said_once(mini
     assert {path for path, entry in entries.items() if entry.problem} == {bucket.path(key) for key in UNREADABLE}
     assert len(said) == 1
     assert len(found.stat_all([bucket.path(key) for key in good[:200]])) == 200
+
+
+@pytest.mark.parametrize("trouble", [SLOW_DOWN, GONE], ids=["slow down", "gone"])
+def test_a_page_that_fails_is_asked_for_once_more_and_not_the_whole(ministack: ObjectStore, trouble: Answer) -> None:
+    bucket = ministack.bucket()
+    for number in range(1100):
+        bucket.put(f"d/{number:04}.json", "x")
+    with proxied(ministack) as proxy:
+        lists: list[Asked] = []
+
+        def meant(asked: Asked) -> bool:
+            """The second page, twice."""
+            lists.append(asked)
+            return "continuation-token" in asked.path and len(proxy.met) < 2
+
+        proxy.answer, proxy.meant = trouble, meant
+        assert len(keys(store(bucket, "d/", credentials={"endpoint_url": proxy.url}))) == 1100
+        assert len(proxy.met) == 2
+        assert len(lists) == 2 + 2, "two pages, the second of them asked for three times"
 
 
 def test_an_object_and_a_folder_marker_of_one_name_are_told_apart(ministack: ObjectStore) -> None:

@@ -11,7 +11,7 @@ from tests.integration.conftest import Ingest
 from tests.integration.ingesting import Ingestion
 from tests.parts import sparks
 from tests.parts.object_stores import Bucket, Seaweed
-from tests.parts.store_proxy import ELSEWHERE, EXPIRED, GONE, SPARK, Proxy, proxied
+from tests.parts.store_proxy import ELSEWHERE, EXPIRED, GONE, Proxy, proxied
 
 from autoloader_server.db.clock import now
 from autoloader_server.engine import ledger
@@ -30,7 +30,7 @@ def front(seaweed: Seaweed) -> Iterator[Proxy]:
 @pytest.fixture
 def proxy(front: Proxy) -> Iterator[Proxy]:
     yield front
-    front.answer, front.only, front.reading, front.asked = None, "", False, 0
+    front.clear()
 
 
 def made(ingest: Ingest, bucket: Bucket, proxy: Proxy, **fields: Any) -> Ingestion:
@@ -84,12 +84,13 @@ def test_what_spark_alone_cannot_read_is_loaded_when_it_can(
 
     def reached(work: Work, point: str) -> None:
         if point == "branch_created":
-            proxy.answer, proxy.only, proxy.reading = answer, SPARK, reading
+            proxy.answer = answer
+            proxy.meant = lambda asked: asked.by_spark and (asked.reads or not reading)
         reach(work, point)
 
     monkeypatch.setattr(Work, "reach", reached)
     ran = loaded.load()
-    assert proxy.asked, "Spark was to meet it"
+    assert proxy.met, "Spark was to meet it"
     assert (ran.status, ran.records) == ("failed", 0)
     if reading and remote is not None:
         # Spark 3.5 does not come to say why. So it may have been the store: they are tried again.

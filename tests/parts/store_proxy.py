@@ -2,26 +2,25 @@
 
 with proxied(seaweed) as proxy:
     credentials = {**bucket.credentials, "endpoint_url": proxy.url}
-    proxy.answer = EXPIRED          # to everybody
-    proxy.only = SPARK              # or to Spark alone
+    proxy.answer = EXPIRED                          # to everybody
+    proxy.meant = lambda asked: asked.by_spark      # or to Spark alone
 
 A signature covers the host that the client has asked: it is passed on, so that the store finds it right.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from http.client import HTTPConnection
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Thread
+from typing import NamedTuple
 from urllib.parse import urlsplit
 
 from tests.parts.object_stores import ObjectStore
 
-# Of the clients' User-Agent.
-SPARK = "aws-sdk-java"
 _PASSED_ON = ("content-length", "content-type", "content-range", "etag", "last-modified", "accept-ranges")
 
 
@@ -43,21 +42,43 @@ ELSEWHERE = Answer(
     (("x-amz-bucket-region", "eu-central-1"),),
 )
 GONE = Answer(None, "", "")
+SLOW_DOWN = Answer(503, "SlowDown", "Please reduce your request rate.")
+
+
+class Asked(NamedTuple):
+    """A request, by its method, its path with the query, and who says to have sent it."""
+
+    method: str
+    path: str
+    agent: str
+
+    @property
+    def by_spark(self) -> bool:
+        return "aws-sdk-java" in self.agent
+
+    @property
+    def reads(self) -> bool:
+        """Whether it reads an object, which is neither listed nor looked up by it."""
+        return self.method == "GET" and "?" not in self.path
+
+
+def everything(asked: Asked) -> bool:
+    return True
 
 
 class Proxy:
-    """`answer` is given instead of the store's, to all or to clients `only` of this name; `asked` counts these.
-
-    With `reading`, only where an object is read: it is still listed, and there.
-    """
+    """`answer` is given instead of the store's where it is `meant`; `met` are the requests that it was given to."""
 
     def __init__(self, store: str) -> None:
         self.store = urlsplit(store).netloc
-        self.answer: Answer | None = None
-        self.only = ""
-        self.reading = False
-        self.asked = 0
         self.url = ""
+        self.clear()
+
+    def clear(self) -> None:
+        """Pass everything on again."""
+        self.answer: Answer | None = None
+        self.meant: Callable[[Asked], bool] = everything
+        self.met: list[Asked] = []
 
 
 @contextmanager
@@ -70,11 +91,9 @@ def proxied(store: ObjectStore) -> Iterator[Proxy]:
 
         def pass_on(self) -> None:
             answer = proxy.answer
-            meant = proxy.only in self.headers.get("User-Agent", "")
-            if proxy.reading:
-                meant = meant and self.command == "GET" and "?" not in self.path
-            if answer is not None and meant:
-                proxy.asked += 1
+            asked = Asked(self.command, self.path, self.headers.get("User-Agent", ""))
+            if answer is not None and proxy.meant(asked):
+                proxy.met.append(asked)
                 self.instead(answer)
                 return
             body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
