@@ -99,6 +99,7 @@ def test_what_was_held_back_is_loaded_once_the_rule_is_another_one(replaced: Any
     assert [(one.reason, one.files) for one in plan.parts if one.action == "load"] == [("changed", 1)]
     ran = loaded.load()
     assert (ran.status, ran.files, ran.records) == ("success", 1, 1)
+    assert ran.notes[0].startswith(f"on_changed_file is {rule}: 1 file changed after being loaded; ")
     rows = [(3, "z"), (4, "v")]
     assert loaded.rows() == (rows if rule == "replace" else [(1, "x"), (2, "y"), *rows])
     assert loaded.load().message == "nothing new"

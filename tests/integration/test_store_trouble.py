@@ -11,7 +11,7 @@ from tests.integration.conftest import Ingest
 from tests.integration.ingesting import Ingestion
 from tests.parts import sparks
 from tests.parts.object_stores import Bucket, Seaweed
-from tests.parts.store_proxy import ELSEWHERE, EXPIRED, GONE, Proxy, proxied
+from tests.parts.store_proxy import BROKEN, ELSEWHERE, EXPIRED, GONE, Proxy, proxied
 
 from autoloader_server.db.clock import now
 from autoloader_server.engine import ledger
@@ -61,8 +61,26 @@ def test_a_run_that_cannot_list_says_why(ingest: Ingest, seaweed: Seaweed, proxy
     assert loaded.load().records == 1
 
 
-@pytest.mark.parametrize("reading", [False, True], ids=["there", "read"])
-@pytest.mark.parametrize("trouble", SAID)
+def test_a_record_that_tells_of_a_store_is_a_bad_record(ingest: Ingest) -> None:
+    error = (
+        "software.amazon.awssdk.services.s3.model.S3Exception: The provided token has expired. (Status Code: 400)\n"
+        "Caused by: org.apache.hadoop.fs.s3a.AWSBadRequestException: ExpiredToken\n"
+    )
+    loaded = ingest("csv", {"a.csv": "n,log\n1,fine\n", "b.csv": f'n,log\n2,"{error}"\nthree,"{error}"\n'})
+    loaded.load()
+    ran = loaded.load({"c.csv": f'n,log\n4,"{error}"\nfive,"{error}"\n', "d.csv": "n,log\n6,fine\n"})
+    assert {name: one.category for name, one in ran.failed().items()} == {"c.csv": "data_malformed"}
+    assert ran.files == 1
+
+
+READING = {**SAID, "broken": (BROKEN, "connectivity", "not answer")}
+
+
+@pytest.mark.parametrize(
+    ("trouble", "reading"),
+    [*((name, False) for name in SAID), *((name, True) for name in READING)],
+    ids=lambda value: value if isinstance(value, str) else "read" if value else "there",
+)
 def test_what_spark_alone_cannot_read_is_loaded_when_it_can(
     ingest: Ingest,
     seaweed: Seaweed,
@@ -73,7 +91,7 @@ def test_what_spark_alone_cannot_read_is_loaded_when_it_can(
     *,
     reading: bool,
 ) -> None:
-    answer, category, word = SAID[trouble]
+    answer, category, word = READING[trouble]
     bucket = seaweed.bucket()
     bucket.put("a.json", '{"a": 1}\n')
     loaded = made(ingest, bucket, proxy)

@@ -26,7 +26,7 @@ _PASSED_ON = ("content-length", "content-type", "content-range", "etag", "last-m
 
 @dataclass(frozen=True)
 class Answer:
-    """An error as S3 writes it; without a status the connection is closed."""
+    """An error as S3 writes it; without a status the connection is closed, with 200 in the middle of what is sent."""
 
     status: int | None
     code: str
@@ -42,6 +42,7 @@ ELSEWHERE = Answer(
     (("x-amz-bucket-region", "eu-central-1"),),
 )
 GONE = Answer(None, "", "")
+BROKEN = Answer(200, "", "")
 SLOW_DOWN = Answer(503, "SlowDown", "Please reduce your request rate.")
 
 
@@ -122,7 +123,7 @@ def proxied(store: ObjectStore) -> Iterator[Proxy]:
             for name, value in answer.headers:
                 self.send_header(name, value)
             self.send_header("Content-Type", "application/xml")
-            self.send_header("Content-Length", str(len(content)))
+            self.send_header("Content-Length", str(len(content) + (1000 if answer is BROKEN else 0)))
             self.end_headers()
             if self.command != "HEAD":
                 self.wfile.write(content)

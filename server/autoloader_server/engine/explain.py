@@ -48,7 +48,7 @@ _ABOUT_FILES = re.compile(
     # Nor does it tell more of what failed in one side of a join.
     r"Exception thrown in awaitResult"
 )
-_UNREAD = re.compile(r"FAILED_READ_FILE|Encountered error while reading file")
+_UNREAD = re.compile(r"FAILED_READ_FILE|Encountered error while reading file|Exception thrown in awaitResult")
 # RFC 2396, as java.net.URI has it; what is no ASCII it leaves as it is.
 _LEGAL_IN_A_URL = "/-_.!~'()*,;:$&+=@"
 _LONGEST_REASON = 400
@@ -72,7 +72,7 @@ def explain(error: Exception, path: str) -> FileFailure:
     text = _without_stack(error)
     if re.search(r"FILE_NOT_EXIST|PATH_NOT_FOUND|FileNotFoundException|No such file", text):
         return FileFailure(path, MISSING, "it vanished while it was being read; when it is back, retry the run")
-    if re.search(r"AccessDenied|Permission denied|403|Forbidden", text):
+    if re.search(r"AccessDeniedException|AccessControlException|Permission denied|Status Code: 403", text):
         return FileFailure(path, AUTH, "Spark has no right to read it; give the right to, and retry the run")
     if "Input Pattern" in text:
         return FileFailure(

@@ -158,11 +158,13 @@ def wait_again(database: Database, ingestion_id: str, run_id: str) -> int:
     return _let_wait(database, ingestion_id, FileStatus.FAILED, processed_files.c.run_id == run_id)
 
 
-def take_up(database: Database, ingestion_id: str, max_attempts: int, *, hold_changed: bool) -> None:
-    """Let wait what a run takes up again: failed files whose time has come, and what an earlier rule has held back."""
+def take_up(database: Database, ingestion_id: str, max_attempts: int, *, hold_changed: bool) -> int:
+    """Let wait what a run takes up again: failed files whose time has come, and what an earlier rule has held back.
+
+    How many the latter are.
+    """
     _let_wait(database, ingestion_id, FileStatus.FAILED, _due(max_attempts, now()))
-    if not hold_changed:
-        let_changed_wait(database, ingestion_id)
+    return 0 if hold_changed else let_changed_wait(database, ingestion_id)
 
 
 def waits(max_attempts: int, moment: datetime, *, hold_changed: bool) -> ColumnElement[bool]:

@@ -30,7 +30,7 @@ from autoloader_server.engine.errors import (
     TableChanged,
 )
 from autoloader_server.engine.explain import about_files, run_error
-from autoloader_server.engine.formats.base import Look, Sifting, unopened
+from autoloader_server.engine.formats.base import Look, may_be_right, unopened
 from autoloader_server.engine.iceberg import BRANCH_PREFIX, DuplicatePublish, Snapshot, TableState
 from autoloader_server.engine.ledger import FileVersion
 from autoloader_server.engine.quality import judge
@@ -180,8 +180,7 @@ def _blame(work: Work, files: Sequence[FileVersion], looks: list[Look], error: E
         # Files whose bad records are known are looked through no second time: they fail.
         if unfit := misfits_left(work, [look for look in rest if look.bad], data):
             raise BatchRefused(unfit) from error
-        fmt = work.format
-        quick = {one.path for one in plain if isinstance(fmt, Sifting) and fmt.has_records(one) and not one.exact}
+        quick = {one.path for one in plain if may_be_right(work.format, one)}
         if quick:
             # What is wrong beside the others is right by itself (a number that is written as infinite).
             work.exact.update(file.id for file in files if file.path in quick)

@@ -11,7 +11,7 @@ from autoloader_sdk.models import IngestionCreate
 from autoloader_server.engine.culprits import culprits, infer, misfits
 from autoloader_server.engine.errors import FileFailure
 from autoloader_server.engine.explain import about_files, run_error
-from autoloader_server.engine.formats.base import SAMPLE_FILES, Look, Looks, Sifting, by_name, spread
+from autoloader_server.engine.formats.base import SAMPLE_FILES, Look, Looks, by_name, may_be_right, spread
 from autoloader_server.engine.iceberg import Table
 from autoloader_server.engine.place import Place
 from autoloader_server.engine.prepare import given_schema
@@ -102,7 +102,7 @@ def preview(spark: SparkSession, spec: IngestionCreate, place: Place, files: Seq
 
 
 def _demands(schema: StructType, there: StructType | None) -> StructType:
-    """The files' columns, with what the table's may not lack."""
+    """The files' columns, with those of the table's that may not be null; of fields within them nothing is asked."""
     from pyspark.sql.types import StructField, StructType
 
     if there is None:
@@ -157,9 +157,10 @@ def _read(spark: SparkSession, fmt: Format, seen: Preview, looks: list[Look]) ->
         bad = _fail(seen, culprits(spark, fmt, looks, seen.schema))
         rest = [look for look in looks if look.path not in bad]
         if len(rest) == len(looks):
-            if not isinstance(fmt, Sifting) or all(look.exact or not fmt.has_records(look) for look in rest):
+            again = [replace(look, exact=look.exact or may_be_right(fmt, look)) for look in looks]
+            if again == looks:
                 raise run_error(error, spark) from error
-            rest = [replace(look, exact=fmt.has_records(look)) for look in rest]
+            rest = again
         _read(spark, fmt, seen, rest)
         return
     seen.rows = [each["row"] for each in shown]

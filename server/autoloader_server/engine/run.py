@@ -143,13 +143,17 @@ def find_files(work: Work) -> Found:
             f"left alone: {outcome.files(work.too_young)} written less than source.min_age_seconds "
             f"({work.spec.source.min_age_seconds}) ago; a later run loads them"
         )
-    if found.changed:
-        rule = work.spec.source.on_changed_file
+    _tell_changed(work, found.changed)
+    return found
+
+
+def _tell_changed(work: Work, changed: int) -> None:
+    if changed:
         what = (
             "its rows are replaced where it can be loaded" if work.replaces_changed else "the rows that are there stay"
         )
-        work.note(f"on_changed_file is {rule}: {outcome.files(found.changed)} changed after being loaded; {what}")
-    return found
+        rule = work.spec.source.on_changed_file
+        work.note(f"on_changed_file is {rule}: {outcome.files(changed)} changed after being loaded; {what}")
 
 
 def plan_files(work: Work) -> int:
@@ -157,7 +161,8 @@ def plan_files(work: Work) -> int:
     if work.retry_of is not None:
         ledger.wait_again(work.database, work.ingestion_id, work.retry_of)
     held = work.spec.source.on_changed_file == "hold"
-    ledger.take_up(work.database, work.ingestion_id, work.limits.max_attempts, hold_changed=held)
+    taken_up = ledger.take_up(work.database, work.ingestion_id, work.limits.max_attempts, hold_changed=held)
+    _tell_changed(work, taken_up)
     with work.database.write() as connection:
         lock_ingestion(connection, work.ingestion_id)
         planned = ledger.count_waiting(connection, work.ingestion_id)

@@ -15,34 +15,62 @@ class Trouble(NamedTuple):
     sentence: str
 
 
-# By the S3 connectors of Hadoop 3.3 and 3.4, which are on two SDKs of Amazon's.
-_OF_A_STORE = re.compile(r"\bs3a?\b|fs\.s3a|services\.s3|amazonaws|awssdk")
+# Lines that begin with an exception of the S3 connectors of Hadoop 3.3 and 3.4 or of the two SDKs of Amazon's that they
+# are on: what else an error tells may be out of the files.
+_OF_A_STORE = re.compile(
+    r"^\s*(?:Caused by: |\()?(?:org\.apache\.hadoop\.fs\.s3a|software\.amazon\.awssdk|com\.amazonaws)[\w.]*\b.*$",
+    re.MULTILINE,
+)
+# A connection that breaks within an object has an exception of Java's own; the frames tell who was reading.
+_BROKEN = re.compile(
+    r"^\s*(?:Caused by: |\()?\S*\b(?:SocketException|SocketTimeoutException|SSLException|ConnectionClosedException|"
+    r"NoHttpResponseException)\b",
+    re.MULTILINE,
+)
+_READING = "at org.apache.hadoop.fs.s3a."
+# A record that was parsed had been read.
+_PARSED = re.compile(r"MALFORMED_|BadRecordException")
 _EXPIRED = re.compile(r"ExpiredToken|TokenRefreshRequired|token has expired", re.IGNORECASE)
 _ELSEWHERE = re.compile(r"AWSRedirectException|PermanentRedirect|Status Code: 301|AuthorizationHeaderMalformed")
 _REGION = re.compile(r"region \[([a-z0-9-]+)\]|in this region: ([a-z0-9-]+)|expecting '([a-z0-9-]+)'")
 _REFUSED = re.compile(r"AWSBadRequestException|Status Code: 400")
 _AWAY = re.compile(
-    r"Unable to execute HTTP request|NoHttpResponseException|AWSClientIOException|AWSServiceThrottledException|"
-    r"AWSServiceIOException|AWSStatus500Exception|Status Code: 50\d|Connect to \S+ failed|ConnectTimeoutException"
+    r"Unable to execute HTTP request|AWSClientIOException|AWSServiceThrottledException|AWSServiceIOException|"
+    r"AWSStatus500Exception|Status Code: 50\d"
 )
 
 
 def trouble(text: str) -> Trouble | None:
     """What an error of Spark's tells of a store; None of any other error, and where one object may be at fault."""
-    if _OF_A_STORE.search(text) is None:
+    if _PARSED.search(text):
         return None
-    if _EXPIRED.search(text):
-        return Trouble(
-            AUTH, "the store says that the keys have expired: give new ones in source.credentials, and run again"
-        )
-    if _ELSEWHERE.search(text):
-        named = _REGION.search(text)
+    said = "\n".join(found[0] for found in _OF_A_STORE.finditer(text))
+    category = _category(said) or (CONNECTIVITY if _READING in text and _BROKEN.search(text) else None)
+    if category is None:
+        return None
+    if "fs.s3a" not in text:
+        # Iceberg's own way to a store, which no source is read by.
+        return Trouble(category, "the store of the table refuses Spark, or fails: see to the catalog, and run again")
+    if _EXPIRED.search(said):
+        sentence = "the store says that the keys have expired: give new ones in source.credentials, and run again"
+    elif _ELSEWHERE.search(said):
+        named = _REGION.search(said)
         region = next((name for name in named.groups() if name), None) if named else None
         where = f"in the region {region}" if region else "in another region"
-        return Trouble(CONNECTIVITY, f"the bucket is {where}: set source.credentials.region to it, and run again")
-    if _REFUSED.search(text):
+        sentence = f"the bucket is {where}: set source.credentials.region to it, and run again"
+    elif _REFUSED.search(said):
         what = "the store refused Spark (400 Bad Request): the keys may have expired, or the region is another one"
-        return Trouble(AUTH, f"{what}; mend source.credentials, and run again")
-    if _AWAY.search(text):
-        return Trouble(CONNECTIVITY, "the store does not answer Spark, or fails: run again when it is back")
-    return None
+        sentence = f"{what}; mend source.credentials, and run again"
+    else:
+        sentence = "the store does not answer Spark, or fails: run again when it is back"
+    return Trouble(category, sentence)
+
+
+def _category(said: str) -> str | None:
+    if _EXPIRED.search(said):
+        return AUTH
+    if _ELSEWHERE.search(said):
+        return CONNECTIVITY
+    if _REFUSED.search(said):
+        return AUTH
+    return CONNECTIVITY if _AWAY.search(said) else None

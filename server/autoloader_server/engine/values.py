@@ -61,8 +61,7 @@ def needed(
     try:
         with spark_errors():
             for members in Looks(good).groups().values():
-                if isinstance(fmt, Sifting) and all(map(fmt.has_records, members)):
-                    # As they were found good: a quicker read might take a good value for a bad one.
+                if isinstance(fmt, Sifting) and fmt.reads_hastily:
                     found |= needed_by_good(spark, fmt, members, data)
                 else:
                     found |= _bounds(fmt.read(spark, members, widest), fields)

@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Collection, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import accumulate
-from typing import TYPE_CHECKING, Any, Literal, Protocol, Self, TypeVar, runtime_checkable
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, Self, TypeVar, runtime_checkable
 
 from autoloader_server.engine.changes import Change, Path
 from autoloader_server.engine.errors import AUTH, CONNECTIVITY, DATA_MALFORMED, MISSING, FileFailure
@@ -191,8 +191,11 @@ class Format(Protocol):
 class Sifting(Format, Protocol):
     """A format whose records are told apart, so that a bad one need not fail its file (`engine/sift.py`).
 
-    Its `look` gives a file whose records cannot all be read as a Look that is `refused`.
+    Its `look` gives a file whose records cannot all be read as a Look that is `refused`. `reads_hastily`: `read` may
+    refuse a value that `sifted` finds right.
     """
+
+    reads_hastily: ClassVar[bool]
 
     def has_records(self, look: Look) -> bool:
         """Whether this file's records can be told apart."""
@@ -223,6 +226,11 @@ class Sifting(Format, Protocol):
         Raises Unreadable or OSError.
         """
         ...
+
+
+def may_be_right(fmt: Format, look: Look) -> bool:
+    """Whether a file that `read` refuses may be found right when it is read record by record, as it was not yet."""
+    return isinstance(fmt, Sifting) and fmt.reads_hastily and fmt.has_records(look) and not look.exact
 
 
 def unopened(path: str, error: Exception) -> FileFailure:

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import chain, islice
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from autoloader_sdk.discovery.csvfiles import MAX_RECORD_BYTES, CsvHead, CsvOptions, csv_head
 from autoloader_sdk.discovery.heads import HEAD_BYTES, Head
@@ -97,6 +97,8 @@ class _Group:
 
 class Csv:
     """CSV with an ingestion's options; RFC 4180 where they say nothing."""
+
+    reads_hastily: ClassVar[bool] = True
 
     def __init__(self, options: dict[str, Any], place: Place = LOCAL) -> None:
         self._place = place

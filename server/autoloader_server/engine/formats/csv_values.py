@@ -97,7 +97,9 @@ def _decimal(text: str, kind: DecimalType) -> tuple[Column, Column]:
     """A text, an expression in SQL, as a decimal, and whether that loses no digit."""
     from pyspark.sql.connect import functions as F
 
-    value = F.expr(f"try_cast({text} AS {kind.simpleString()})")
+    # Of an exponent such as -1000000000 Java makes no number, and ends the query.
+    far = f"{text} RLIKE '[eE][+-]?0*[0-9]{{5,}}$'"
+    value = F.expr(f"CASE WHEN NOT {far} THEN try_cast({text} AS {kind.simpleString()}) END")
     # Blanks around it are a cast's to leave out, and not a CSV reader's.
     bare = f"left({text}, 1) > ' ' AND right({text}, 1) > ' ' AND NOT {text} ILIKE '%e%'"
     few = F.expr(f"{bare} AND (instr({text}, '.') = 0 OR length({text}) - instr({text}, '.') <= {kind.scale})")

@@ -10,7 +10,7 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from msgspec.json import Decoder
 
@@ -95,6 +95,8 @@ class _Group:
 
 class Json:
     """JSON, one record a line or one value a file; each file is read in the way it is written."""
+
+    reads_hastily: ClassVar[bool] = False
 
     def __init__(self, options: dict[str, Any], place: Place = LOCAL, *, sifts: bool = False) -> None:
         self._place = place
