@@ -7,14 +7,21 @@ import io
 from typing import Any
 
 import pytest
+from pyspark.sql.types import IntegerType, StructField, StructType
 from sqlalchemy import select
 from tests.integration.conftest import Ingest
 from tests.integration.ingesting import Ingestion
 from tests.parts import sparks
 from tests.parts.object_stores import Bucket, ObjectStore, Seaweed
 
+from autoloader_sdk.models import IngestionUpdate
 from autoloader_server.db.tables import run_errors
+from autoloader_server.engine.formats.base import Looks
+from autoloader_server.engine.formats.csv_files import Csv
+from autoloader_server.engine.formats.json_files import Json
+from autoloader_server.engine.place import Place
 from autoloader_server.services import ingestions
+from autoloader_server.services import runs as run_service
 
 # Their connectors are of different SDKs.
 on_both = pytest.mark.sparks(sparks.LOCAL, sparks.OLD)
@@ -134,6 +141,34 @@ def test_one_closed_object_among_many_fails_alone_and_is_taken_up_when_it_is_ope
     [failed] = ran.errors
     assert (failed.file, failed.category) == (bucket.path("closed/c.json"), "auth")
     assert "may not be read" in failed.message
+    (last,) = run_service.find(loaded.service, loaded.id).items
+    opened = IngestionUpdate.model_validate({"source": {"credentials": bucket.credentials}})
+    ingestions.change(loaded.service, loaded.id, opened)
+    assert loaded.wait(run_service.retry(loaded.service, loaded.id, last.id).run_id).files == 1
+    assert loaded.counts() == dict.fromkeys(map(bucket.path, ("open/a.json", "open/b.json", "closed/c.json")), 1)
+
+
+@on_both
+def test_no_secret_stands_in_a_plan(ingest: Ingest, seaweed: Seaweed, capsys: pytest.CaptureFixture[str]) -> None:
+    """What records are told apart by are expressions, whose options EXPLAIN, the SQL tab and errors show."""
+    bucket = seaweed.bucket()
+    bucket.put("x.csv", "a\n1\nx\n")
+    bucket.put("x.json", '{"a": 1}\n{"a": "x"}\n')
+    loaded = ingest("csv", source=source(bucket))
+    place = Place.of(loaded.spec.source, lambda: bucket.credentials, lambda _: None)
+    schema = StructType([StructField("a", IntegerType())])
+    readers: list[tuple[str, str, Csv | Json]] = [
+        ("x.csv", "csvtostructs", Csv({}, place)),
+        ("x.json", "jsontostructs", Json({}, place, sifts=True)),
+    ]
+    for name, expression, reader in readers:
+        looks = Looks.of(reader.look([(bucket.path(name), 8)], None)).good
+        frame = reader.sifted(loaded.service.spark.session(), looks, schema, all_known=False)
+        assert frame.count() == 2
+        frame.explain(extended=True)
+        told = capsys.readouterr().out
+        assert expression in told.lower().replace("from_csv", "csvtostructs").replace("from_json", "jsontostructs")
+        assert bucket.credentials["aws_secret_access_key"] not in told
 
 
 def test_bad_objects_are_named_and_the_others_loaded(ingest: Ingest, seaweed: Seaweed) -> None:

@@ -92,7 +92,7 @@ def test_such_records_are_set_aside(ingest: Ingest) -> None:
     assert made.values("id") == [1, 3, 4]
     assert dict(set_aside(made, "record", "reason")) == {
         lines[1]: "'id' has no value, and its column may not be null",
-        lines[2]: "it does not fit the table's columns",
+        lines[2]: "'at.x' has no value, and its column may not be null",
         lines[3]: "'id' is no int: \"x\"",
     }
 

@@ -12,7 +12,7 @@ from autoloader_server.engine.errors import DATA_MALFORMED, FileFailure
 from autoloader_server.engine.explain import DO_NOT_FIT, about_files, explain, named_paths, run_error
 from autoloader_server.engine.formats.base import CORRUPT_COLUMN, PATH_COLUMN, Format, Look, Looks, Sifting
 from autoloader_server.engine.read import plain_path
-from autoloader_server.engine.required import lacking, no_value
+from autoloader_server.engine.required import demands, no_value
 from autoloader_server.engine.schema import merge
 from autoloader_server.engine.sql import identifier
 from autoloader_server.spark.sessions import spark_errors
@@ -116,7 +116,7 @@ def _malformed(spark: SparkSession, fmt: Format, looks: Sequence[Look], data: St
     for members in Looks(list(looks)).groups().values():
         frame = fmt.read(spark, members, data, keep_malformed=True)
         nulls = [F.col(identifier(field.name)).isNull().alias(f"c{at}") for at, field in enumerate(data.fields)]
-        needed = lacking(data, lambda name: F.col(identifier(name)))
+        needed = demands(data, lambda name: F.col(identifier(name)))
         rows = (
             frame.groupBy(PATH_COLUMN)
             .agg(

@@ -91,9 +91,7 @@ def explain(error: Exception, path: str) -> FileFailure:
         return FileFailure(
             path, SCHEMA_MISMATCH, f"it has a field twice, or two that differ only in case: {_reason(error)}"
         )
-    if (value := re.search(r"MALFORMED_VALUE: (.*?); in ", text)) is not None:
-        return FileFailure(path, DATA_MALFORMED, f"its {DO_NOT_FIT} (mend them): {value[1]}")
-    if re.search(r"MALFORMED_RECORD|BadRecordException|MALFORMED_CSV_RECORD", text):
+    if re.search(r"MALFORMED_|BadRecordException", text):
         return FileFailure(path, DATA_MALFORMED, f"its {DO_NOT_FIT} (mend them)")
     if re.search(
         r"PARQUET_COLUMN_DATA_TYPE_MISMATCH|cannot be converted in file|CAST_OVERFLOW|CAST_INVALID_INPUT", text

@@ -16,7 +16,7 @@ from autoloader_server.engine.iceberg import Table
 from autoloader_server.engine.place import Place
 from autoloader_server.engine.prepare import given_schema
 from autoloader_server.engine.read import frame_of, make_format, own_columns
-from autoloader_server.engine.required import lacking
+from autoloader_server.engine.required import demands
 from autoloader_server.engine.schema import new_fields, storable, without
 from autoloader_server.engine.sql import TableName, identifier
 from autoloader_server.spark.sessions import spark_errors
@@ -96,12 +96,12 @@ def preview(spark: SparkSession, spec: IngestionCreate, place: Place, files: Seq
     bad = _fail(seen, beside.failures)
     bad = _fail(seen, misfits(spark, fmt, [look for look in beside.good if look.path not in bad], schema))
     rest = [look for look in beside.good if look.path not in bad]
-    bad = _fail(seen, _without_values(spark, fmt, rest, _demands(schema, there)))
+    bad = _fail(seen, _refused(spark, fmt, rest, _as_the_table_asks(schema, there)))
     _read(spark, fmt, seen, [look for look in beside.good if look.path not in bad])
     return seen
 
 
-def _demands(schema: StructType, there: StructType | None) -> StructType:
+def _as_the_table_asks(schema: StructType, there: StructType | None) -> StructType:
     """The files' columns, with those of the table's that may not be null; of fields within them nothing is asked."""
     from pyspark.sql.types import StructField, StructType
 
@@ -117,11 +117,11 @@ def _demands(schema: StructType, there: StructType | None) -> StructType:
     return StructType([*fields, *(field for name, field in asked.items() if not field.nullable and name not in have)])
 
 
-def _without_values(spark: SparkSession, fmt: Format, looks: Sequence[Look], data: StructType) -> list[FileFailure]:
-    """The files that lack a value which a column of the table must have."""
+def _refused(spark: SparkSession, fmt: Format, looks: Sequence[Look], data: StructType) -> list[FileFailure]:
+    """Where some column may not be null: the files that Spark would refuse."""
     from pyspark.sql.connect import functions as F
 
-    if not looks or not lacking(data, lambda name: F.col(identifier(name))):
+    if not looks or not demands(data, lambda name: F.col(identifier(name))):
         return []
     return culprits(spark, fmt, looks, data)
 

@@ -1,6 +1,9 @@
 """Columns that may not be null (NOT NULL): given so in a schema, or made so by somebody else.
 
-Spark reads every column of a file as one that may be null, and refuses the whole write for one that is.
+Spark reads every column of a file as one that may be null, and refuses the whole write for one that is. So a record
+is held against them wherever records are: `culprits` counts those that lack a value, each format's `sifted` marks them,
+`sift` says why, and does not rescue them, `preview` looks for them; and where all this is passed by, Spark's own
+refusal of the write is known by its words (`explain.about_files`).
 """
 
 from __future__ import annotations
@@ -17,7 +20,7 @@ if TYPE_CHECKING:
 _Lacks = Callable[["Column"], "Column"]
 
 
-def lacking(data: StructType, column: Callable[[str], Column]) -> list[tuple[str, Column]]:
+def demands(data: StructType, column: Callable[[str], Column]) -> list[tuple[str, Column]]:
     """What may not be null, at any depth: its name (`a.b` within a column), and whether a row has no value there.
 
     `column` gives a row's column by its name.
@@ -31,7 +34,7 @@ def lacking(data: StructType, column: Callable[[str], Column]) -> list[tuple[str
 
 def any_lacking(data: StructType, column: Callable[[str], Column]) -> Column | None:
     """Whether a row lacks a value that it must have; None where there is none that it must."""
-    found = [lacks for _, lacks in lacking(data, column)]
+    found = [lacks for _, lacks in demands(data, column)]
     return reduce(or_, found) if found else None
 
 

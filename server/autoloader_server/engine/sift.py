@@ -30,7 +30,7 @@ from autoloader_server.engine.formats.base import (
 from autoloader_server.engine.formats.text import Unreadable
 from autoloader_server.engine.ledger import FileVersion
 from autoloader_server.engine.read import plain_path
-from autoloader_server.engine.required import any_lacking, no_value
+from autoloader_server.engine.required import any_lacking, demands, no_value
 from autoloader_server.engine.schema import without
 from autoloader_server.engine.sql import identifier
 from autoloader_server.engine.values import needed_by_good
@@ -253,23 +253,25 @@ class _Sieve:
         fields = self._columns.fields
         known = {record.text for look in looks for record in look.bad}
         null = [F.col(identifier(field.name)).isNull().alias(f"c{at}") for at, field in enumerate(fields)]
+        asked = demands(self._columns, lambda name: F.col(identifier(name)))
+        lacks = [lacks.alias(f"l{at}") for at, (_, lacks) in enumerate(asked)]
         frame = self.fmt.sifted(self.spark, looks, self._columns, all_known=False)
-        rows = frame.where(F.col(CORRUPT_COLUMN).isNotNull()).select(PATH_COLUMN, CORRUPT_COLUMN, *null).collect()
+        bad = frame.where(F.col(CORRUPT_COLUMN).isNotNull())
         found: dict[str, list[BadRecord]] = defaultdict(list)
-        for path, text, *lacking in rows:
+        for path, text, *told in bad.select(PATH_COLUMN, CORRUPT_COLUMN, *null, *lacks).collect():
             if text not in known:
-                empty = [field for field, missing in zip(fields, lacking, strict=True) if missing]
-                reason = self._reason(looks[0], text, empty)
+                empty = [field for field, missing in zip(fields, told, strict=False) if missing]
+                without = [name for (name, _), missing in zip(asked, told[len(fields) :], strict=True) if missing]
+                reason = self._reason(looks[0], text, empty, without)
                 found[plain_path(path)].append(BadRecord(None, text, reason, digest(text.encode())))
         return found
 
-    def _reason(self, look: Look, text: str, null: Sequence[StructField]) -> str:
+    def _reason(self, look: Look, text: str, null: Sequence[StructField], without: Sequence[str]) -> str:
         if (shape := self.fmt.out_of_shape(look, text)) is not None:
             return shape
         wrong, value = misfit(self.fmt, look, text, null)
         if wrong is None:
-            needed = next((field.name for field in null if not field.nullable), None)
-            return no_value(needed) if needed is not None else "it does not fit the table's columns"
+            return no_value(without[0]) if without else "it does not fit the table's columns"
         return f"{wrong.name!r} is no {wrong.dataType.simpleString()}: {value[:_MOST_OF_A_REASON]}"
 
     def _placed(self, look: Look, records: Sequence[BadRecord], expected: int) -> Look | FileFailure:
@@ -311,7 +313,9 @@ class _Sieve:
 
 
 def _sieve(work: Work, fmt: Sifting, data: StructType | None) -> _Sieve:
-    return _Sieve(work.spark, fmt, data, work.limits.max_bad_records_per_file, keeps=not work.sets_aside)
+    return _Sieve(
+        work.spark, fmt, data, work.limits.max_bad_records_per_file, keeps=work.spec.on_bad_record == "rescue"
+    )
 
 
 def _first_line(text: str) -> str:

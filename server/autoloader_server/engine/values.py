@@ -75,7 +75,7 @@ def needed(
 def needed_by_good(
     spark: SparkSession, fmt: Sifting, looks: Sequence[Look], data: StructType
 ) -> Iterator[tuple[str, list[Change]]]:
-    """The same of files with bad records, of their good ones; an exception where a file cannot be read."""
+    """The same of the good records of files, read record by record; an exception where a file cannot be read."""
     from pyspark.sql.connect import functions as F
 
     fields, widest = _as_wide_as_can_be(data)

@@ -17,7 +17,7 @@ from autoloader_server.spark.errors import first_line
 
 _SOURCES = ("local", "s3")
 # Formats whose records are told apart (`Sifting` in engine/formats/base.py).
-_WITH_RECORDS = ("csv", "json")
+WITH_RECORDS = ("csv", "json")
 # What no change may touch, beside the whole destination.
 _FIXED = {"source": ("type", "path"), "format": ("type",)}
 
@@ -98,10 +98,8 @@ def _not_its_own(body: IngestionCreate, tenant: str) -> list[Fault]:
 def _unusable(body: IngestionCreate) -> list[Fault]:
     """A fault for each value that no run could do anything with."""
     faults = []
-    if body.on_bad_record != "fail" and body.format.type not in _WITH_RECORDS:
-        why = (
-            f"of {body.format.type} a single record cannot be told from the others: only of {', '.join(_WITH_RECORDS)}"
-        )
+    if body.on_bad_record != "fail" and body.format.type not in WITH_RECORDS:
+        why = f"of {body.format.type} a single record cannot be told from the others: only of {', '.join(WITH_RECORDS)}"
         faults.append(Fault(("body", "on_bad_record"), why))
     if body.source.on_changed_file == "replace" and SOURCE_FILE not in (body.destination.lineage_columns or []):
         why = f"the rows of a file are told by the column {SOURCE_FILE}: add it to destination.lineage_columns"

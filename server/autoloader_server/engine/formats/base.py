@@ -183,6 +183,8 @@ class Format(Protocol):
         """The rows of files of one group, in the columns of `data`, each under its name.
 
         A malformed record fails the read; with `keep_malformed` it is in `CORRUPT_COLUMN`, where the format can tell.
+        The latter may be another way of reading, which takes more time and is exact: what the quick one takes, it takes
+        with the same values. That a column may not be null is not looked at.
         """
         ...
 
@@ -212,7 +214,8 @@ class Sifting(Format, Protocol):
     def sifted(self, spark: SparkSession, looks: Sequence[Look], data: StructType, *, all_known: bool) -> DataFrame:
         """As `read`, with the text of each bad record in `CORRUPT_COLUMN`, and null where a value of it does not fit.
 
-        Bad are those that the looks know, and what Spark finds malformed; with `all_known`, that fails the read.
+        Bad are those that the looks know, what Spark finds malformed, and what lacks a value in a column that may not
+        be null; with `all_known`, what the looks do not know fails the read.
         """
         ...
 
@@ -230,7 +233,7 @@ class Sifting(Format, Protocol):
 
 def may_be_right(fmt: Format, look: Look) -> bool:
     """Whether a file that `read` refuses may be found right when it is read record by record, as it was not yet."""
-    return isinstance(fmt, Sifting) and fmt.reads_hastily and fmt.has_records(look) and not look.exact
+    return isinstance(fmt, Sifting) and fmt.reads_hastily and fmt.has_records(look) and not look.by_records
 
 
 def unopened(path: str, error: Exception) -> FileFailure:

@@ -117,7 +117,7 @@ class Csv:
             "maxColumns": "100000",
             **spark_options(options, _SPARK_NAMES),
         }
-        # What is a literal of an expression stands in plans and errors: no place's secrets.
+        # These alone may be literals of an expression, which plans and errors show: the place's hold secrets.
         self._options = {**self._parsing, **place.options}
         self._checks = Checks(
             plain=self._options.get("locale", "en-US") == "en-US",
@@ -251,7 +251,7 @@ class Csv:
         file = shown_path(schema)
         columns = [
             (
-                self._held(at[name], field, file)
+                self._held(at[name], field)
                 if (name := field.name.casefold()) in at
                 else F.lit(None).cast(field.dataType)
             ).alias(field.name)
@@ -259,7 +259,7 @@ class Csv:
         ]
         return frame.select(*columns, file.alias(PATH_COLUMN))
 
-    def _held(self, name: str, field: StructField, file: Column) -> Column:
+    def _held(self, name: str, field: StructField) -> Column:
         """A column as `read_as` had it read, in its own type. A value that it does not hold fails the read."""
         from pyspark.sql.connect import functions as F
 
@@ -268,7 +268,7 @@ class Csv:
         if checked is None:
             return column
         value, holds = checked
-        return F.when(column.isNull() | holds, value).otherwise(raised(column, field, file))
+        return F.when(column.isNull() | holds, value).otherwise(raised(field))
 
     def _by_record(self, spark: SparkSession, looks: Sequence[Look], data: StructType) -> DataFrame:
         """Each record by itself, with its text: as exact as can be, and with more work for Spark than `read`."""

@@ -78,12 +78,12 @@ class Checks:
         return value, holds | written
 
 
-def raised(column: Column, field: StructField, file: Column) -> Column:
-    """The error of a value that does not fit, with the value and its file."""
+def raised(field: StructField) -> Column:
+    """The error of a value that does not fit; which one it is, and of which record, an exact reading finds out."""
     from pyspark.sql.connect import functions as F
 
-    what = f"MALFORMED_VALUE: {field.name!r} is no {field.dataType.simpleString()}: "
-    return F.raise_error(F.concat(F.lit(what), column.cast("string"), F.lit("; in "), file)).cast(field.dataType)
+    what = f"MALFORMED_VALUE: {field.name!r} is no {field.dataType.simpleString()}"
+    return F.raise_error(F.lit(what)).cast(field.dataType)
 
 
 def _roomy(kind: DecimalType) -> DecimalType:
