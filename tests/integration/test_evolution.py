@@ -221,3 +221,20 @@ def test_sync_drops_what_no_file_of_the_run_has(ingest: Ingest) -> None:
     before = len(loaded.versions())
     loaded.load()
     assert len(loaded.versions()) == before
+
+
+@each_spark
+def test_a_csv_number_beyond_a_float_makes_its_column_a_double(ingest: Ingest) -> None:
+    loaded = ingest("csv", {"a.csv": "f,n\n1.5,1\n-Inf,2\nNaN,3\n"}, schema=given(f="float", n="integer"))
+    assert loaded.load().errors == []
+    # What is infinite, or no number, needs no other column, and does not hide what does.
+    assert loaded.load({"b.csv": "f,n\nInfinity,4\n3.4028235E38,5\n"}).errors == []
+    assert loaded.types() == {"f": "float", "n": "int"}
+    ran = loaded.load({"c.csv": "f,n\nInf,6\n-1e39,7\nNaN,8\n", "d.csv": "f,n\n1e400,9\n"})
+    assert set(ran.failed()) == {"d.csv"}
+    assert loaded.types() == {"f": "double", "n": "int"}
+    assert changes(loaded) == [("TYPE_CHANGE", "f", "float", "double")]
+    assert loaded.sql("SELECT CAST(f AS STRING) FROM {table} ORDER BY n") == [
+        (text,)
+        for text in ("1.5", "-Infinity", "NaN", "Infinity", "3.4028234663852886E38", "Infinity", "-1.0E39", "NaN")
+    ]

@@ -206,16 +206,14 @@ def test_keys_that_no_reader_can_tell_fail_with_the_reason_and_the_rest_is_loade
     ministack: ObjectStore,
 ) -> None:
     bucket = ministack.bucket()
-    bad = ["d/x//y.json", "d/tab\tt.json"]
-    hidden = ["d/./z.json", "d/../w.json"]
-    for key in ["d/a.json", "d/back\\slash.json", "d/zz.json", *bad, *hidden]:
+    bad = ["d/x//y.json", "d/tab\tt.json", "d/./z.json", "d/../w.json"]
+    for key in ["d/a.json", "d/back\\slash.json", "d/zz.json", *bad]:
         bucket.put(key, ROW)
     loaded = ingest("json", source=source(bucket, "d/"))
     ran = loaded.load()
     assert (ran.status, ran.files) == ("partial", 3)
     assert {error.file for error in ran.errors} == {bucket.path(key) for key in bad}
     assert all("which Spark can not read" in error.message for error in ran.errors)
-    assert {loaded.files()[bucket.path(key)].status for key in hidden} == {"SKIPPED"}
     assert [note for note in ran.notes if "slower lister" in note]
     assert loaded.load().message == "nothing new"
 

@@ -7,8 +7,8 @@ import re
 # Spark leaves out names that begin with `.`, or with `_` unless they hold a `=` (a partition folder such as
 # `_year=2026`), and uploads of `hdfs put` under way. Named explicitly, such a file is read as zero rows
 # without an error. Below the source the same goes for each folder: `_temporary/` holds what a job is still
-# writing.
-_HIDDEN = re.compile(r"(?:^|/)(\.[^/]*|_[^/=]*)(?=/|\Z)", re.DOTALL)
+# writing. A segment `.` or `..` of an object's key is no name: such a key cannot be read (`key_problem`).
+_HIDDEN = re.compile(r"(?:^|/)(\.(?!\.?(?:/|\Z))[^/]*|_[^/=]*)(?=/|\Z)", re.DOTALL)
 
 
 def skip_reason(

@@ -14,6 +14,7 @@ from autoloader_server.engine.culprits import culprits, everything
 from autoloader_server.engine.errors import DATA_MALFORMED, FileFailure
 from autoloader_server.engine.explain import about_files, run_error
 from autoloader_server.engine.formats.base import CORRUPT_COLUMN, PATH_COLUMN, Format, Look, Looks, Sifting
+from autoloader_server.engine.formats.csv_values import BEYOND_FLOAT
 from autoloader_server.engine.read import plain_path
 from autoloader_server.engine.schema import widens
 from autoloader_server.engine.sql import identifier
@@ -100,7 +101,7 @@ def _bounds(
     """What the columns need by file, for its `good` records if that is said."""
     from pyspark.sql.connect import functions as F
 
-    named = [F.col(identifier(field.name)) for field in fields]
+    named = [_finite(F.col(identifier(field.name)), field.dataType) for field in fields]
     columns = named if good is None else [F.when(good, column) for column in named]
     ends = [end for column in columns for end in (F.min(column), F.max(column))]
     for row in frame.groupBy(PATH_COLUMN).agg(*ends, *more).collect():
@@ -114,6 +115,14 @@ def _bounds(
             yield plain_path(row[0]), changes
 
 
+def _finite(column: Column, kind: DataType) -> Column:
+    """Without what no number needs a wider column for: infinite ones, and NaN, which would hide the others."""
+    from pyspark.sql.connect import functions as F
+    from pyspark.sql.types import FloatType
+
+    return F.when(F.abs(column) < float("inf"), column) if isinstance(kind, FloatType) else column
+
+
 def _widest(kind: DataType) -> DataType | None:
     """The widest type that Iceberg lets a column become; None where it is that already, or takes any number."""
     from pyspark.sql import types as T
@@ -121,6 +130,8 @@ def _widest(kind: DataType) -> DataType | None:
     match kind:
         case T.IntegerType():
             return T.LongType()
+        case T.FloatType():
+            return T.DoubleType()
         case T.DecimalType() if kind.precision < _MOST_DIGITS:
             return T.DecimalType(_MOST_DIGITS, kind.scale)
     return None
@@ -134,4 +145,6 @@ def _holding(kind: DataType, low: Any, high: Any) -> DataType:
         # Before the point; of 0 none.
         digits = max(number.adjusted() + 1 if number else 0 for number in (low, high))
         return T.DecimalType(max(digits + kind.scale, kind.precision), kind.scale)
+    if isinstance(kind, T.FloatType):
+        return kind if max(abs(low), abs(high)) < BEYOND_FLOAT else T.DoubleType()
     return T.IntegerType() if low >= -(2**31) and high < 2**31 else T.LongType()

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from pyspark.sql.types import DataType, DecimalType, StructField
 
 # Half-way between the largest float and what would be the next: as a float, what is below is the largest.
-_BEYOND_FLOAT = 3.4028235677973366e38
+BEYOND_FLOAT = 3.4028235677973366e38
 _MOST_DIGITS = 38
 # As Java writes it, besides what the options say.
 _INFINITE = r"^\s*[+-]?Infinity\s*$"
@@ -60,7 +60,7 @@ class Checks:
                 same = F.expr(f"CAST({value} AS {_roomy(kind).simpleString()}) = {name}")
                 return F.expr(value), F.coalesce(same, F.lit(False))
             case FloatType():
-                return column.cast(kind), F.isnan(column) | (F.abs(column) < _BEYOND_FLOAT)
+                return column.cast(kind), F.isnan(column) | (F.abs(column) < BEYOND_FLOAT)
             case DoubleType():
                 return column, F.isnan(column) | (F.abs(column) < float("inf"))
         return None
