@@ -186,7 +186,7 @@ def test_with_one_that_fails_the_others_go_on_and_the_error_has_the_words_of_the
         row = found | {"tenant_id": "default", "ordinal": 1, "status": "DISCOVERED", "first_seen_at": datetime.now(UTC)}
         connection.execute(insert(processed_files).values(row))
     for name in ("a", "b", "c"):
-        source = f"{{path: /data/{name}/, on_changed_file: append}}"
+        source = f"{{path: /data/{name}/, include_existing: false}}"
         (files / f"{name}.yaml").write_text(document(name, source=source))
     seen: list[tuple[str, str | None]] = []
     with pytest.raises(ApplyFailed, match="files were found, and judged by it") as raised:
