@@ -245,7 +245,7 @@ def test_collections_settings_and_events_show_themselves() -> None:
         found = check(each._repr_html_())
         assert found.text
         assert "hidden-from-all" not in found.text + repr(each) + str(each)
-    assert "create, estimate_cost" in check(client.ingestions._repr_html_()).text
+    assert check(client.ingestions._repr_html_()).text == "<Ingestions: create, estimate_cost, get, list, test>"
     assert ("token", "***", "argument") in client.config.rows()
 
 

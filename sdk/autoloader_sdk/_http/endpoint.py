@@ -324,7 +324,7 @@ class Resource(Generic[L]):
     def __repr__(self) -> str:
         kinds = [vars(kind) for kind in type(self).__mro__]
         verbs = {name for kind in kinds for name, member in kind.items() if isinstance(member, call | stream)}
-        return f"<{type(self).__name__}: {', '.join(sorted(verbs - {'__call__'}))}>"
+        return f"<{type(self).__name__}: {', '.join(sorted(name for name in verbs if not name.startswith('_')))}>"
 
     def _repr_html_(self) -> str:
         from autoloader_sdk.notebook import display
