@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import io
 from typing import Any
 
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 from tests.integration.conftest import Ingest
 from tests.integration.test_bad_records import set_aside
+from tests.integration.test_load_parquet import parquet
 from tests.parts import sparks
 
 from autoloader_sdk.models import IngestionUpdate
@@ -38,12 +36,6 @@ TYPED = given(
     field("many", {"type": "array", "elementType": struct(field("n", "long", nullable=False)), "containsNull": True}),
 )
 FLAT = given(field("id", "integer", nullable=False), field("s", "string", nullable=False), field("n", "integer"))
-
-
-def parquet(**columns: list[Any]) -> bytes:
-    out = io.BytesIO()
-    pq.write_table(pa.table(columns), out)
-    return out.getvalue()
 
 
 def test_a_given_schema_is_kept_with_what_may_be_null_and_with_its_comments(ingest: Ingest) -> None:
@@ -127,19 +119,19 @@ def test_a_parquet_file_without_the_column_fails_alone_and_is_replaced(ingest: I
     ingestions.change(made.service, made.id, IngestionUpdate.model_validate({"source": {"on_changed_file": "replace"}}))
     ran = made.load(
         {
-            "a.parquet": parquet(id=[1, 2], s=["a", "b"]),
-            "b.parquet": parquet(id=[3]),
-            "c.parquet": parquet(id=[4, None], s=["x", "y"]),
+            "a.parquet": parquet({"id": [1, 2], "s": ["a", "b"]}),
+            "b.parquet": parquet({"id": [3]}),
+            "c.parquet": parquet({"id": [4, None], "s": ["x", "y"]}),
         }
     )
     assert (ran.status, ran.files) == ("partial", 1)
     for name, number in (("b.parquet", "1 of its 1"), ("c.parquet", "1 of its 2")):
         assert f"in {number} records" in ran.failed()[name].message
     assert made.rows("id", "s") == [(1, "a"), (2, "b")]
-    ran = made.load({"a.parquet": parquet(id=[5], s=["c"]), "b.parquet": parquet(id=[3], s=["z"])})
+    ran = made.load({"a.parquet": parquet({"id": [5], "s": ["c"]}), "b.parquet": parquet({"id": [3], "s": ["z"]})})
     assert (ran.errors, ran.files) == ([], 2)
     assert made.rows("id", "s") == [(3, "z"), (5, "c")]
-    ran = made.load({"a.parquet": parquet(id=[5], s=[None])})
+    ran = made.load({"a.parquet": parquet({"id": [5], "s": [None]})})
     assert set(ran.failed()) == {"a.parquet"}
     assert made.rows("id", "s") == [(3, "z"), (5, "c")]
 

@@ -97,13 +97,13 @@ def batch(database: Database, name: str, *, of: str = OTHER, table: str = TABLE)
     return name
 
 
-def known_in(database: Database, rule: str = "hold") -> Ledger:
-    return Ledger(database, ING, TABLE, ATTEMPTS, hold_changed=rule == "hold")
+def known_in(database: Database) -> Ledger:
+    return Ledger(database, ING, TABLE, ATTEMPTS)
 
 
-def planned(database: Database, rule: str = "hold", would: IngestionCreate | None = None) -> dict[str, tuple[str, str]]:
+def planned(database: Database, would: IngestionCreate | None = None) -> dict[str, tuple[str, str]]:
     """Action and reason, by name."""
-    found = list(plan(known_in(database, rule), STORE, would or spec(), MADE))
+    found = list(plan(known_in(database), STORE, would or spec(), MADE))
     by_name = {each.entry.path.removeprefix(f"{ROOT}/"): (each.action.value, each.reason) for each in found}
     assert len(by_name) == len(found), "a file stands in a plan once"
     return by_name
@@ -113,7 +113,7 @@ def test_of_one_that_is_to_be_made_all_data_is_new(database: Database, lists: Li
     add(database, entry("a.csv"), FileStatus.SUCCESS)
     data = [entry("a.csv"), entry("b.csv", problem="a newline")]
     lists([*data, entry("_SUCCESS"), entry("empty.csv", size=0), entry("_tmp/c.csv")])
-    nobody = Ledger(database, "", None, ATTEMPTS, hold_changed=True)
+    nobody = Ledger(database, "", None, ATTEMPTS)
     found = {each.entry.path: (each.action, each.reason, each.detail) for each in plan(nobody, STORE, spec(), MADE)}
     assert found == {
         f"{ROOT}/a.csv": ("load", "new", None),
@@ -163,13 +163,13 @@ def test_what_is_on_record_is_told_with_its_reason(database: Database, lists: Li
 def test_a_changed_file_is_told_with_both_versions(database: Database, lists: List, rule: str, action: str) -> None:
     add(database, entry("a.csv"), FileStatus.SUCCESS)
     lists([entry("a.csv", 2)])
-    (found,) = plan(known_in(database, rule), STORE, spec(on_changed_file=rule), MADE)
+    (found,) = plan(known_in(database), STORE, spec(on_changed_file=rule), MADE)
     assert (found.action, found.reason) == (action, "changed")
     assert found.detail == "10-1800000000000000001 → 10-1800000000000000002"
     # It was held back by an earlier rule: so it is again by this one, or it is loaded.
     add(database, entry("b.csv"), FileStatus.HELD, reason="changed after it was loaded")
     lists([entry("b.csv")])
-    (found,) = plan(known_in(database, rule), STORE, spec(on_changed_file=rule), MADE)
+    (found,) = plan(known_in(database), STORE, spec(on_changed_file=rule), MADE)
     assert (found.action, found.reason) == (action, "changed")
 
 
@@ -314,7 +314,7 @@ def test_the_plan_is_what_the_first_steps_of_a_run_then_write(
     entries = [entry(name, version, size=size, problem=p) for name, (version, size, p) in source.items()]
     random.shuffle(entries)
     lists(*(entries[start : start + page] for start in range(0, len(entries), page)))
-    would = planned(database, rule, rules)
+    would = planned(database, rules)
 
     def ours(connection: Connection) -> None:
         """The run is still ours."""

@@ -188,6 +188,8 @@ def _write(
 ) -> None:
     rows: list[dict[str, Any]] = []
     loaded_before = ledger.loaded_of(connection, ingestion_id, [e.path for e in entries if e.path in known])
+    # By another rule than to hold them, what is held is loaded as well.
+    taken_up = _TO_BE_LOADED if rules.hold_changed else (*_TO_BE_LOADED, FileStatus.HELD)
     for entry in entries:
         before = known.get(entry.path)
         version = identity(entry)
@@ -196,8 +198,7 @@ def _write(
             continue
         if rules.too_young(entry):
             found.young.add(entry.path)
-            held = not rules.hold_changed and before is not None and before.status == FileStatus.HELD
-            if before is not None and (held or before.status in _TO_BE_LOADED):
+            if before is not None and before.status in taken_up:
                 # It would be read as what it is now. Should its content come back, that is new to the ledger.
                 left = {"status": FileStatus.SKIPPED, "reason": TOO_YOUNG, "retryable": False, "identity": _NONE}
                 connection.execute(update(processed_files).where(processed_files.c.id == before.id).values(**left))

@@ -205,8 +205,8 @@ def _has(look: Look, change: Change, unseen: dict[str, set[Path]]) -> bool:
 def note_missing(work: Work, looks: Sequence[Look]) -> None:
     """Tell which of the table's columns files lack that name theirs, once a run for each column."""
     with spark_errors():
-        may_lack = [field for field in without(work.schema, work.lineage).fields if field.nullable]
-    have = {field.name.casefold(): field for field in may_lack}
+        data = without(work.schema, work.lineage)
+    have = {name: field for name, field in by_name(data).items() if field.nullable}
     lacking: dict[str, list[str]] = {}
     by_columns: dict[tuple[str, ...], list[str]] = {}
     for look in looks:

@@ -42,16 +42,12 @@ class Planned(NamedTuple):
 
 
 class Ledger(NamedTuple):
-    """What is on record of one ingestion. `table_id`: the table that it loads into, None where none is known yet.
-
-    `hold_changed`: what changed after it was loaded is held back.
-    """
+    """What is on record of one ingestion. `table_id`: the table that it loads into, None where none is known yet."""
 
     database: Database
     ingestion_id: str
     table_id: str | None
     most_attempts: int
-    hold_changed: bool
 
 
 def plan(known: Ledger, store: Store, spec: IngestionCreate, created_at: datetime) -> Iterator[Planned]:
@@ -67,7 +63,7 @@ def plan(known: Ledger, store: Store, spec: IngestionCreate, created_at: datetim
         newest = connection.execute(select(func.max(_FILES.id))).scalar() or 0
     for page in _each_once(store, list_source(store, pattern=spec.source.file_pattern)):
         yield from _page(known, store, page, rules, moment, taken_up)
-    yield from _not_listed(known, store, moment, taken_up, newest)
+    yield from _not_listed(known, store, rules, moment, taken_up, newest)
 
 
 def _each_once(store: Store, pages: Iterator[list[Entry]]) -> Iterator[list[Entry]]:
@@ -91,7 +87,7 @@ def _page(
     known: Ledger, store: Store, page: list[Entry], rules: Rules, moment: datetime, taken_up: set[int]
 ) -> list[Planned]:
     """What becomes of a page; `taken_up` is given the ids of the versions that a run would take up."""
-    there = _recorded_on(known, page, moment)
+    there = _recorded_on(known, page, rules, moment)
     versions = {path: row["identity"] for path, row in there.items()}
     unknown = [entry for entry in page if versions.get(entry.path) != identity(entry)]
     # The store may be asked for it, and that takes its time: outside of a transaction.
@@ -111,7 +107,7 @@ def _page(
     return planned
 
 
-def _recorded_on(known: Ledger, page: list[Entry], moment: datetime) -> dict[str, RowMapping]:
+def _recorded_on(known: Ledger, page: list[Entry], rules: Rules, moment: datetime) -> dict[str, RowMapping]:
     """The current versions of a page's paths. A range of paths is read narrow, and of it those that are listed."""
     listed = {entry.path for entry in page}
     with known.database.read() as connection:
@@ -119,22 +115,22 @@ def _recorded_on(known: Ledger, page: list[Entry], moment: datetime) -> dict[str
         ids = [row.id for row in connection.execute(narrow) if row.path in listed]
         found: dict[str, RowMapping] = {}
         for part in ledger.parts(ids):
-            rows = connection.execute(_rows(known, moment).where(_FILES.id.in_(part))).mappings()
+            rows = connection.execute(_rows(known, rules, moment).where(_FILES.id.in_(part))).mappings()
             found.update((row["path"], row) for row in rows)
         return found
 
 
-def _rows(known: Ledger, moment: datetime) -> Select[Any]:
+def _rows(known: Ledger, rules: Rules, moment: datetime) -> Select[Any]:
     """Versions as they are judged here: `waits` says whether a run would take them up."""
-    waits = _waits(known, moment).label("waits")
+    waits = _waits(known, rules, moment).label("waits")
     return select(*_COLUMNS, batches.c.verdict, waits).outerjoin(batches, batches.c.id == _FILES.batch_id)
 
 
-def _waits(known: Ledger, moment: datetime) -> ColumnElement[bool]:
+def _waits(known: Ledger, rules: Rules, moment: datetime) -> ColumnElement[bool]:
     """Whether a run takes a version up, or makes an end of the batch that it is in."""
     dropped = batches.c.verdict.is_not_distinct_from(Verdict.DROPPED)
     begun = and_(_FILES.status == FileStatus.PROCESSING, not_(dropped))
-    return or_(ledger.waits(known.most_attempts, moment, hold_changed=known.hold_changed), begun)
+    return or_(ledger.waits(known.most_attempts, moment, hold_changed=rules.hold_changed), begun)
 
 
 def _unknown(entry: Entry, loaded: Sequence[str], rules: Rules) -> Planned:
@@ -206,11 +202,15 @@ def _without_others(connection: Connection, known: Ledger, planned: list[Planned
             yield each
 
 
-def _not_listed(known: Ledger, store: Store, moment: datetime, listed: set[int], newest: int) -> Iterator[Planned]:
+def _not_listed(
+    known: Ledger, store: Store, rules: Rules, moment: datetime, listed: set[int], newest: int
+) -> Iterator[Planned]:
     """Versions that a run would take up and that were not listed: gone, or the pattern was another one before."""
     query = (
-        _rows(known, moment)
-        .where(_FILES.ingestion_id == known.ingestion_id, _FILES.current, _FILES.id <= newest, _waits(known, moment))
+        _rows(known, rules, moment)
+        .where(
+            _FILES.ingestion_id == known.ingestion_id, _FILES.current, _FILES.id <= newest, _waits(known, rules, moment)
+        )
         .order_by(_FILES.id)
         .limit(_ROWS)
     )

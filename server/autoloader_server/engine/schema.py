@@ -200,13 +200,22 @@ def storable(schema: StructType) -> StructType:
     from pyspark.sql.types import StructField, StructType
 
     return StructType(
-        [StructField(field.name, _storable(field.dataType), field.nullable, _comment(field)) for field in schema.fields]
+        [
+            StructField(
+                field.name,
+                _storable(field.dataType),
+                field.nullable,
+                None if (comment := comment_of(field)) is None else {"comment": comment},
+            )
+            for field in schema.fields
+        ]
     )
 
 
-def _comment(field: StructField) -> dict[str, Any] | None:
+def comment_of(field: StructField) -> str | None:
+    """What is said of a column, where Spark keeps it."""
     comment = (field.metadata or {}).get("comment")
-    return {"comment": comment} if isinstance(comment, str) else None
+    return comment if isinstance(comment, str) else None
 
 
 def _storable(kind: Any) -> Any:

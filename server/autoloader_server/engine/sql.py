@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from autoloader_sdk.models import Destination
 from autoloader_sdk.spark import identifier
+from autoloader_server.engine.schema import comment_of
 
 if TYPE_CHECKING:
     from pyspark.sql.types import StructField
@@ -28,8 +29,8 @@ def path_sql(path: Sequence[str]) -> str:
 def column_sql(field: StructField, between: str = " ") -> str:
     """A column, or with `between` a colon a struct's field, as it is declared: whether it may be null, its comment."""
     null = "" if field.nullable else " NOT NULL"
-    comment = (field.metadata or {}).get("comment")
-    said = f" COMMENT {literal(comment)}" if isinstance(comment, str) else ""
+    comment = comment_of(field)
+    said = "" if comment is None else f" COMMENT {literal(comment)}"
     return f"{identifier(field.name)}{between}{type_sql(field.dataType)}{null}{said}"
 
 

@@ -38,39 +38,34 @@ _AWAY = re.compile(
     r"Unable to execute HTTP request|AWSClientIOException|AWSServiceThrottledException|AWSServiceIOException|"
     r"AWSStatus500Exception|Status Code: 50\d"
 )
+_NO_ANSWER = Trouble(CONNECTIVITY, "the store does not answer Spark, or fails: run again when it is back")
 
 
 def trouble(text: str) -> Trouble | None:
     """What an error of Spark's tells of a store; None of any other error, and where one object may be at fault."""
     if _PARSED.search(text):
         return None
-    said = "\n".join(found[0] for found in _OF_A_STORE.finditer(text))
-    category = _category(said) or (CONNECTIVITY if _READING in text and _BROKEN.search(text) else None)
-    if category is None:
-        return None
-    if "fs.s3a" not in text:
+    found = _told_by("\n".join(line[0] for line in _OF_A_STORE.finditer(text)))
+    if found is None and _READING in text and _BROKEN.search(text):
+        found = _NO_ANSWER
+    if found is not None and "fs.s3a" not in text:
         # Iceberg's own way to a store, which no source is read by.
-        return Trouble(category, "the store of the table refuses Spark, or fails: see to the catalog, and run again")
+        sentence = "the store of the table refuses Spark, or fails: see to the catalog, and run again"
+        return found._replace(sentence=sentence)
+    return found
+
+
+def _told_by(said: str) -> Trouble | None:
     if _EXPIRED.search(said):
-        sentence = "the store says that the keys have expired: give new ones in source.credentials, and run again"
-    elif _ELSEWHERE.search(said):
+        return Trouble(
+            AUTH, "the store says that the keys have expired: give new ones in source.credentials, and run again"
+        )
+    if _ELSEWHERE.search(said):
         named = _REGION.search(said)
         region = next((name for name in named.groups() if name), None) if named else None
         where = f"in the region {region}" if region else "in another region"
-        sentence = f"the bucket is {where}: set source.credentials.region to it, and run again"
-    elif _REFUSED.search(said):
-        what = "the store refused Spark (400 Bad Request): the keys may have expired, or the region is another one"
-        sentence = f"{what}; mend source.credentials, and run again"
-    else:
-        sentence = "the store does not answer Spark, or fails: run again when it is back"
-    return Trouble(category, sentence)
-
-
-def _category(said: str) -> str | None:
-    if _EXPIRED.search(said):
-        return AUTH
-    if _ELSEWHERE.search(said):
-        return CONNECTIVITY
+        return Trouble(CONNECTIVITY, f"the bucket is {where}: set source.credentials.region to it, and run again")
     if _REFUSED.search(said):
-        return AUTH
-    return CONNECTIVITY if _AWAY.search(said) else None
+        what = "the store refused Spark (400 Bad Request): the keys may have expired, or the region is another one"
+        return Trouble(AUTH, f"{what}; mend source.credentials, and run again")
+    return _NO_ANSWER if _AWAY.search(said) else None

@@ -85,8 +85,7 @@ def _on_record(service: Service, row: RowMapping | None, spec: IngestionCreate) 
     if table_id is None:
         with service.database.read() as connection:
             table_id = loaded_table(connection, service, spec, but=ingestion_id)
-    hold_changed = spec.source.on_changed_file == "hold"
-    return Ledger(service.database, ingestion_id, table_id, limits_of(service, spec).max_attempts, hold_changed)
+    return Ledger(service.database, ingestion_id, table_id, limits_of(service, spec).max_attempts)
 
 
 def _planned(files: Iterable[Planned], most_shown: int) -> tuple[FilePlan, Sample]:

@@ -31,7 +31,7 @@ from autoloader_server.engine.formats.base import (
     spread,
     unopened,
 )
-from autoloader_server.engine.formats.csv_records import TEXT_COLUMN, no_records, parsed, texts
+from autoloader_server.engine.formats.csv_records import TEXT_COLUMN, no_records, parsed, texts, types_of
 from autoloader_server.engine.formats.csv_values import Checks, raised
 from autoloader_server.engine.formats.text import (
     CommentLines,
@@ -235,15 +235,14 @@ class Csv:
         self, spark: SparkSession, looks: Sequence[Look], data: StructType, *, keep_malformed: bool = False
     ) -> DataFrame:
         from pyspark.sql.connect import functions as F
-        from pyspark.sql.types import StringType, StructField, StructType
+        from pyspark.sql.types import StructField, StructType
 
         if keep_malformed:
             return self._by_record(spark, looks, data).drop(TEXT_COLUMN)
         group = looks[0].group
         assert isinstance(group, _Group)
-        have = by_name(data)
-        # By position; a column that the table does not have is read as text and dropped.
-        kinds = [have[name.casefold()].dataType if name.casefold() in have else StringType() for name in group.columns]
+        # By position.
+        kinds = types_of(group.columns, data)
         schema = StructType([StructField(f"c{at}", self._checks.read_as(kind)) for at, kind in enumerate(kinds)])
         reader = spark.read.schema(schema).options(**self._reader(group))
         frame = reader.option("mode", "FAILFAST").csv([self._place.spark(look.path) for look in looks])
@@ -386,8 +385,8 @@ class Csv:
         doubles = [at for at, kind in enumerate(kinds) if isinstance(kind, DoubleType)]
         if not doubles:
             return found
-        texts = StructType([StructField(f"c{at}", StringType()) for at in range(len(kinds))])
-        frame = spark.read.schema(texts).options(**options).csv(paths)
+        as_texts = StructType([StructField(f"c{at}", StringType()) for at in range(len(kinds))])
+        frame = spark.read.schema(as_texts).options(**options).csv(paths)
         special = [options[name] for name in ("nanValue", "positiveInf", "negativeInf") if name in options]
         wrong = [
             F.max(~F.col(f"c{at}").isin(special) & (~F.col(f"c{at}").rlike(_NUMBER) | _beyond_double(f"c{at}")))

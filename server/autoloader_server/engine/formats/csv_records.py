@@ -40,6 +40,14 @@ def texts(spark: SparkSession, paths: list[str], width: int, options: Mapping[st
     return frame.select(text.alias(TEXT_COLUMN), shown_path(schema).alias(PATH_COLUMN))
 
 
+def types_of(columns: Sequence[str], data: StructType) -> list[DataType]:
+    """What a file's columns are to be; one that is not wanted is read as text, and dropped."""
+    from pyspark.sql.types import StringType
+
+    have = by_name(data)
+    return [have[name.casefold()].dataType if name.casefold() in have else StringType() for name in columns]
+
+
 def no_records(spark: SparkSession, data: StructType) -> DataFrame:
     """What `parsed` gives of files without a record that could tell columns."""
     from pyspark.sql.connect import functions as F
@@ -68,8 +76,7 @@ def parsed(
     from pyspark.sql.connect import functions as F
     from pyspark.sql.types import StringType
 
-    have = by_name(data)
-    kinds = [have[name.casefold()].dataType if name.casefold() in have else StringType() for name in columns]
+    kinds = types_of(columns, data)
     read = _ddl([checks.read_as(kind) for kind in kinds]) + f", {CORRUPT_COLUMN} STRING"
     parsing = {**options, "mode": "PERMISSIVE"}
     text = F.coalesce(F.col(TEXT_COLUMN), F.lit(nothing))
