@@ -18,6 +18,7 @@ from tests.parts.sparks import Running
 from autoloader_server.db.engine import Database
 from autoloader_server.db.migrate import migrate
 
+pytest_addoption = sparks.add_option
 pytest_generate_tests = sparks.generate
 
 
@@ -74,6 +75,18 @@ def postgres() -> Iterator[PostgresServer]:
 def postgres_template(postgres: PostgresServer) -> str:
     """A database with our tables, to be copied from."""
     return part.migrated_template(postgres)
+
+
+@pytest.fixture
+def own_database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """A database for this test alone: SQLite's, or with `--on cluster` one of PostgreSQL."""
+    if not sparks.on_cluster(request.config):
+        yield f"sqlite:///{tmp_path}/autoloader.db"
+        return
+    server: PostgresServer = request.getfixturevalue("postgres")
+    url = server.make_database(request.getfixturevalue("postgres_template"))
+    yield url
+    server.drop_database(url)
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])

@@ -18,8 +18,7 @@ from tests.chaos.moments import kill_at_a_moment
 from tests.chaos.plan import Plan, Round
 from tests.chaos.scenes import HOLDING, set_scene
 from tests.chaos.world import Verdict, World, open_lake
-from tests.homes import spark_home
-from tests.parts import postgres, spark35
+from tests.parts import postgres, sparks
 from tests.parts.object_stores import running_seaweed
 
 from autoloader_server.engine.killpoints import POINTS
@@ -70,30 +69,29 @@ def play(world: World, a_round: Round, *, mixed: bool = False) -> int:
 @click.option("--spark", default="local", show_default=True, type=click.Choice(["local", "3.5"]))
 def main(kills: int, seed: int, database: str, source: str, spark: str) -> None:
     """Kill loads, and count the rows. Exit code 1 where anything is wrong with them or with the ledger."""
-    plan = Plan(kills, Random(seed), spark=spark == "local")
+    plan = Plan(kills, Random(seed))
     total, number, reads = Verdict(), 0, 0
     steps: set[str] = set()
     with ExitStack() as parts:
         folder = parts.enter_context(tempfile.TemporaryDirectory(prefix="autoloader-chaos-"))
         server = parts.enter_context(postgres.running()) if database == "postgresql" else None
         store = parts.enter_context(running_seaweed(Path(folder, "seaweed"))) if source == "s3" else None
-        home = parts.enter_context(spark_home(Path(folder, "home")))
-        remote = None
-        if spark != "local":
-            remote = parts.enter_context(spark35.running(home)).url
+        running = parts.enter_context(sparks.servers(lambda: Path(folder, "home")))
+        on = running(sparks.LOCAL if spark == "local" else sparks.OLD)
+        if on.url is not None:
             # Workers know of it so.
-            os.environ["AUTOLOADER_SPARK_REMOTE"] = remote
-        lake = open_lake(home, remote)
+            os.environ["AUTOLOADER_SPARK_REMOTE"] = on.url
+        bucket = store.bucket() if store is not None else None
+        lake = open_lake(on)
         try:
             while plan.left:
                 number += 1
                 name = f"world_{number}"
                 made = plan.world()
                 world = World(
-                    *(lake, home, Path(folder, name), name),
-                    remote=remote,
+                    *(lake, on, Path(folder, name), name),
                     database_url=server.make_database() if server is not None else None,
-                    bucket=store.bucket() if store is not None else None,
+                    bucket=bucket,
                     **made,
                 )
                 verdict = Verdict()

@@ -9,7 +9,10 @@ from typing import Any
 import pytest
 from tests.chaos.world import World, open_lake
 from tests.homes import namespace_of
+from tests.parts import sparks
+from tests.parts.object_stores import Bucket, Seaweed
 from tests.parts.postgres import PostgresServer
+from tests.parts.sparks import Running
 
 from autoloader_server.spark.sessions import SparkSessions
 
@@ -17,26 +20,33 @@ MakeWorld = Callable[..., World]
 
 
 @pytest.fixture(scope="session")
-def lake(home: Path, remote: str | None) -> Iterator[SparkSessions]:
+def lake(servers: Callable[[str], Running], spark: str) -> Iterator[SparkSessions]:
     """The one session by which tests look at tables."""
-    sessions = open_lake(home, remote)
+    sessions = open_lake(servers(spark))
     yield sessions
     sessions.close()
+
+
+@pytest.fixture(scope="session")
+def bucket(seaweed: Seaweed) -> Bucket:
+    """The one bucket of all worlds: SeaweedFS has room for some 60 of them."""
+    return seaweed.bucket()
 
 
 @pytest.fixture
 def make_world(
     lake: SparkSessions,
-    home: Path,
-    remote: str | None,
+    servers: Callable[[str], Running],
+    spark: str,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     request: pytest.FixtureRequest,
 ) -> Iterator[MakeWorld]:
     """Makes a world in a namespace named after this test's folder; no process of it outlives the test."""
     made: list[World] = []
-    if remote is not None:
-        monkeypatch.setenv("AUTOLOADER_SPARK_REMOTE", remote)
+    on = servers(spark)
+    if on.url is not None:
+        monkeypatch.setenv("AUTOLOADER_SPARK_REMOTE", on.url)
 
     def make(
         format_: str = "json",
@@ -48,9 +58,12 @@ def make_world(
         folder = tmp_path / f"world-{len(made)}"
         name = f"{namespace_of(tmp_path)}_{len(made)}"
         url = None
+        if sparks.on_cluster(request.config):
+            database = "postgresql"
+            more.setdefault("bucket", request.getfixturevalue("bucket"))
         if database == "postgresql":
             url = (server or request.getfixturevalue("postgres")).make_database()
-        world = World(lake, home, folder, name, format_=format_, seed=seed, remote=remote, database_url=url, **more)
+        world = World(lake, on, folder, name, format_=format_, seed=seed, database_url=url, **more)
         made.append(world)
         return world
 

@@ -34,4 +34,5 @@ def kill_at_a_moment(world: World, victim: str) -> bool:
     with suppress(psutil.NoSuchProcess):
         psutil.Process(server.jvm.pid).kill()
     worker.wait()
+    world.bring_spark_back()
     return True

@@ -39,10 +39,9 @@ class Round:
 class Plan:
     """The rounds until `left`, the number of kills that are still to come, is 0; whoever plays them counts it down."""
 
-    def __init__(self, kills: int, random: Random, *, spark: bool) -> None:
+    def __init__(self, kills: int, random: Random) -> None:
         self.left = kills
         self._random = random
-        self._spark = spark
         self._own: frozenset[str] = frozenset()
         self._turn = 0
         self._steps = self._shuffled()
@@ -114,4 +113,4 @@ class Plan:
     def _choose(self, worker: int, spark: int) -> Victim:
         """By these weights; 2 is that of a worker that is stopped."""
         victims: tuple[Victim, ...] = ("worker", "stop", "spark")
-        return self._random.choices(victims, [worker, 2, spark if self._spark else 0])[0]
+        return self._random.choices(victims, [worker, 2, spark])[0]

@@ -19,13 +19,16 @@ _NAMES = ("plain", "with, comma", 'with "quotes"', "ü ñ 漢", "+ %20 #", "0012
 
 
 class Source:
-    """A folder of JSON or CSV files, or a bucket of them, and what a table must hold once they are loaded."""
+    """A folder of JSON or CSV files, or some of a bucket, and what a table must hold once they are loaded."""
 
-    def __init__(self, folder: Path, format_: str, seed: int, bucket: Bucket | None = None) -> None:
-        if bucket is None:
-            folder.mkdir(parents=True)
-        self._bucket = bucket
-        self.path = str(folder) if bucket is None else bucket.path(f"{folder.name}/")
+    def __init__(self, place: Path | tuple[Bucket, str], format_: str, seed: int) -> None:
+        self._bucket: Bucket | None = None
+        if isinstance(place, Path):
+            place.mkdir(parents=True)
+            self.path = str(place)
+        else:
+            self._bucket, prefix = place
+            self.path = self._bucket.path(prefix)
         self.format = format_
         self.rows: dict[str, list[Row]] = {}
         self.bad: set[str] = set()

@@ -6,16 +6,16 @@ import pytest
 from tests.chaos.conftest import MakeWorld
 from tests.chaos.scenes import WORLDS, set_scene
 from tests.parts import sparks
-from tests.parts.object_stores import Seaweed
+from tests.parts.object_stores import Bucket
 
 POINTS = ("columns_added", "column_widened", "staged", "published", "burned", "settle_found", "quarantine_published")
 
 
 @pytest.mark.sparks(sparks.OLD)
 @pytest.mark.parametrize("point", POINTS)
-def test_after_a_kill_the_next_run_leaves_every_row_once(point: str, make_world: MakeWorld, seaweed: Seaweed) -> None:
+def test_after_a_kill_the_next_run_leaves_every_row_once(point: str, make_world: MakeWorld, bucket: Bucket) -> None:
     made = {"format_": "json"} | WORLDS.get(point, {})
-    world = make_world(seed=3, database="postgresql", bucket=seaweed.bucket(), **made)
+    world = make_world(seed=3, database="postgresql", bucket=bucket, **made)
     with world.reader():
         set_scene(world, point)
         world.kill_at(point)
@@ -27,8 +27,8 @@ def test_after_a_kill_the_next_run_leaves_every_row_once(point: str, make_world:
 
 @pytest.mark.sparks(sparks.OLD)
 @pytest.mark.parametrize("point", ["staged", "published"])
-def test_the_same_of_a_file_whose_rows_are_replaced(point: str, make_world: MakeWorld, seaweed: Seaweed) -> None:
-    world = make_world(seed=1, database="postgresql", bucket=seaweed.bucket(), on_changed="replace")
+def test_the_same_of_a_file_whose_rows_are_replaced(point: str, make_world: MakeWorld, bucket: Bucket) -> None:
+    world = make_world(seed=1, database="postgresql", bucket=bucket, on_changed="replace")
     world.source.add(4)
     world.finish()
     world.source.change(2)

@@ -5,12 +5,12 @@ from __future__ import annotations
 import pytest
 from tests.chaos.conftest import MakeWorld
 from tests.chaos.scenes import set_scene
-from tests.parts.object_stores import Seaweed
+from tests.parts.object_stores import Bucket
 
 
 @pytest.mark.parametrize("point", ["staged", "published", "burned"])
-def test_after_a_kill_the_next_run_leaves_every_row_once(point: str, make_world: MakeWorld, seaweed: Seaweed) -> None:
-    world = make_world(seed=2, database="postgresql", bucket=seaweed.bucket(), on_changed="replace")
+def test_after_a_kill_the_next_run_leaves_every_row_once(point: str, make_world: MakeWorld, bucket: Bucket) -> None:
+    world = make_world(seed=2, database="postgresql", bucket=bucket, on_changed="replace")
     world.source.add(4)
     world.finish()
     world.source.change(2)

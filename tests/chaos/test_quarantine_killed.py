@@ -77,11 +77,10 @@ def test_spark_dies_while_records_are_set_aside(make_world: MakeWorld) -> None:
 def test_what_was_set_aside_long_ago_is_not_set_aside_again(make_world: MakeWorld) -> None:
     world = mixed(make_world, 6)
     world.kill_at("stage_recorded")
-    aside = world.quarantine
     # Main moves on, so that a copy is published: the snapshot that was staged is kept by its branch.
-    aside.append_nothing()
+    world.quarantine.append_nothing()
     world.kill_at("quarantine_published")
-    aside.append_nothing()
-    expire_history(aside)
+    world.quarantine.append_nothing()
+    expire_history(world.quarantine)
     world.finish()
     world.check()

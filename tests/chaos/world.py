@@ -7,8 +7,9 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Table, select, update
 from tests.chaos.reader import Reader
@@ -16,6 +17,7 @@ from tests.chaos.source import Content, Source, content
 from tests.chaos.waiting import until
 from tests.chaos.worker import Ask, Worker, carry_out, settings
 from tests.parts.object_stores import Bucket
+from tests.parts.sparks import Running
 
 from autoloader_sdk.models import FileStatus, IngestionCreate, IngestionUpdate, SchemaVersion
 from autoloader_server.db.locks import lock_ingestion
@@ -29,6 +31,9 @@ from autoloader_server.services import ingestions, schema_versions
 from autoloader_server.services.clear import clear_processed_files
 from autoloader_server.spark.sessions import SparkSessions
 from autoloader_server.spark.state import Server, SparkFolder
+
+if TYPE_CHECKING:
+    from pyspark.sql.connect.session import SparkSession
 
 SOURCE_FILE = "_source_file"
 START_SECONDS = 150.0
@@ -52,7 +57,9 @@ _NARROW = {
 def expire_history(table: iceberg.Table) -> None:
     """Let nothing lead back from a table's newest snapshot to what was there."""
     name = table.name
-    expire = "older_than => current_timestamp(), retain_last => 1"
+    # Iceberg 1.4 takes nothing but a literal.
+    tomorrow = datetime.now(UTC) + timedelta(days=1)
+    expire = f"older_than => TIMESTAMP '{tomorrow:%Y-%m-%d %H:%M:%S}', retain_last => 1"
     table.spark.sql(f"CALL {name.catalog}.system.expire_snapshots(table => '{name.in_catalog}', {expire})")
     assert len(table.ancestors()) == 1
 
@@ -79,9 +86,9 @@ class Verdict:
         return self == Verdict()
 
 
-def open_lake(home: Path, remote: str | None = None) -> SparkSessions:
+def open_lake(spark: Running) -> SparkSessions:
     """The session by which tests look at tables, on a catalog that is there: its first use makes it."""
-    lake = SparkSessions(home, remote)
+    lake = SparkSessions(spark.home, spark.url)
     lake.session().sql("SHOW NAMESPACES IN lake").collect()
     return lake
 
@@ -89,19 +96,19 @@ def open_lake(home: Path, remote: str | None = None) -> SparkSessions:
 class World:
     """One ingestion, driven by worker processes that are killed and by runs that finish their work.
 
-    `lake` is the session by which tests look at tables; all worlds of a `home` share one Spark server.
+    `lake` is the session by which tests look at tables; all worlds of a `spark` share its server. With a bucket its
+    files are there, below its name.
     """
 
     def __init__(
         self,
         lake: SparkSessions,
-        home: Path,
+        spark: Running,
         folder: Path,
         name: str,
         *,
         format_: str = "json",
         seed: int = 0,
-        remote: str | None = None,
         database_url: str | None = None,
         rule: str = "append_new_columns",
         narrow: bool = False,
@@ -110,14 +117,14 @@ class World:
         lineage: bool = True,
         bucket: Bucket | None = None,
     ) -> None:
-        self.home = home
+        self.home = spark.home
         folder.mkdir(parents=True, exist_ok=True)
-        self.source = Source(folder / "source", format_, seed, bucket)
+        self.source = Source(folder / "source" if bucket is None else (bucket, f"{name}/"), format_, seed)
         self.partial: list[str] = []
-        # On Spark 3.5 a session that asked before a namespace was there never sees it: it is opened when it is needed.
-        self._lake = lake if remote is None else SparkSessions(home, remote)
+        self._lake = lake if spark.url is None else SparkSessions(spark.home, spark.url)
+        self._has_worked = False
         self.replaces = on_changed == "replace"
-        self._remote = remote
+        self._spark = spark
         self._folder = folder
         self._url = database_url or f"sqlite:///{folder / 'ledger.db'}"
         self._workers: list[Worker] = []
@@ -159,13 +166,14 @@ class World:
     @contextmanager
     def reader(self) -> Iterator[Reader]:
         """Somebody reads meanwhile; what was seen of a file in part is kept in `partial`."""
-        reader = Reader(self.home, self.table_name, self._remote)
+        reader = Reader(self.home, self.table_name, self._spark.url)
         with reader:
             yield reader
         self.partial += reader.partial(self.source.counts())
 
     def start(self, kill_at: str | None = None, ask: Ask | None = None, lease_seconds: int | None = None) -> Worker:
         """A worker process that asks for a run, or for something else, and carries it out."""
+        self._has_worked = True
         output = self._folder / f"worker-{len(self._workers)}.log"
         worker = Worker.start(self.home, self._url, self.ingestion_id, output, kill_at, ask, lease_seconds)
         self._workers.append(worker)
@@ -240,7 +248,13 @@ class World:
         (server,) = until(serving, "a Spark server answers", START_SECONDS)
         until(lambda: not server.jvm.alive(), f"the Spark server is killed at {point}", START_SECONDS)
         worker.wait(SPARK_DEATH_SECONDS)
+        self.bring_spark_back()
         return worker.run()
+
+    def bring_spark_back(self) -> None:
+        """Spark was killed: there is another server, or will be when it is needed."""
+        self._lake.doubt()
+        self._spark.ensure()
 
     def finish(self, ask: Ask | None = None) -> dict[str, Any]:
         """The next run, or what is asked for, to its end in this process. It may not fail, except over bad files."""
@@ -250,6 +264,7 @@ class World:
 
     def next_run(self, ask: Ask | None = None) -> dict[str, Any]:
         """The same, however it ends."""
+        self._has_worked = True
         with self.service() as service:
             return carry_out(service, self.ingestion_id, ask)
 
@@ -276,7 +291,7 @@ class World:
         """No process of this world outlives it."""
         for worker in self._workers:
             worker.end()
-        if self._remote is not None:
+        if self._spark.url is not None:
             self._lake.close()
 
     def check(self) -> None:
@@ -307,14 +322,23 @@ class World:
 
     @property
     def table(self) -> iceberg.Table:
-        return iceberg.Table(self._lake.session(), self.table_name)
+        """As it is now: ask for it anew after each run."""
+        return iceberg.Table(self._session(), self.table_name)
 
     @property
     def quarantine(self) -> iceberg.Table:
-        return iceberg.Table(self._lake.session(), quarantine_name(self.table_name))
+        """As it is now: ask for it anew after each run."""
+        return iceberg.Table(self._session(), quarantine_name(self.table_name))
+
+    def _session(self) -> SparkSession:
+        # With Iceberg 1.4 and a catalog in SQLite a session goes on seeing the catalog as it was when it first asked.
+        if self._spark.url is not None and self._has_worked:
+            self._lake.close()
+        self._has_worked = False
+        return self._lake.session()
 
     def _rows(self, verdict: Verdict) -> Counter[tuple[str, Content]]:
-        rows = self._lake.session().table(self.table_name.quoted).collect()
+        rows = self._session().table(self.table_name.quoted).collect()
         found: Counter[tuple[str, Content]] = Counter()
         for row in rows:
             values = row.asDict()
@@ -369,7 +393,7 @@ class World:
         expected = self.source.set_aside
         table = self.quarantine
         state = table.state()
-        rows = [] if state is None else self._lake.session().table(table.name.quoted).collect()
+        rows = [] if state is None else self._session().table(table.name.quoted).collect()
         found = Counter((row["path"], row["record"]) for row in rows)
         if found != expected:
             yield f"set aside are {sorted(found.items())}, not {sorted(expected.items())}"

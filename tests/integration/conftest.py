@@ -36,9 +36,9 @@ def lake(home: Path, remote: str | None) -> Iterator[SparkSessions]:
 
 
 @pytest.fixture
-def service(home: Path, lake: SparkSessions, tmp_path: Path) -> Iterator[Service]:
+def service(home: Path, lake: SparkSessions, own_database_url: str) -> Iterator[Service]:
     """A service with a ledger of its own, on the shared Spark server."""
-    opened = Service.open(Settings.load(home=home, database_url=f"sqlite:///{tmp_path}/autoloader.db"))
+    opened = Service.open(Settings.load(home=home, database_url=own_database_url))
     opened.spark.close()
     opened.spark = lake
     yield opened

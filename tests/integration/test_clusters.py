@@ -186,19 +186,19 @@ def test_a_server_that_makes_another_session_without_a_word_is_seen_through(
     ingest: Ingest, service: Service, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Spark 3.5 does: after a restart, and for a session that was idle for an hour."""
-    running = [spark35.start(tmp_path / "spark")]
-    remote = service.spark = SparkSessions(service.home, running[0].url)
+    server = spark35.start(tmp_path / "spark")
+    remote = service.spark = SparkSessions(service.home, server.url)
 
     def restart() -> None:
-        running[0].kill()
-        running[0] = spark35.start(tmp_path / "spark", port=running[0].port)
+        server.kill()
+        server.ensure()
 
     try:
         in_the_middle(monkeypatch, restart)
         fails_and_is_made_good(ingest("csv", {"a.csv": CSV}), remote)
     finally:
         remote.close()
-        running[0].stop()
+        server.stop()
 
 
 @pytest.mark.sparks(sparks.OLD)

@@ -102,6 +102,7 @@ def test_files_become_a_table_and_only_new_ones_are_loaded_again(client: Client,
     nothing = ingestion.run()
     nothing.wait()
     assert (nothing.status, nothing.metrics.files_processed) == ("success", 0)
+    assert (run.data.spark_job_id, nothing.data.spark_job_id) == (f"autoloader-{run.id}", None)
     assert (nothing.metrics.bytes_read, nothing.metrics.bytes_written) == (0, 0)
     assert "nothing new" in str(nothing)
     (orders / "late.csv").write_text("id,amount\n99,9\n")

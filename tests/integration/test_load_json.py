@@ -360,6 +360,21 @@ def test_a_declared_encoding_is_read_right(ingest: Ingest, declared: str, codec:
     assert loaded.values("a") == ["Grüße", "ß", "è", "é"]
 
 
+@pytest.mark.parametrize("encoding", ["ISO-8859-1", "UTF-16LE"])
+def test_a_bad_record_in_another_encoding_is_shown_as_it_stands_there(ingest: Ingest, encoding: str) -> None:
+    one, two = '{"id": 1, "s": "ü"}\n', '{"id": "vier", "s": "größer"}\n'
+    loaded = ingest("json", {"a.json": one.encode(encoding)}, options={"encoding": encoding})
+    loaded.load()
+    failed = loaded.load({"b.json": (one + two).encode(encoding), "c.json": f"[{one},{two}]".encode(encoding)}).failed()
+    assert {name: error.category for name, error in failed.items()} == dict.fromkeys(
+        ["b.json", "c.json"], "data_malformed"
+    )
+    assert "1 of its 2 records" in failed["b.json"].message
+    assert f"{two.strip()!r}, where 'id' is no bigint" in failed["b.json"].message
+    assert "größer" in failed["c.json"].message
+    assert loaded.rows() == [(1, "ü")]
+
+
 def test_lines_longer_than_what_is_read_at_once_are_scanned_whole(ingest: Ingest) -> None:
     wide = {"a": 1, "text": "x" * 5_000_000}
     loaded = ingest("json", {"a.json": lines(wide, wide, wide | {"late": 1}) + lines({"a": 2}) * 1000})

@@ -25,7 +25,8 @@ from autoloader_server.spark.errors import JavaNotFound
 from autoloader_server.spark.jars import LOCAL_JARS, Jar, ensure_jars, jar_cache
 from autoloader_server.spark.java import find_java
 from autoloader_server.spark.launch import JAVA_OPTIONS, MAIN_CLASS, java_environment, own_properties, server_confs
-from autoloader_server.spark.processes import listens_on
+from autoloader_server.spark.processes import ProcessIdentity, listens_on
+from autoloader_server.spark.state import Server, SparkFolder
 from autoloader_server.spark.supervisor import free_port
 
 VERSION = "3.5.7"
@@ -81,6 +82,11 @@ class Spark35:
     def url(self) -> str:
         return f"sc://localhost:{self.port}"
 
+    def ensure(self) -> None:
+        """Where it was killed start it again, as clusters do it; to sessions it is another server."""
+        if self.process.poll() is not None:
+            self.process = start(self.home, self.iceberg, port=self.port).process
+
     def kill(self) -> None:
         self.process.kill()
         self.process.wait()
@@ -96,6 +102,7 @@ class Spark35:
 def start(home: Path, iceberg: str = "1.4.3", *, port: int = 0, extensions: bool = True, memory: str = "2g") -> Spark35:
     """A server with this Iceberg that accepts connections; it ends with `stop()`.
 
+    Its process is written down in `home` as the local server's is: whoever kills one can kill the other.
     `extensions` false: Iceberg's jar is there, but its SQL is not switched on; a catalog `absent` is of a class that is
     not there, and so is what reads Avro and S3.
     """
@@ -137,6 +144,10 @@ def start(home: Path, iceberg: str = "1.4.3", *, port: int = 0, extensions: bool
             server.kill()
             raise AssertionError(f"Spark {VERSION} did not start:\n{log.read_text(errors='replace')[-4000:]}")
         time.sleep(0.1)
+    folder, jvm = SparkFolder(home), ProcessIdentity.of(process.pid)
+    assert jvm is not None
+    folder.create()
+    folder.write_server(Server(jvm, supervisor=jvm, port=port, token=""))
     return server
 
 

@@ -1,6 +1,10 @@
 """Which Spark a test runs on: the local one, or a 3.5.7 server as clusters have it, with an old or a new Iceberg.
 
 A test, or with `pytestmark` its module, says `@pytest.mark.sparks(LOCAL, OLD, NEW)`; without, it runs on the local one.
+
+`pytest --on cluster` runs `tests/chaos` and `tests/integration` on the parts that teams have: what would be on the
+local Spark runs on 3.5.7 with the oldest Iceberg (those marked, on each 3.5 of theirs), with the ledger in PostgreSQL
+and, in `tests/chaos`, the files in S3.
 """
 
 from __future__ import annotations
@@ -13,6 +17,7 @@ from pathlib import Path
 import pytest
 from tests.homes import spark_home
 from tests.parts import spark35
+from tests.parts.spark35 import Spark35
 
 LOCAL = "local41"
 OLD = "spark35-iceberg1.4"
@@ -24,16 +29,36 @@ _ICEBERG = {OLD: "1.4.3", NEW: "1.11.0"}
 def generate(metafunc: pytest.Metafunc) -> None:
     """For `pytest_generate_tests`: the fixture `spark` is each of the test's."""
     marker = metafunc.definition.get_closest_marker("sparks")
-    if marker is not None and "spark" in metafunc.fixturenames:
-        metafunc.parametrize("spark", marker.args, scope="session", indirect=True)
+    asked = (LOCAL,) if marker is None else marker.args
+    if on_cluster(metafunc.config):
+        asked = tuple(spark for spark in asked if spark != LOCAL) or (OLD,)
+    if asked != (LOCAL,) and "spark" in metafunc.fixturenames:
+        metafunc.parametrize("spark", asked, scope="session", indirect=True)
+
+
+def add_option(parser: pytest.Parser) -> None:
+    parser.addoption("--on", choices=["laptop", "cluster"], default="laptop", help="which parts tests run on")
+
+
+def on_cluster(config: pytest.Config) -> bool:
+    return bool(config.getoption("--on") == "cluster")
 
 
 @dataclass(frozen=True, slots=True)
 class Running:
-    """A home, and the URL of the server that works on it; None of the local one, which starts itself."""
+    """A home, and the server that works on it; None of the local one, which starts itself."""
 
     home: Path
-    url: str | None
+    server: Spark35 | None = None
+
+    @property
+    def url(self) -> str | None:
+        return None if self.server is None else self.server.url
+
+    def ensure(self) -> None:
+        """Where a server was killed it is there again; the local one is for whoever needs it next."""
+        if self.server is not None:
+            self.server.ensure()
 
 
 @contextmanager
@@ -48,10 +73,10 @@ def servers(make_folder: Callable[[], Path]) -> Iterator[Callable[[str], Running
         def of(spark: str) -> Running:
             if spark not in known:
                 home = stack.enter_context(spark_home(make_folder()))
-                url = None
+                known[spark] = Running(home)
                 if spark != LOCAL:
-                    url = stack.enter_context(spark35.running(home, _ICEBERG[spark])).url
-                known[spark] = Running(home, url)
+                    known[spark] = Running(home, stack.enter_context(spark35.running(home, _ICEBERG[spark])))
+            known[spark].ensure()
             return known[spark]
 
         yield of

@@ -68,6 +68,8 @@ HELD: dict[str, dict[str, str]] = {
         "a quote never closed": "load_csv:files_that_are_not_what_they_seem_fail_with_a_sentence "
         "engine_text:lines_within_quotes_that_rfc_4180_does_not_allow_are_stray",
         "line ends of several kinds": "load_csv:line_ends_may_differ_within_a_file_unless_quotes_hold_some",
+        "an unusual `line_separator`": "options:a_file_is_read_by_its_options "
+        "engine_text:quotes_are_followed_between_other_delimiters_and_ends_of_lines",
         "empty lines": "load_csv:empty_lines_are_no_rows_and_an_empty_field_is_null",
         "an empty field": "load_csv:empty_lines_are_no_rows_and_an_empty_field_is_null",
         "integers beyond 64 bits": "load_csv:values_lose_nothing",
@@ -87,6 +89,7 @@ HELD: dict[str, dict[str, str]] = {
         "byte order mark": "load_json:each_layout_is_read_right_whatever_the_option_says",
         "UTF-16": "load_json:each_layout_is_read_right_whatever_the_option_says "
         "load_json:a_declared_encoding_is_read_right",
+        "a bad record in another encoding": "load_json:a_bad_record_in_another_encoding_is_shown_as_it_stands_there",
         "half a surrogate pair": "load_json:what_spark_would_read_in_part_or_garble_fails_with_a_sentence",
         "a new field": "load_json:new_fields_also_within_others_are_added_and_their_version_names_the_files "
         "load_json:a_column_in_one_file_of_sixty_is_not_lost",

@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pyspark.sql import types as T
 
-from autoloader_sdk.discovery.csvfiles import CsvHead, CsvOptions, csv_head
+from autoloader_sdk.discovery.csvfiles import CsvHead, CsvOptions, csv_head, csv_records
 from autoloader_sdk.discovery.heads import Head
 from autoloader_server.engine.errors import FileFailure
 from autoloader_server.engine.formats.base import Look
@@ -86,12 +86,34 @@ def test_a_header_that_python_wrote_comes_back(columns: list[str]) -> None:
         ({"encoding": "UTF-16"}, "ä,b\n".encode("utf-16-be"), ("ä", "b")),
         ({"encoding": "UTF-16"}, "\ufeffä,b\n".encode("utf-16-le"), ("ä", "b")),
         ({"header": True, "multiline": False}, b"a,b\n", ("a", "b")),
+        ({"line_separator": "~"}, b"~ ~a,b\nc~1,2~", ("a", "b\nc")),
+        ({"line_separator": "|~"}, b'"a|~b",c|d|~1,2|~', ("a|~b", "c|d")),
+        ({"lineSep": "\r\n"}, b"a,b\n1,2\n", ("a", "b")),
     ],
 )
 def test_options_of_the_contract_are_followed(
     options: dict[str, object], data: bytes, columns: tuple[str, ...]
 ) -> None:
     assert head_of(data, CsvOptions.from_mapping(options)).columns == columns
+
+
+@given(
+    rows=st.lists(
+        st.lists(st.text(st.sampled_from('ab,"\n\r ~'), min_size=1, max_size=5), min_size=1, max_size=3), max_size=4
+    ),
+    end=st.sampled_from(["\n", "\r\n", "~", "~~"]),
+)
+def test_records_that_python_wrote_come_back(rows: list[list[str]], end: str) -> None:
+    written = io.StringIO()
+    csv.writer(written, quoting=csv.QUOTE_ALL, lineterminator=end).writerows(rows)
+    options = CsvOptions.from_mapping({"line_separator": end})
+    assert list(csv_records(written.getvalue(), options)) == rows
+    assert list(csv_records(written.getvalue().removesuffix(end), options)) == rows
+
+
+def test_records_end_where_a_quote_is_not_closed() -> None:
+    options = CsvOptions.from_mapping({"line_separator": "~"})
+    assert list(csv_records('a,b~~c~"d', options)) == [["a", "b"], ["c"]]
 
 
 @pytest.mark.parametrize(

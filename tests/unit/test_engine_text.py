@@ -35,8 +35,10 @@ SPARK: Any = SimpleNamespace(version="4.1.4")
 fields = st.text(st.sampled_from('ab,"\n\r \\ü'), max_size=5)
 
 
-def checked(data: bytes, size: int, escape: str = '"', comment: str = "") -> QuoteCheck:
-    check = QuoteCheck('"', escape, ",", comment)
+def checked(
+    data: bytes, size: int, escape: str = '"', comment: str = "", *, delimiter: str = ",", ends: str = ""
+) -> QuoteCheck:
+    check = QuoteCheck('"', escape, delimiter, comment, line_separator=ends)
     for start in range(0, len(data), size):
         check.check(data[start : start + size])
     check.check(b"", final=True)
@@ -88,6 +90,26 @@ def test_lines_within_quotes_that_rfc_4180_does_not_allow_are_stray(text: str, s
         return
     if not valid and check.broken_lines:
         assert check.stray
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 5, 100])
+@pytest.mark.parametrize(("delimiter", "ends"), [(",", "~"), ("|:", "~"), ("|:", "=~"), ("|:", "")])
+def test_quotes_are_followed_between_other_delimiters_and_ends_of_lines(delimiter: str, ends: str, size: int) -> None:
+    def lines(*rows: list[str]) -> bytes:
+        return "".join(delimiter.join(row) + (ends or "\n") for row in rows).encode()
+
+    def seen(data: bytes, comment: str = "") -> tuple[bool, bool, set[str]]:
+        check = checked(data, size, comment=comment, delimiter=delimiter, ends=ends)
+        return check.stray, check.broken_lines, check.ends
+
+    usual = {"LF"} - ({"LF"} if ends else set())
+    assert seen(lines(["a", '"b"'], ['"c"', "d"])) == (False, False, usual)
+    broken = f'"x{ends or chr(10)}y"'
+    assert seen(lines(["a", broken], [broken, "d"])) == (False, True, usual)
+    assert seen(lines(["#", '5" disk'], ["a", broken]), comment="#") == (False, True, usual)
+    assert seen(lines(["a", '5" disk'], ["3", '3" disk']))[:2] == (True, True)
+    # Where it is no end of a line LF may stand anywhere.
+    assert seen(lines(["a", "b\nc"], ["d", "e"]))[:2] == (False, False)
 
 
 def test_an_escape_before_a_quote_is_no_quote() -> None:

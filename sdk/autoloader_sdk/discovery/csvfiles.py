@@ -10,11 +10,11 @@ from __future__ import annotations
 import codecs
 import re
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Final
 
-from autoloader_sdk.discovery.heads import Head, decode_head
+from autoloader_sdk.discovery.heads import LINE_ENDS, Head, decode_head
 
 # A first record longer than this (20,000 columns fit) is taken for a quote that is never closed.
 MAX_RECORD_BYTES: Final = 1024 * 1024
@@ -28,6 +28,7 @@ class CsvOptions:
     quote: str = '"'  # may be empty: nothing is quoted
     escape: str = '"'
     encoding: str | None = None  # None: by the byte order mark, else UTF-8
+    line_separator: str = ""  # empty: LF, CRLF or CR; told, the only end of a record
 
     @classmethod
     def from_mapping(cls, options: Mapping[str, object]) -> CsvOptions:
@@ -45,7 +46,14 @@ class CsvOptions:
                 codecs.lookup(encoding)
             except LookupError as error:
                 raise ValueError(f"format.options.encoding is {encoding!r}: no such encoding") from error
-        return cls("\t" if delimiter == "\\t" else delimiter, quote, escape, encoding)
+        ends = _text(options, "line_separator", "lineSep") or ""
+        own = "" if ends in LINE_ENDS else ends
+        return cls("\t" if delimiter == "\\t" else delimiter, quote, escape, encoding, own)
+
+    @property
+    def line_end(self) -> str:
+        """What ends a record, as a pattern."""
+        return re.escape(self.line_separator) or r"\r\n|\r|\n"
 
 
 def _text(options: Mapping[str, object], *names: str) -> str | None:
@@ -85,29 +93,38 @@ def csv_head(head: Head, options: CsvOptions) -> CsvHead | None:
     if decoded.problem:
         return replace(about, problem=decoded.problem)
     text = decoded.text
-    start = _BLANK_LINES.match(text).end()  # type: ignore[union-attr]  # it matches the empty string too
+    blank = re.compile(rf"(?:[ \t]*(?:{options.line_end}))*+(?:[ \t]*\Z)?")
+    start = blank.match(text).end()  # type: ignore[union-attr]  # it matches the empty string too
     if start == len(text) and head.whole:
         return about
-    record = _first_record(text, start, options, whole=head.whole)
+    record = _record_at(text, start, options, whole=head.whole)
     if record is None:
         return replace(about, problem="its first record has a quote that is never closed") if head.whole else None
-    return replace(about, columns=tuple(record))
+    return replace(about, columns=tuple(record[0]))
 
 
-_BLANK_LINES = re.compile(r"(?:[ \t]*(?:\r\n|\r|\n))*+(?:[ \t]*\Z)?")
-_LINE_END = re.compile(r"\r\n|\r|\n")
+def csv_records(text: str, options: CsvOptions) -> Iterator[list[str]]:
+    """The fields of each record of a text, up to one with a quote that is not closed. Empty lines are none."""
+    at = 0
+    while at < len(text):
+        found = _record_at(text, at, options, whole=True)
+        if found is None:
+            return
+        fields, at = found
+        if fields != [""]:
+            yield fields
 
 
-def _first_record(text: str, start: int, options: CsvOptions, *, whole: bool) -> list[str] | None:
-    """The fields of the record at `start`; None if the text ends before it does."""
-    line_end = _LINE_END.search(text, start)
+def _record_at(text: str, start: int, options: CsvOptions, *, whole: bool) -> tuple[list[str], int] | None:
+    """The fields of the record at `start`, and where the next one begins; None if the text ends before it does."""
+    line_end = re.compile(options.line_end).search(text, start)
     if line_end is None and not whole:
         return None
     line = text[start : line_end.start() if line_end else len(text)]
     if not options.quote or options.quote not in line:  # nearly every header
-        return line.split(options.delimiter)
+        return line.split(options.delimiter), line_end.end() if line_end else len(text)
     fields: list[str] = []
-    field_end = re.compile(rf"{re.escape(options.delimiter)}|\r\n|\r|\n")
+    field_end = re.compile(rf"{re.escape(options.delimiter)}|{options.line_end}")
     at = start
     while True:
         quoted = ""
@@ -120,9 +137,11 @@ def _first_record(text: str, start: int, options: CsvOptions, *, whole: bool) ->
         if end is None and not whole:
             return None
         fields.append(quoted + text[at : end.start() if end else len(text)])
-        if end is None or end[0] != options.delimiter:
-            return fields
+        if end is None:
+            return fields, len(text)
         at = end.end()
+        if end[0] != options.delimiter:
+            return fields, at
 
 
 def _quoted_field(text: str, at: int, options: CsvOptions) -> tuple[str, int] | None:

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from typing import Final
 
 HEAD_BYTES: Final = 64 * 1024
+# What ends a line unless an ingestion says otherwise; told one of them, others are still read as such.
+LINE_ENDS: Final = ("\n", "\r\n", "\r")
 
 # What a file is that begins so, whatever its name says. None can begin a text; other binary files hold a NUL.
 _SIGNATURES: Final = {

@@ -16,12 +16,12 @@ from autoloader_server.security.redact import redact
 _FAILURES_TOLD = 100
 
 
-def progress(connection: Connection, run_id: str, step: str, **counts: int | ColumnElement[int]) -> None:
-    """What a run is doing, and counts that it knows by now. One that has ended is doing nothing any more."""
+def progress(connection: Connection, run_id: str, step: str, **known: int | str | ColumnElement[int]) -> None:
+    """What a run is doing, and what else of its row is known by now. One that has ended is doing nothing any more."""
     its = (runs.c.id == run_id, runs.c.status == RunStatus.RUNNING)
     before = connection.execute(select(runs.c.step).where(*its)).one_or_none()
     if before is not None:
-        connection.execute(update(runs).where(*its).values(step=step, **counts))
+        connection.execute(update(runs).where(*its).values(step=step, **known))
         if before.step != step:
             say(connection, run_id, step)
 

@@ -84,7 +84,9 @@ class Work:
     def spark(self) -> SparkSession:
         """One session for the whole run; its operations carry the run's tag, so that a cancellation can end them."""
         self._check_open()
-        self.step("starting Spark" if not self.sessions.started else "preparing")
+        step = "starting Spark" if not self.sessions.started else "preparing"
+        with self.database.write() as connection:
+            run_record.progress(connection, self.run_id, step, spark_job_id=self.tag)
         spark = self.sessions.session()
         spark.addTag(self.tag)
         return spark

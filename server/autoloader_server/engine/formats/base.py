@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from itertools import accumulate
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, Self, TypeVar, runtime_checkable
 
+from autoloader_sdk.discovery.heads import LINE_ENDS
 from autoloader_server.engine.changes import Change, Path
 from autoloader_server.engine.errors import AUTH, CONNECTIVITY, DATA_MALFORMED, MISSING, FileFailure
 from autoloader_server.engine.formats.text import Unreadable
@@ -27,7 +28,6 @@ SAMPLE_FILES = 20
 _GUESSED_FROM = 8
 _GUESSED_BYTES = 16 * 2**20
 # What Spark takes for the end of a line by itself.
-LINE_ENDS = ("\n", "\r\n", "\r")
 _Each = TypeVar("_Each")
 
 

@@ -12,13 +12,12 @@ from functools import partial
 from itertools import chain, islice
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from autoloader_sdk.discovery.csvfiles import MAX_RECORD_BYTES, CsvHead, CsvOptions, csv_head
+from autoloader_sdk.discovery.csvfiles import MAX_RECORD_BYTES, CsvHead, CsvOptions, csv_head, csv_records
 from autoloader_sdk.discovery.heads import HEAD_BYTES, Head
 from autoloader_server.engine.changes import Change, Path
 from autoloader_server.engine.errors import SCHEMA_MISMATCH, FileFailure
 from autoloader_server.engine.formats.base import (
     CORRUPT_COLUMN,
-    LINE_ENDS,
     PATH_COLUMN,
     BadRecord,
     Look,
@@ -105,7 +104,6 @@ class Csv:
         self._header = bool(options.get("header", True))
         self._head_options = CsvOptions.from_mapping(options)
         self._comment = str(options.get("comment") or "")
-        self._own_lines = options.get("line_separator") not in (None, *LINE_ENDS)
         # Quotes are doubled within quotes; Spark's own default is a backslash.
         quote = str(options.get("quote", '"'))
         self._parsing = {
@@ -215,6 +213,9 @@ class Csv:
     def _records(self, text: str) -> Iterator[list[str]]:
         """The fields of each record, up to where Python's reader cannot tell them."""
         how = self._head_options
+        if how.line_separator:
+            yield from csv_records(text, how)
+            return
         escape = None if how.escape in ("", how.quote) else how.escape
         quoting: Any = csv.QUOTE_MINIMAL if how.quote else csv.QUOTE_NONE
         try:
@@ -280,7 +281,8 @@ class Csv:
         quoted = 2 * self._parsing.get("quote", '"')
         nothing = (self._parsing.get("nullValue") or quoted) if width > 1 else self._head_options.delimiter
         paths = [self._place.spark(look.path) for look in looks]
-        records = texts(spark, paths, width, self._reader(group), group.ends)
+        ends = group.ends or self._head_options.line_separator
+        records = texts(spark, paths, width, self._reader(group), ends)
         parsing = {**self._parsing, "multiLine": str(group.multiline).lower()}
         return parsed(records, group.columns, data, parsing, self._checks, ends=group.ends, nothing=nothing)
 
@@ -318,13 +320,14 @@ class Csv:
         options = self._head_options
         decoder = partial(StrictDecoder, head.encoding, declared=options.encoding is not None, start=data[:4])
         wide = is_wide(head.encoding)
-        multiline = wide or len(columns) == 1 or bool(self._comment) or self._own_lines
+        multiline = wide or len(columns) == 1 or bool(self._comment) or bool(options.line_separator)
         content: Iterable[bytes] = [data] if after is None else chain([data, after], stream)
         if not multiline and options.quote.isascii() and options.escape in ("", options.quote):
             if _has_even_lines(content, decoder(), options.quote):
                 return _Group(self._names(columns), head.encoding, multiline=False), duplicates
             content = [data] if after is None else pieces(path, opener=opener)
-        quotes = QuoteCheck(options.quote, options.escape, options.delimiter, self._comment)
+        own = options.line_separator
+        quotes = QuoteCheck(options.quote, options.escape, options.delimiter, self._comment, line_separator=own)
         _follow(content, decoder(), quotes, wide=wide)
         multiline = multiline or quotes.broken_lines
         if quotes.broken_lines and quotes.stray:
@@ -335,7 +338,7 @@ class Csv:
             )
         if multiline and _BLANKS_FIRST.match(self._begin(data)):
             raise Unreadable("its first line holds nothing but blanks: take it away")
-        ends = next(iter(quotes.ends), "") if multiline and not self._own_lines else ""
+        ends = next(iter(quotes.ends), "") if multiline else ""
         return _Group(self._names(columns), head.encoding, multiline, ends), duplicates
 
     def _begin(self, data: bytes) -> bytes:
@@ -344,7 +347,7 @@ class Csv:
         data = data.removeprefix(_MARK)
         if not self._comment or data.startswith(_WIDE_MARKS) or is_wide(options.encoding or "utf-8"):
             return data
-        return CommentLines(self._comment, options.quote, options.escape).rest(data, final=True)
+        return CommentLines(self._comment, options.quote, options.escape, options.line_separator).rest(data, final=True)
 
     def _columns(self, beginning: bytes, head: CsvHead) -> tuple[str, ...]:
         """The first record; without a header as many names as most of the first records have fields."""

@@ -24,7 +24,8 @@ def texts(spark: SparkSession, paths: list[str], width: int, options: Mapping[st
     """The records of files with so many columns, as text, each with its file's path.
 
     Spark tells the text of a malformed record alone, so each is made one: by its number of fields, or by a field that
-    is no date. Of one that has as few fields as are asked for, and all of them null, it tells none: null.
+    is no date. Of one that has as few fields as are asked for, and all of them null, it tells none: null. `ends`: how
+    the lines end, by its name or as it stands there.
     """
     from pyspark.sql.connect import functions as F
     from pyspark.sql.types import DateType, StringType, StructField, StructType
@@ -34,9 +35,9 @@ def texts(spark: SparkSession, paths: list[str], width: int, options: Mapping[st
     frame = spark.read.schema(schema).options(**{**options, "dateFormat": _NO_DATE, "mode": "PERMISSIVE"}).csv(paths)
     # Spark refuses to read nothing but the text.
     text = F.coalesce(F.col(CORRUPT_COLUMN), F.col("c0").cast("string"))
-    if ends == "CR":
-        # Scala 2.12, which Spark 3.5 is on, takes it for no end of a line.
-        text = F.regexp_replace(text, r"\r\z", "")
+    # It takes an unusual end for a part of the record; Scala 2.12, which Spark 3.5 is on, also CR.
+    if left := {"CR": "\r", "LF": "", "CRLF": ""}.get(ends, ends):
+        text = F.regexp_replace(text, rf"\Q{left}\E\z", "")
     return frame.select(text.alias(TEXT_COLUMN), shown_path(schema).alias(PATH_COLUMN))
 
 

@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from msgspec.json import Decoder
 
+from autoloader_sdk.discovery.heads import LINE_ENDS
 from autoloader_server.engine.changes import Change, Path, all_paths, type_at
 from autoloader_server.engine.errors import SCHEMA_MISMATCH, FileFailure
 from autoloader_server.engine.formats.base import (
     CORRUPT_COLUMN,
-    LINE_ENDS,
     PATH_COLUMN,
     BadRecord,
     Look,
@@ -87,10 +87,11 @@ _WHY = {
 
 @dataclass(frozen=True, slots=True)
 class _Group:
-    """How files are read. `encoding` is None for UTF-8, and for what Jackson tells by itself."""
+    """How files are read. `encoding` is None for UTF-8, `declared` false where Jackson tells it by itself."""
 
     shape: Shape
     encoding: str | None = None
+    declared: bool = False
 
 
 class Json:
@@ -219,14 +220,22 @@ class Json:
     def read(
         self, spark: SparkSession, looks: Sequence[Look], data: StructType, *, keep_malformed: bool = False
     ) -> DataFrame:
+        from pyspark.sql.connect import functions as F
         from pyspark.sql.types import StringType, StructField, StructType
 
+        group = looks[0].group
+        assert isinstance(group, _Group)
         corrupt = [StructField(CORRUPT_COLUMN, StringType())] if keep_malformed else []
-        reader = spark.read.schema(StructType([*data.fields, *corrupt])).options(**self._reader(looks[0].group))
+        reader = spark.read.schema(StructType([*data.fields, *corrupt])).options(**self._reader(group))
         frame = reader.option("mode", "PERMISSIVE" if keep_malformed else "FAILFAST").json(
             [self._place.spark(look.path) for look in looks]
         )
-        return frame.select("*", shown_path(data).alias(PATH_COLUMN))
+        rows = frame.select("*", shown_path(data).alias(PATH_COLUMN))
+        if keep_malformed and group.encoding is not None:
+            # It tells them as they stand in the file: bytes that are no UTF-8 would end the query's answer.
+            text = F.decode(F.col(CORRUPT_COLUMN).cast("binary"), group.encoding)
+            return rows.withColumn(CORRUPT_COLUMN, text)
+        return rows
 
     def has_records(self, look: Look) -> bool:
         return look.group == _Group(LINES) and not self._own_lines
@@ -287,7 +296,7 @@ class Json:
     def _reader(self, group: Any) -> dict[str, str]:
         assert isinstance(group, _Group)
         options = {**self._options, "multiLine": str(group.shape == WHOLE).lower()}
-        if group.encoding is not None:
+        if group.encoding is not None and group.declared:
             options["encoding"] = group.encoding
             if group.shape == LINES:
                 options.setdefault("lineSep", "\n")
@@ -345,7 +354,7 @@ class Json:
                 "format.options.encoding to UTF-16LE or UTF-16BE and leave the byte order mark out"
             )
         # Jackson knows a byte order mark; of an encoding it has to be told.
-        return _Group(shape, java_name(encoding) if self._declared else None)
+        return _Group(shape, java_name(encoding), self._declared is not None)
 
 
 def why_strange(one: Strange, data: StructType) -> str | None:

@@ -11,6 +11,7 @@ import bz2
 import codecs
 import gzip
 import io
+import re
 import zlib
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, BinaryIO, Final
@@ -212,10 +213,14 @@ class StrictDecoder:
 
 
 class CommentLines:
-    """Leaves the comments of a CSV file out, piece by piece: lines that begin with a character, outside of quotes."""
+    """Leaves the comments of a CSV file out, piece by piece: lines that begin with a character, outside of quotes.
 
-    def __init__(self, comment: str, quote: str, escape: str) -> None:
+    `line_separator`: what ends a line, if that is not one of the usual ends.
+    """
+
+    def __init__(self, comment: str, quote: str, escape: str, line_separator: str = "") -> None:
         self._comment = comment.encode()
+        self._own_end = re.compile(b"(?<=" + re.escape(line_separator.encode()) + b")") if line_separator else None
         self._quote = quote.encode() or b"\0"
         self._escape = escape.encode() if escape != quote else b""
         self._held = b""
@@ -223,7 +228,8 @@ class CommentLines:
 
     def rest(self, piece: bytes, *, final: bool = False) -> bytes:
         """What of this piece, and of a line that the one before had begun, is no comment."""
-        lines = (self._held + piece).splitlines(keepends=True)
+        data = self._held + piece
+        lines = self._own_end.split(data) if self._own_end else data.splitlines(keepends=True)
         self._held = b"" if final or not lines else lines.pop()
         return b"".join(line for line in lines if not self._is_comment(line))
 
@@ -263,23 +269,27 @@ class QuoteCheck:
 
     A quoted field begins after a delimiter or a line's end, and ends before one; a quote within is doubled. What does
     not keep to that is let through as long as it stays in its line (`5" disk, 3" disk`): then no record is lost by it.
-    Lines that begin with `comment`, if that is not empty, are left out.
+    Lines that begin with `comment`, if that is not empty, are left out. `line_separator`: what ends a line, if that is
+    not one of the usual ends.
     """
 
-    def __init__(self, quote: str, escape: str, delimiter: str, comment: str = "") -> None:
-        self._comments = CommentLines(comment, quote, escape) if comment else None
+    def __init__(self, quote: str, escape: str, delimiter: str, comment: str = "", *, line_separator: str = "") -> None:
+        self._comments = CommentLines(comment, quote, escape, line_separator) if comment else None
         self._quote = quote.encode() or b"\0"  # an empty one turns quoting off
         self._escape = escape.encode() if escape != quote else b""
-        self._around = frozenset(b"\r\n" + self._quote + delimiter.encode()[-1:])
-        self._before = frozenset(b"\r\n" + self._quote + delimiter.encode()[:1])
+        self._own_end = line_separator.encode()
+        # What may stand before a field's first quote, and after its last one.
+        before, after = (self._own_end[-1:], self._own_end[:1]) if self._own_end else (b"\r\n", b"\r\n")
+        self._before = frozenset(before + self._quote + delimiter.encode()[-1:])
+        self._after = frozenset(after + self._quote + delimiter.encode()[:1])
         self._held = b""
-        self._last = 0x0A
+        self._last = before[-1]
         self._quotes = 0
         self.stray = False
         self.broken_lines = False
         """Whether a line's end stands within quotes: then Spark must not read line by line."""
         self.ends: set[str] = set()
-        """How its lines end, outside of quotes: LF, CRLF, CR."""
+        """How its lines end, outside of quotes: LF, CRLF, CR; nothing where that was told."""
 
     def check(self, piece: bytes, *, final: bool = False) -> None:
         if self._comments is not None:
@@ -298,7 +308,7 @@ class QuoteCheck:
             pass
         elif self._quote in data or self._quotes % 2 or b"\r" in data:
             self._follow(data)
-        elif b"\n" in data:
+        elif b"\n" in data and not self._own_end:
             self.ends.add("LF")
         if data:
             self._last = data[-1]
@@ -310,18 +320,19 @@ class QuoteCheck:
 
         found = np.frombuffer(data, np.uint8)
         quotes = np.flatnonzero(found == self._quote[0])
-        ends = np.flatnonzero((found == 0x0A) | (found == 0x0D))
+        ends = np.flatnonzero(found == self._own_end[-1] if self._own_end else (found == 0x0A) | (found == 0x0D))
         if ends.size:
             within = ((np.searchsorted(quotes, ends) + self._quotes) & 1).astype(bool)
             self.broken_lines = self.broken_lines or bool(within.any())
-            self._note_ends(found, ends[~within])
+            if not self._own_end:
+                self._note_ends(found, ends[~within])
         if not self.stray and quotes.size:
             opening = quotes[self._quotes % 2 :: 2]
             closing = quotes[1 - self._quotes % 2 :: 2]
             self.stray = not (
                 self._all_in(found, opening[opening > 0] - 1, self._before)
                 and (opening.size == 0 or opening[0] > 0 or self._last in self._before)
-                and self._all_in(found, closing[closing < found.size - 1] + 1, self._around)
+                and self._all_in(found, closing[closing < found.size - 1] + 1, self._after)
             )
         self._quotes += int(quotes.size)
 
