@@ -12,7 +12,19 @@ import sys
 from benchmarks.figures import Figure, say, show
 
 # In this order: the quick ones first.
-NAMES = ("imports", "client", "nothing_new", "ingest", "s3", "large", "bad_files", "killed", "flow", "demo")
+NAMES = (
+    "imports",
+    "client",
+    "discovery",
+    "nothing_new",
+    "ingest",
+    "s3",
+    "large",
+    "bad_files",
+    "killed",
+    "flow",
+    "demo",
+)
 
 
 def main(wanted: list[str]) -> int:

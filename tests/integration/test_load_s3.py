@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import io
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -251,6 +252,40 @@ def test_keys_by_reference_are_followed_at_each_run_and_never_sent_back(
     answered = ingestions.get(loaded.service, loaded.id)
     assert set((answered.source.credentials or {}).values()) == {"***"}
     assert keys["aws_secret_access_key"] not in _everything_written(loaded)
+
+
+def test_the_local_spark_reads_with_the_keys_of_the_services_profile(
+    ingest: Ingest, seaweed: Seaweed, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    a, b = seaweed.bucket(), seaweed.bucket()
+    for bucket in (a, b):
+        bucket.put("x.json", ROW)
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_PROFILE"):
+        monkeypatch.delenv(name, raising=False)
+    profiles = [
+        f"[{bucket.name}]\naws_access_key_id = {bucket.credentials['aws_access_key_id']}\n"
+        f"aws_secret_access_key = {bucket.credentials['aws_secret_access_key']}\n"
+        for bucket in (a, b)
+    ]
+    (tmp_path / "credentials").write_text("\n".join(profiles))
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "credentials"))
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    place = {"endpoint_url": a.credentials["endpoint_url"], "region": "us-east-1"}
+    loaded = ingest("json", source={"type": "s3", "path": a.path(), "credentials": place})
+    nobody = loaded.load()
+    assert (nobody.status, nobody.errors[0].category) == ("failed", "auth")
+    monkeypatch.setenv("AWS_PROFILE", b.name)
+    assert (loaded.load().status, loaded.load().errors[0].category) == ("failed", "auth")
+    monkeypatch.setenv("AWS_PROFILE", a.name)
+    assert loaded.load().records == 1
+    assert a.credentials["aws_secret_access_key"] not in _everything_written(loaded)
+
+
+@on_both
+def test_keys_for_a_while_are_loaded_with_their_token(ingest: Ingest, ministack: ObjectStore) -> None:
+    bucket = ministack.bucket()
+    bucket.put("x.json", ROW)
+    assert ingest("json", source=source(bucket, aws_session_token="for a while")).load().records == 1
 
 
 def test_a_bucket_that_is_not_there_fails_the_run_as_missing(ingest: Ingest, seaweed: Seaweed) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple, Self
 
 from autoloader_sdk.discovery.errors import SourceForbidden
@@ -79,6 +79,15 @@ class S3Access:
             session_token=given.get("aws_session_token"),
             endpoint=(endpoint or _environment("AWS_ENDPOINT_URL") or "").rstrip("/") or None,
             region=region or _environment("AWS_DEFAULT_REGION"),
+        )
+
+    def with_keys(self, keys: Keys) -> Self:
+        """The same store with these keys."""
+        return replace(
+            self,
+            access_key_id=keys.access_key_id,
+            secret_access_key=keys.secret_access_key,
+            session_token=keys.token,
         )
 
     @property

@@ -11,9 +11,10 @@ from functools import partial
 from itertools import islice
 from typing import BinaryIO, Final, Self, TypeVar
 
+from autoloader_sdk.discovery.errors import SourceForbidden
 from autoloader_sdk.discovery.escape import spark_path
 from autoloader_sdk.discovery.s3 import S3Store
-from autoloader_sdk.discovery.s3_access import S3Access
+from autoloader_sdk.discovery.s3_access import S3Access, current_keys
 from autoloader_sdk.discovery.store import LocalStore, Store
 from autoloader_sdk.models.source import Source
 from autoloader_server.spark.s3 import S3Reads
@@ -34,13 +35,24 @@ class Place:
     _alias: Callable[[str], str] = str
 
     @classmethod
-    def of(cls, source: Source, credentials: Callable[[], Mapping[str, str]], notice: Callable[[str], None]) -> Self:
-        """`credentials` tells the source's, references followed. ValueError for a type that is not read yet."""
+    def of(
+        cls,
+        source: Source,
+        credentials: Callable[[], Mapping[str, str]],
+        notice: Callable[[str], None],
+        *,
+        spark_is_local: bool = False,
+    ) -> Self:
+        """`credentials` tells the source's, references followed. ValueError for a type that is not read yet.
+
+        Where they are none a cluster reads with its own identity; the local Spark is given the keys that the service
+        itself has at this moment (a profile, single sign-on), which Hadoop would not find.
+        """
         if source.type == "local":
             return cls(LocalStore(source.path))
         if source.type == "s3":
             access = S3Access.of(credentials())
-            reads = S3Reads.of(access)
+            reads = S3Reads.of(_with_own_keys(access) if spark_is_local else access)
             return cls(S3Store(source.path, access, notice=notice), reads.options, reads.path)
         raise ValueError(f"source.type {source.type!r} cannot be read by this version")
 
@@ -81,3 +93,12 @@ class Place:
 
 
 LOCAL: Final = Place(LocalStore("/"))
+
+
+def _with_own_keys(access: S3Access) -> S3Access:
+    if access.has_keys:
+        return access
+    try:
+        return access.with_keys(current_keys(access))
+    except SourceForbidden:
+        return access  # the listing comes first, and says so

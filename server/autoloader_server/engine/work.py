@@ -137,7 +137,7 @@ class Work:
     @cached_property
     def place(self) -> Place:
         """Where the files are. Raises CredentialMissing or SecretsKeyError where there is no way to them."""
-        return Place.of(self.spec.source, self.credentials, self.note)
+        return Place.of(self.spec.source, self.credentials, self.note, spark_is_local=self.sessions.is_local)
 
     @property
     def follows(self) -> bool:

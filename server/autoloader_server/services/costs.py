@@ -42,7 +42,7 @@ def estimate_cost(service: Service, body: IngestionCreate) -> CostBreakdown:
     if faults:
         raise Invalid(faults)
     with listed():
-        place = place_of(body)
+        place = place_of(service, body)
     same = _same(service, body)
     return _estimate(service, body, place, now(), same["id"] if same is not None else None)
 

@@ -54,7 +54,7 @@ def preview_of(
     if faults:
         raise Invalid(faults)
     with listed():
-        place = place_of(body)
+        place = place_of(service, body)
         shown, taken = _planned(plan(_on_record(service, None, body), place.store, body, now()), files)
     return _previewed(service, body, place, shown, taken if sample else None)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING
@@ -22,14 +22,18 @@ if TYPE_CHECKING:
 _log = logger(__name__)
 
 
-def place_of(body: IngestionCreate) -> Place:
+def place_of(service: Service, body: IngestionCreate) -> Place:
     """The source of an ingestion that is not saved; its credentials come with it."""
-    return Place.of(body.source, lambda: resolve(body.source.credentials), _log.info)
+    return _place(service, body, lambda: resolve(body.source.credentials))
 
 
 def place_of_saved(service: Service, spec: IngestionCreate, row: RowMapping) -> Place:
     """The source of an ingestion that is saved, with the credentials that are kept apart from `spec`."""
-    return Place.of(spec.source, partial(service.credentials_of, row["credentials"]), _log.info)
+    return _place(service, spec, partial(service.credentials_of, row["credentials"]))
+
+
+def _place(service: Service, spec: IngestionCreate, credentials: Callable[[], Mapping[str, str]]) -> Place:
+    return Place.of(spec.source, credentials, _log.info, spark_is_local=service.spark_of(spec.cluster_id).is_local)
 
 
 @contextmanager

@@ -203,6 +203,11 @@ class SparkSessions:
         self._abandoned = False
 
     @property
+    def is_local(self) -> bool:
+        """Whether it is the local server: one of the same user, on this machine."""
+        return self._local is not None
+
+    @property
     def started(self) -> bool:
         """Whether this process holds a session."""
         return self._session is not None
