@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from tests.chaos.conftest import MakeWorld
+from tests.chaos.waiting import until
 
 
 def test_a_lost_a_doubled_and_a_changed_row_are_seen(make_world: MakeWorld) -> None:
@@ -10,6 +11,7 @@ def test_a_lost_a_doubled_and_a_changed_row_are_seen(make_world: MakeWorld) -> N
     world.source.add(4)
     with world.reader() as reader:
         world.finish()
+        until(lambda: reader.partial({}), "the reader has seen rows")
     world.check()
     spark, table = world.table.spark, world.table_name.quoted
     spark.sql(f"INSERT INTO {table} SELECT * FROM {table} WHERE id = 1")

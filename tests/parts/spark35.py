@@ -11,6 +11,7 @@ import subprocess
 import sys
 import tarfile
 import tempfile
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -137,6 +138,8 @@ def start(home: Path, iceberg: str = "1.4.3", *, port: int = 0, extensions: bool
         process = subprocess.Popen(
             command, cwd=scratch, env=java_environment(scratch), stdout=output, stderr=output, stdin=subprocess.DEVNULL
         )
+    # Whoever kills it waits for it to be gone: our child would stay a zombie.
+    threading.Thread(target=process.wait, daemon=True).start()
     server = Spark35(home, iceberg, port, process, log)
     deadline = time.monotonic() + _START_SECONDS
     while not listens_on(process.pid, port):
