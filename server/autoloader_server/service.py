@@ -112,6 +112,11 @@ class Service:
                 self._clusters[cluster.id] = SparkSessions(self.home, cluster.remote())
             return self._clusters[cluster.id]
 
+    def on_local_spark(self, cluster_id: str | None) -> bool:
+        """Whether an ingestion with this `cluster_id` runs on the Spark server of this machine."""
+        cluster = self.cluster(cluster_id)
+        return (cluster is None or cluster.id == LOCAL_CLUSTER) and self.spark.is_local
+
     def in_use(self, cluster_id: str) -> bool:
         """Whether this process holds a session on a configured cluster."""
         return cluster_id in self._clusters and self._clusters[cluster_id].started

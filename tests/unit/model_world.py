@@ -350,7 +350,7 @@ class World:
         spark = SimpleNamespace(
             addTag=lambda tag: None, removeTag=lambda tag: None, getTags=set, interruptTag=lambda tag: None
         )
-        return SimpleNamespace(started=True, session=lambda: spark, doubt=lambda: None)
+        return SimpleNamespace(started=True, is_local=True, session=lambda: spark, doubt=lambda: None)
 
     def carry_out(self, worker: Worker) -> None:
         """`run.execute` without the renewal's thread: `renew` does what it does."""

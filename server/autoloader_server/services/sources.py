@@ -33,7 +33,7 @@ def place_of_saved(service: Service, spec: IngestionCreate, row: RowMapping) -> 
 
 
 def _place(service: Service, spec: IngestionCreate, credentials: Callable[[], Mapping[str, str]]) -> Place:
-    return Place.of(spec.source, credentials, _log.info, spark_is_local=service.spark_of(spec.cluster_id).is_local)
+    return Place.of(spec.source, credentials, _log.info, spark_is_local=service.on_local_spark(spec.cluster_id))
 
 
 @contextmanager
