@@ -16,7 +16,7 @@ from typing import Any
 from sqlalchemy import delete, text
 from tests.parts import postgres
 
-from autoloader_sdk.discovery.entries import Entry
+from autoloader_sdk.discovery.entries import Entry, identity
 from autoloader_sdk.discovery.listing import list_source
 from autoloader_sdk.discovery.s3 import S3Store
 from autoloader_sdk.discovery.s3_access import S3Access
@@ -109,7 +109,8 @@ def _record(database: Database, ingestion_id: str, keys: int, missing: int = 0) 
         if missing and number % missing == 0:
             continue
         etag = f'"{number:032x}"'
-        rows.append((ingestion_id, f"s3://bench/{key(number)}", etag, FileStatus.SUCCESS, SIZE, etag, at, at, at))
+        one = Entry(f"s3://bench/{key(number)}", SIZE, 0, etag)
+        rows.append((ingestion_id, one.path, identity(one), FileStatus.SUCCESS, SIZE, etag, at, at, at))
         if len(rows) == _ROWS_AT_ONCE:
             write()
     write()
