@@ -26,7 +26,7 @@ from autoloader_server.db.clock import now
 from autoloader_server.db.engine import Database
 from autoloader_server.db.migrate import migrate
 from autoloader_server.db.tables import processed_files
-from autoloader_server.engine.discover import discover, in_range
+from autoloader_server.engine.discover import discover, identities
 from benchmarks.figures import Figure, at_least, at_most, below, in_turns, say
 from benchmarks.listing_server import PREFIX, SIZE, key
 from benchmarks.place import peak_megabytes
@@ -131,13 +131,7 @@ def _many(url: str) -> Figure:
         with database.read() as connection:
             for first in range(keys // 2, keys // 2 + _RANGE, _PAGE):
                 page = [Entry(f"s3://bench/{key(first + at)}", SIZE, 0, None) for at in (0, _PAGE - 1)]
-                columns = processed_files.c
-                found = connection.execute(
-                    processed_files.select()
-                    .with_only_columns(columns.path, columns.identity)
-                    .where(*in_range(ingestion_id, page))
-                ).all()
-                assert len(found) == _PAGE
+                assert len(identities(connection, ingestion_id, page)) == _PAGE
         return time.perf_counter() - start
 
     took = in_turns({"10 million": lambda: read("ten", MANY), "1 million": lambda: read("one", KEYS)}, rounds=7)

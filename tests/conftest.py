@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -77,16 +78,24 @@ def postgres_template(postgres: PostgresServer) -> str:
     return part.migrated_template(postgres)
 
 
-@pytest.fixture
-def own_database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
-    """A database for this test alone: SQLite's, or with `--on cluster` one of PostgreSQL."""
-    if not sparks.on_cluster(request.config):
-        yield f"sqlite:///{tmp_path}/autoloader.db"
+@contextmanager
+def _database_of(kind: str, request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """A database for one test, on PostgreSQL with our tables in it; whoever opens a service migrates anyway."""
+    if kind == "sqlite":
+        yield f"sqlite:///{tmp_path}/ledger.db"
         return
     server: PostgresServer = request.getfixturevalue("postgres")
     url = server.make_database(request.getfixturevalue("postgres_template"))
     yield url
     server.drop_database(url)
+
+
+@pytest.fixture
+def own_database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """A database for this test alone: SQLite's, or with `--on cluster` one of PostgreSQL."""
+    kind = "postgresql" if sparks.on_cluster(request.config) else "sqlite"
+    with _database_of(kind, request, tmp_path) as url:
+        yield url
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
@@ -109,14 +118,9 @@ def empty_database_url(database_kind: str, request: pytest.FixtureRequest, tmp_p
 
 @pytest.fixture
 def database_url(database_kind: str, request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
-    """A database for this test alone, on PostgreSQL with our tables in it; whoever opens a service migrates anyway."""
-    if database_kind == "sqlite":
-        yield f"sqlite:///{tmp_path}/ledger.db"
-        return
-    server: PostgresServer = request.getfixturevalue("postgres")
-    url = server.make_database(request.getfixturevalue("postgres_template"))
-    yield url
-    server.drop_database(url)
+    """A database for this test alone."""
+    with _database_of(database_kind, request, tmp_path) as url:
+        yield url
 
 
 @pytest.fixture

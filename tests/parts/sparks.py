@@ -73,9 +73,10 @@ def servers(make_folder: Callable[[], Path]) -> Iterator[Callable[[str], Running
         def of(spark: str) -> Running:
             if spark not in known:
                 home = stack.enter_context(spark_home(make_folder()))
-                known[spark] = Running(home)
+                server = None
                 if spark != LOCAL:
-                    known[spark] = Running(home, stack.enter_context(spark35.running(home, _ICEBERG[spark])))
+                    server = stack.enter_context(spark35.running(home, _ICEBERG[spark]))
+                known[spark] = Running(home, server)
             known[spark].ensure()
             return known[spark]
 

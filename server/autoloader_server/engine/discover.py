@@ -79,7 +79,7 @@ def discover(
     for page in list_source(store, pattern=spec.source.file_pattern):
         found.listed += len(page)
         with database.read() as connection:
-            seen = _identities(connection, ingestion_id, page)
+            seen = identities(connection, ingestion_id, page)
         unknown = [entry for entry in page if seen.get(entry.path) != identity(entry)]
         unknown = without_twins(store, unknown, seen)
         if not unknown:
@@ -110,7 +110,7 @@ def without_twins(store: Store, unknown: list[Entry], seen: dict[str, str]) -> l
     ]
 
 
-def _identities(connection: Connection, ingestion_id: str, page: list[Entry]) -> dict[str, str]:
+def identities(connection: Connection, ingestion_id: str, page: list[Entry]) -> dict[str, str]:
     """The current identity of each path that the ledger knows in the page's range."""
     rows = connection.execute(
         select(processed_files.c.path, processed_files.c.identity).where(*in_range(ingestion_id, page))
