@@ -32,7 +32,7 @@ ROWS = [(1, "x"), (2, "y"), (3, "z")]
 BAD = {"bad.json": '{"id": 4, "n": '}
 # What each load makes anew.
 OF_ITS_OWN = {
-    *("id", "ingestion_id", "trigger", "flow_run_id", "bytes_written", "lease_expires_at"),
+    *("id", "ingestion_id", "trigger", "flow_run_id", "spark_job_id", "bytes_written", "lease_expires_at"),
     *("created_at", "started_at", "ended_at"),
 }
 

@@ -90,7 +90,7 @@ def test_avro_that_is_not_whole_fails_alone(ingest: Ingest) -> None:
             # Spark takes it for whole, and would load the blocks before the cut.
             "cut.avro": whole[:-500],
             "head.avro": whole[:40],
-            "marker.avro": whole[:-1] + b"\x00",
+            "marker.avro": whole[:-1] + bytes([whole[-1] ^ 0xFF]),
             "damaged.avro": packed[:middle]
             + bytes(byte ^ 0xFF for byte in packed[middle : middle + 40])
             + packed[middle + 40 :],
