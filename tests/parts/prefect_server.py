@@ -4,7 +4,8 @@
 and no other: before `prefect` is imported for the first time, since it looks only then.
 
 The server is the Prefect that is installed here; `AUTOLOADER_TEST_PREFECT` names the command `prefect`
-of another environment, which has another version in it.
+of another environment, which has another version in it. It keeps its books in SQLite, as `prefect server start` does,
+or in the database of PostgreSQL that it is given: on a slow disk SQLite's locks have kept a request waiting for a minute.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ _STOP_SECONDS = 30
 
 
 @contextmanager
-def running(folder: Path) -> Iterator[str]:
+def running(folder: Path, database_url: str | None = None) -> Iterator[str]:
     """The URL of the API of a server, for as long as the block lasts."""
     port = free_port()
     url = f"http://127.0.0.1:{port}/api"
@@ -40,6 +41,8 @@ def running(folder: Path) -> Iterator[str]:
         "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
         "DO_NOT_TRACK": "1",
     }
+    if database_url is not None:
+        environment["PREFECT_SERVER_DATABASE_CONNECTION_URL"] = database_url.replace("+psycopg:", "+asyncpg:")
     before = {name: os.environ.get(name) for name in environment}
     os.environ.update(environment)
     other = os.environ.get("AUTOLOADER_TEST_PREFECT")

@@ -309,14 +309,16 @@ class _Log:
     """The log of one run, read as it grows, each line once.
 
     Lines come by their own time, which is not that at which they reach the server: one may come in before others that
-    were read already. So what counts is how many have been read: at that place of the list begin as many lines as are
-    unread, and where one is there that was read, an unread one is before it.
+    were read already. So what counts is how many have been read: at that place of the list stand as many lines as are
+    unread, and where one is there that was read, an unread one is before it. It is looked for by time and not by place:
+    lines of one moment have no order of their own, and PostgreSQL gives them another place with each page.
     """
 
     def __init__(self, flow_run_id: str, level: int | None) -> None:
         wanted: dict[str, Any] = {"flow_run_id": {"any_": [flow_run_id]}}
         if level is not None:
             wanted["level"] = {"ge_": level}
+        self._wanted = wanted
         self._pages = Pages("/logs/filter", {"logs": wanted, "sort": "TIMESTAMP_ASC"}, LogLine)
         self._read: set[str] = set()
 
@@ -330,16 +332,28 @@ class _Log:
         while True:
             page = yield from self._pages.read(self.count)
             found = self._new(page)
-            at = self.count
-            while len(found) < len(page) and at > 0:
-                step = min(self._pages.size, at)
-                at -= step
-                found |= self._new((yield from self._pages.read(at, step)))
+            if len(found) < len(page):
+                found |= yield from self._earlier(page[-1].timestamp, len(page))
             for key, line in sorted(found.items(), key=lambda each: each[1].timestamp):
                 self._read.add(key)
                 yield Item(line)
             if not found or len(page) < self._pages.size:
                 return
+
+    def _earlier(self, until: datetime, most: int) -> Call[dict[str, LogLine]]:
+        """`most` unread lines of `until` and before, or as many as there are."""
+        found: dict[str, LogLine] = {}
+        offset = 0
+        while len(found) < most:
+            wanted = self._wanted | {"timestamp": {"before_": instant(until)}}
+            page = yield from self._pages.read(offset, logs=wanted, sort="TIMESTAMP_DESC")
+            found |= self._new(page)
+            if len(page) < self._pages.size:
+                break
+            # A moment with more lines than a page holds is read by their place after all.
+            offset = offset + len(page) if page[-1].timestamp == until else 0
+            until = page[-1].timestamp
+        return found
 
     def _new(self, page: Iterable[LogLine]) -> dict[str, LogLine]:
         lines = {line.id or line.model_dump_json(): line for line in page}
