@@ -12,7 +12,7 @@ import pytest
 from sqlalchemy import event
 from tests.parts import postgres as part
 from tests.parts import sparks
-from tests.parts.object_stores import ministack, seaweed  # noqa: F401 - fixtures of all tests
+from tests.parts.object_stores import bucket, ministack, seaweed  # noqa: F401 - fixtures of all tests
 from tests.parts.postgres import PostgresServer
 from tests.parts.sparks import Running
 

@@ -10,7 +10,6 @@ import pytest
 from tests.chaos.world import World, open_lake
 from tests.homes import namespace_of
 from tests.parts import sparks
-from tests.parts.object_stores import Bucket, Seaweed
 from tests.parts.postgres import PostgresServer
 from tests.parts.sparks import Running
 
@@ -25,12 +24,6 @@ def lake(servers: Callable[[str], Running], spark: str) -> Iterator[SparkSession
     sessions = open_lake(servers(spark))
     yield sessions
     sessions.close()
-
-
-@pytest.fixture(scope="session")
-def bucket(seaweed: Seaweed) -> Bucket:
-    """The one bucket of all worlds: SeaweedFS has room for some 60 of them."""
-    return seaweed.bucket()
 
 
 @pytest.fixture

@@ -18,7 +18,9 @@ from typing import Any
 
 import pytest
 from tests.homes import namespace_of
+from tests.integration.folders import BucketFolder, Folder, LocalFolder
 from tests.integration.ingesting import Content, Ingestion
+from tests.parts import sparks
 
 from autoloader_server.service import Service
 from autoloader_server.settings import Settings
@@ -54,10 +56,25 @@ def namespace(tmp_path: Path) -> str:
 
 
 @pytest.fixture
-def ingest(service: Service, namespace: str, tmp_path: Path) -> Ingest:
+def new_folder(request: pytest.FixtureRequest, namespace: str, tmp_path: Path) -> Callable[[str], Folder]:
+    """Makes a folder for an ingestion's files: a local one, or with `--on cluster` one of SeaweedFS."""
+
+    def make(name: str) -> Folder:
+        if sparks.on_cluster(request.config):
+            return BucketFolder(request.getfixturevalue("bucket"), f"{namespace}/{name}")
+        folder = tmp_path / name
+        folder.mkdir()
+        return LocalFolder(folder)
+
+    return make
+
+
+@pytest.fixture
+def ingest(service: Service, namespace: str, new_folder: Callable[[str], Folder]) -> Ingest:
     """Makes an ingestion over a new folder with these files. Further fields of IngestionCreate by keyword.
 
-    Columns are appended and `_source_file` is asked for, unless the test says otherwise (`destination={…}` is merged).
+    Columns are appended and `_source_file` is asked for, unless the test says otherwise (`destination={…}` and
+    `source={…}` are merged). `folder` is one of this machine, or another ingestion's `place`.
     """
     made: list[Ingestion] = []
 
@@ -67,18 +84,19 @@ def ingest(service: Service, namespace: str, tmp_path: Path) -> Ingest:
         *,
         options: Mapping[str, Any] | None = None,
         schema: Mapping[str, Any] | None = None,
-        folder: Path | None = None,
+        folder: Path | Folder | None = None,
+        source: Mapping[str, Any] | None = None,
         destination: Mapping[str, Any] | None = None,
         **fields: Any,
     ) -> Ingestion:
         if folder is None:
-            folder = tmp_path / f"source{len(made)}"
-            folder.mkdir()
+            folder = new_folder(f"source{len(made)}")
+        place = LocalFolder(folder) if isinstance(folder, Path) else folder
         given = Ingestion(
             service,
             {
                 "name": f"test {len(made)}",
-                "source": {"type": "local", "path": str(folder)},
+                "source": place.source | dict(source or {}),
                 "format": {"type": kind, "options": dict(options or {})} | ({"schema": schema} if schema else {}),
                 "destination": {
                     "catalog": "lake",
@@ -90,6 +108,7 @@ def ingest(service: Service, namespace: str, tmp_path: Path) -> Ingest:
                 "on_schema_change": "append_new_columns",
             }
             | fields,
+            place,
         )
         made.append(given)
         given.write(files or {})

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -10,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from sqlalchemy import select
+from tests.integration.folders import Folder, LocalFolder
 
 from autoloader_sdk.models import IngestionCreate
 from autoloader_server.db.tables import processed_files, run_errors, runs, schema_versions
@@ -75,13 +75,26 @@ class Known:
 
 
 class Ingestion:
-    """One ingestion of local files, the folder that it loads from, and its table."""
+    """One ingestion, the folder that it loads from, and its table.
 
-    def __init__(self, service: Service, spec: Mapping[str, Any]) -> None:
+    The folder is that of its source on this machine, unless another is given.
+    """
+
+    def __init__(self, service: Service, spec: Mapping[str, Any], place: Folder | None = None) -> None:
         self.service = service
         self.spec = IngestionCreate.model_validate(spec)
-        self.folder = Path(self.spec.source.path)
+        self.place = place or LocalFolder(Path(self.spec.source.path))
         self.id: str = ingestions.create(service, self.spec).id
+
+    @property
+    def folder(self) -> Path:
+        """The folder where it is one of this machine; a test that asks for it names one (`ingest(…, folder=…)`)."""
+        assert isinstance(self.place, LocalFolder)
+        return self.place.path
+
+    def at(self, name: str) -> str:
+        """The whole path of a file, as runs tell it."""
+        return f"{self.place.source['path']}/{name}"
 
     @property
     def table(self) -> str:
@@ -90,14 +103,9 @@ class Ingestion:
         return ".".join("`" + part.replace("`", "``") + "`" for part in (to.catalog, to.database, to.table))
 
     def write(self, files: Mapping[str, Content]) -> None:
-        """Write files, text as UTF-8. One that was there has another modification time afterwards."""
+        """Write files, text as UTF-8."""
         for name, content in files.items():
-            path = self.folder / name
-            path.parent.mkdir(parents=True, exist_ok=True)
-            before = path.stat().st_mtime_ns if path.exists() else 0
-            path.write_bytes(content if isinstance(content, bytes) else content.encode())
-            if path.stat().st_mtime_ns <= before:
-                os.utime(path, ns=(before + 1, before + 1))
+            self.place.write(name, content if isinstance(content, bytes) else content.encode())
 
     def load(self, files: Mapping[str, Content] | None = None) -> Ran:
         """Write `files`, ask for a run, and wait for its end and for the counts per file."""
@@ -127,7 +135,7 @@ class Ingestion:
             records=row.records_ingested,
             notes=list(row.notes),
             errors=[
-                Failed(self._relative(error.file) if error.file else None, error.error_type, error.message)
+                Failed(self.relative(error.file) if error.file else None, error.error_type, error.message)
                 for error in errors
             ],
             found=row.files_found,
@@ -152,7 +160,7 @@ class Ingestion:
     def counts(self) -> dict[str, int]:
         """Rows per file, as the table tells them; rows of no file of ours are left out."""
         frame = self.service.spark.session().table(self.table).groupBy("_source_file").count().dropna()
-        return {self._relative(row[0]): row[1] for row in frame.collect()}
+        return {self.relative(row[0]): row[1] for row in frame.collect()}
 
     def files(self) -> dict[str, Known]:
         """The current file versions in the ledger, by path relative to the source."""
@@ -163,7 +171,7 @@ class Ingestion:
                     columns.ingestion_id == self.id, columns.current
                 )
             ).all()
-        return {self._relative(row[0]): Known(*row[1:]) for row in rows}
+        return {self.relative(row[0]): Known(*row[1:]) for row in rows}
 
     def versions(self) -> list[Any]:
         with self.service.database.read() as connection:
@@ -176,8 +184,9 @@ class Ingestion:
         rows: Iterable[Any] = self.service.spark.session().sql(statement.replace("{table}", self.table)).collect()
         return [tuple(row) for row in rows]
 
-    def _relative(self, path: str) -> str:
-        return path.removeprefix(f"{self.folder}/")
+    def relative(self, path: str) -> str:
+        """A file's name, of the path that runs tell."""
+        return path.removeprefix(self.at(""))
 
     def _row(self, run_id: str) -> Any:
         with self.service.database.read() as connection:

@@ -100,7 +100,9 @@ def wait_for_stop(process: subprocess.Popen[str]) -> None:
         *((point, "parquet") for point in ("discovered", "claimed")),
     ],
 )
-def test_files_that_vanish_or_change_while_they_are_loaded(ingest: Ingest, point: str, kind: str) -> None:
+def test_files_that_vanish_or_change_while_they_are_loaded(
+    ingest: Ingest, point: str, kind: str, tmp_path: Path
+) -> None:
     def content(*values: int) -> str | bytes:
         match kind:
             case "csv":
@@ -109,7 +111,8 @@ def test_files_that_vanish_or_change_while_they_are_loaded(ingest: Ingest, point
                 return "".join(f'{{"a": {value}}}\n' for value in values)
         return parquet({"a": list(values)})
 
-    loaded = ingest(kind, {"stays": content(1, 2), "goes": content(3), "changes": content(4, 5)})
+    files = {"stays": content(1, 2), "goes": content(3), "changes": content(4, 5)}
+    loaded = ingest(kind, files, folder=tmp_path / "source")
     gone = loaded.folder / "goes"
     with stopped_at(loaded, point):
         loaded.write({"changes": content(6, 7, 8)})
@@ -160,8 +163,7 @@ def test_a_file_that_never_rests_fails_alone_and_is_loaded_when_it_does(
 def test_a_file_that_was_written_a_moment_ago_waits_until_it_rests(ingest: Ingest, tmp_path: Path) -> None:
     folder = tmp_path / "written"
     folder.mkdir()
-    source = {"type": "local", "path": str(folder), "min_age_seconds": 600}
-    loaded = ingest("csv", {"old.csv": GOOD, "new.csv": GOOD}, folder=folder, source=source)
+    loaded = ingest("csv", {"old.csv": GOOD, "new.csv": GOOD}, folder=folder, source={"min_age_seconds": 600})
 
     def written_before(name: str, seconds: int) -> None:
         moment = time.time() - seconds
@@ -183,8 +185,7 @@ def test_what_is_written_again_while_it_is_loaded_fails_until_it_rests(
 ) -> None:
     folder = tmp_path / "written"
     folder.mkdir()
-    source = {"type": "local", "path": str(folder), "min_age_seconds": 600}
-    loaded = ingest("csv", {"rests.csv": GOOD, "changes.csv": GOOD}, folder=folder, source=source)
+    loaded = ingest("csv", {"rests.csv": GOOD, "changes.csv": GOOD}, folder=folder, source={"min_age_seconds": 600})
     frame_of = load.frame_of
 
     def rest(*names: str) -> None:
@@ -289,8 +290,8 @@ def run_without_rights(loaded: Ingestion) -> Ran:
     return loaded.wait(asked[0].id)
 
 
-def test_a_closed_folder_fails_the_run_by_name(ingest: Ingest) -> None:
-    loaded = ingest("csv", {"a.csv": GOOD, "closed/b.csv": GOOD})
+def test_a_closed_folder_fails_the_run_by_name(ingest: Ingest, tmp_path: Path) -> None:
+    loaded = ingest("csv", {"a.csv": GOOD, "closed/b.csv": GOOD}, folder=tmp_path / "source")
     closed = loaded.folder / "closed"
     closed.chmod(0)
     ran = run_without_rights(loaded)
@@ -305,9 +306,9 @@ def test_a_closed_folder_fails_the_run_by_name(ingest: Ingest) -> None:
 
 
 @pytest.mark.parametrize("kind", ["csv", "json", "parquet"])
-def test_a_closed_file_fails_alone_and_is_loaded_when_it_is_opened(ingest: Ingest, kind: str) -> None:
+def test_a_closed_file_fails_alone_and_is_loaded_when_it_is_opened(ingest: Ingest, kind: str, tmp_path: Path) -> None:
     content: dict[str, str | bytes] = {"csv": GOOD, "json": '{"a": 1}\n{"a": 2}\n', "parquet": parquet({"a": [1, 2]})}
-    loaded = ingest(kind, {"open": content[kind], "closed": content[kind]})
+    loaded = ingest(kind, {"open": content[kind], "closed": content[kind]}, folder=tmp_path / "source")
     closed = loaded.folder / "closed"
     closed.chmod(0)
     ran = run_without_rights(loaded)

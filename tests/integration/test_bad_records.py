@@ -51,7 +51,7 @@ def set_aside(ingestion: Ingestion, *columns: str) -> list[tuple[Any, ...]]:
     table = ingestion.table.removesuffix("`") + "__quarantine`"
     names = columns or ("path", "line", "record")
     rows = ingestion.sql(f"SELECT {', '.join(names)} FROM {table}")
-    return sorted((tuple(str(v).removeprefix(f"{ingestion.folder}/") for v in row) for row in rows), key=repr)
+    return sorted((tuple(ingestion.relative(str(v)) for v in row) for row in rows), key=repr)
 
 
 def counted(ingestion: Ingestion) -> dict[str, int | None]:
@@ -67,7 +67,7 @@ def counted(ingestion: Ingestion) -> dict[str, int | None]:
             .order_by(runs.c.created_at.desc())
             .limit(1)
         ).scalar_one()
-    return {path.removeprefix(f"{ingestion.folder}/"): number for path, number in rows if number} | {"": last}
+    return {ingestion.relative(path): number for path, number in rows if number} | {"": last}
 
 
 @on_each_spark

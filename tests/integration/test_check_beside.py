@@ -61,7 +61,7 @@ def test_a_new_column_in_a_file_beyond_the_sample_becomes_one(json_table: Ingest
     assert (ran.status, ran.files, ran.records) == ("success", FILES, FILES * 50)
     assert [note for note in json_table.values("note") if note is not None] == ["new"]
     assert len(burned(json_table)) == 1
-    assert [one.affected_files for one in json_table.versions()] == [[f"{json_table.folder}/{HIDDEN}.json"]]
+    assert [one.affected_files for one in json_table.versions()] == [[json_table.at(f"{HIDDEN}.json")]]
 
 
 @pytest.mark.parametrize(

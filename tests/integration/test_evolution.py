@@ -46,7 +46,7 @@ def test_parquet_columns_are_widened_where_iceberg_can(ingest: Ingest) -> None:
     assert loaded.types() == {"i": "bigint", "f": "double"}
     assert loaded.rows("i", "f") == [(1, 0.5), (2**40, 1e300)]
     assert changes(loaded) == [("TYPE_CHANGE", "i", "int", "bigint"), ("TYPE_CHANGE", "f", "float", "double")]
-    assert loaded.versions()[0].affected_files == [f"{loaded.folder}/b.parquet"]
+    assert loaded.versions()[0].affected_files == [loaded.at("b.parquet")]
 
 
 def test_json_values_widen_a_given_column(ingest: Ingest) -> None:
@@ -88,7 +88,7 @@ def test_csv_values_widen_a_column_and_a_file_with_a_worse_one_fails_with_it(ing
         ("TYPE_CHANGE", "I", "int", "bigint"),
         ("TYPE_CHANGE", "d", "decimal(4,2)", "decimal(7,2)"),
     ]
-    assert [one["files"] for one in loaded.versions()[0].changes_json] == [[f"{loaded.folder}/b.csv"]] * 2
+    assert [one["files"] for one in loaded.versions()[0].changes_json] == [[loaded.at("b.csv")]] * 2
 
 
 @each_spark
@@ -118,7 +118,7 @@ def test_odd_names_are_widened_added_and_dropped_at_any_depth(ingest: Ingest) ->
         ("REMOVED_COLUMN", "l.element.g.one", "int", None),
         ("REMOVED_COLUMN", "drop, me", "bigint", None),
     }
-    assert {path for version in loaded.versions() for path in version.affected_files} == {f"{loaded.folder}/b.parquet"}
+    assert {path for version in loaded.versions() for path in version.affected_files} == {loaded.at("b.parquet")}
 
 
 def inner(names: list[str], kind: pa.DataType, more: str) -> pa.DataType:

@@ -165,7 +165,7 @@ def test_a_file_that_changes_while_it_is_held_is_loaded_in_its_new_content(waiti
 
 
 def test_a_file_that_is_gone_when_its_batch_is_released_fails_alone(waiting: Ingestion) -> None:
-    (waiting.folder / "few.csv").unlink()
+    waiting.place.remove("few.csv")
     ran = decide(waiting, "release")
     assert [(error.file, error.category) for error in ran.errors] == [("few.csv", "missing")]
     assert waiting.rows() == [(1, "x"), (2, "y")]
@@ -211,7 +211,7 @@ def test_a_path_that_one_ingestion_holds_is_not_loaded_by_another_into_the_same_
     ingest: Ingest, waiting: Ingestion
 ) -> None:
     to = {"table": waiting.spec.destination.table}
-    other = ingest("csv", folder=waiting.folder, destination=to)
+    other = ingest("csv", folder=waiting.place, destination=to)
     ran = other.load()
     assert ran.files == 0
     assert any("1 files wait" in note for note in ran.notes)

@@ -315,7 +315,7 @@ def test_new_and_missing_columns_are_ignored_if_told_so_and_the_run_says_which(i
     loaded.load()
     ran = loaded.load({"b.csv": "d,a,c\nq,3,7\n"})
     assert ran.status == "success"
-    missing = f"missing in files of a batch, and null there: b (1 file, such as {loaded.folder}/b.csv)"
+    missing = f"missing in files of a batch, and null there: b (1 file, such as {loaded.at('b.csv')})"
     assert ran.notes == ["2 columns were ignored, since on_schema_change is ignore: d, c", missing]
     assert loaded.rows() == [(1, "x"), (2, "y"), (3, None)]
     assert loaded.versions() == []
@@ -329,7 +329,7 @@ def test_new_columns_are_added_and_their_version_names_the_files(ingest: Ingest)
     assert loaded.rows("a", "b", "c") == [(1, "x", None), (2, "y", None), (3, "z", 7), (4, "w", None)]
     (version,) = loaded.versions()
     assert version.version == 2
-    assert version.affected_files == [str(loaded.folder / "b.csv")]
+    assert version.affected_files == [loaded.at("b.csv")]
     files = version.affected_files
     assert version.changes_json == [
         {"change_type": "NEW_COLUMN", "column_name": "c", "old_type": None, "new_type": "int", "files": files}

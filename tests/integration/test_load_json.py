@@ -263,7 +263,7 @@ def test_new_fields_also_within_others_are_added_and_their_version_names_the_fil
     assert sorted(loaded.values("s"), key=repr) == [(1, None), (2, "new"), (3, None)]
     (version,) = loaded.versions()
     assert {change["column_name"] for change in version.changes_json} == {"s.y", "l.element.z"}
-    assert version.affected_files == [str(loaded.folder / "b.json")]
+    assert version.affected_files == [loaded.at("b.json")]
 
 
 def test_ignored_fields_are_told_of(ingest: Ingest) -> None:

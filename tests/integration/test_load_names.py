@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 
 import pytest
 from tests.integration.conftest import Ingest
@@ -154,16 +153,13 @@ def test_a_table_and_its_database_may_have_any_name(ingest: Ingest, namespace: s
     assert [row[1] for row in loaded.sql(f"SHOW TABLES IN lake.`{quoted}`")] == [name]
 
 
-def test_whatever_is_done_to_a_table_takes_its_name(ingest: Ingest, namespace: str, tmp_path: Path) -> None:
+def test_whatever_is_done_to_a_table_takes_its_name(ingest: Ingest, namespace: str) -> None:
     """Rows are replaced and set aside, a batch is held and released, another burned, and all is loaded afresh."""
-    folder = tmp_path / "changing"
-    folder.mkdir()
     name = "back`tick \"a\".'b' ;--"
     loaded = ingest(
         "csv",
         {"a.csv": "a,b\n1,x\n2,y\n"},
-        folder=folder,
-        source={"type": "local", "path": str(folder), "on_changed_file": "replace"},
+        source={"on_changed_file": "replace"},
         destination={"database": f"{namespace} {name}", "table": name},
         on_bad_record="quarantine",
         quality={"row_count_threshold": 2, "on_low_row_count": "hold"},

@@ -12,7 +12,6 @@ from typing import Any
 
 import httpx
 import pytest
-from tests.chaos.waiting import until
 from tests.parts import prefect_server as part
 from tests.parts.answering import older
 from tests.parts.examples import OF_PREFECT, check, examples

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -28,14 +27,11 @@ B = "a,b\n3,z\n"
 
 
 @pytest.fixture
-def replaced(ingest: Ingest, tmp_path: Path) -> Any:
+def replaced(ingest: Ingest) -> Any:
     """Makes an ingestion that replaces, with files that are loaded already."""
 
     def make(files: Mapping[str, Content], format_: str = "csv", *, rule: str = "replace", **rules: Any) -> Ingestion:
-        folder = tmp_path / "changing"
-        folder.mkdir()
-        source = {"type": "local", "path": str(folder), "on_changed_file": rule}
-        loaded = ingest(format_, files, folder=folder, source=source, **rules)
+        loaded = ingest(format_, files, source={"on_changed_file": rule}, **rules)
         assert loaded.load().status == "success"
         return loaded
 
@@ -58,7 +54,7 @@ def versions(loaded: Ingestion, name: str) -> list[tuple[str, str | None]]:
     with loaded.service.database.read() as connection:
         found = connection.execute(
             select(columns.status, columns.reason)
-            .where(columns.ingestion_id == loaded.id, columns.path == f"{loaded.folder}/{name}")
+            .where(columns.ingestion_id == loaded.id, columns.path == loaded.at(name))
             .order_by(columns.ordinal)
         )
         return [tuple(row) for row in found]

@@ -24,7 +24,7 @@ def test_a_run_tells_its_steps_its_batches_and_its_failures(ingest: Ingest) -> N
     landed = told.index("batch … has landed: 2 rows are in the table")
     assert told.index("discovered") < told.index(batch) < told.index("loading") < told.index("publishing") < landed
     (failed,) = (line for line in lines if line.level == "error")
-    assert failed.message.startswith(f"{orders.folder}/c.csv failed: ")
+    assert failed.message.startswith(f"{orders.at('c.csv')} failed: ")
     assert told[-1] == "ended: partial: 2 files loaded; 1 file could not be"
     assert len(set(told)) == len(told), "a line stands twice"
 

@@ -98,7 +98,7 @@ def test_a_table_of_another_ledger_is_refused(ingest: Ingest) -> None:
 def test_a_second_ingestion_into_the_table_skips_what_the_first_loads(ingest: Ingest) -> None:
     first = ingest("csv", {"a.csv": GOOD, "b.csv": GOOD})
     first.load()
-    second = ingest("csv", folder=first.folder, destination={"table": first.spec.destination.table})
+    second = ingest("csv", folder=first.place, destination={"table": first.spec.destination.table})
     ran = second.load({"c.csv": "a,b\n3,z\n"})
     assert (ran.status, ran.files, ran.records) == ("success", 1, 1)
     reason = f"the ingestion 'test 0' ({first.id}) loads it into the same table"
@@ -136,13 +136,8 @@ def test_a_file_that_changed_after_it_was_loaded_is_held(ingest: Ingest) -> None
     assert loaded.rows() == [(1, "x"), (2, "y")]
 
 
-def test_a_file_that_changed_after_it_was_loaded_is_appended_where_the_rule_says_so(
-    ingest: Ingest, tmp_path: Path
-) -> None:
-    folder = tmp_path / "changing"
-    folder.mkdir()
-    source = {"type": "local", "path": str(folder), "on_changed_file": "append"}
-    loaded = ingest("csv", {"a.csv": GOOD}, folder=folder, source=source)
+def test_a_file_that_changed_after_it_was_loaded_is_appended_where_the_rule_says_so(ingest: Ingest) -> None:
+    loaded = ingest("csv", {"a.csv": GOOD}, source={"on_changed_file": "append"})
     loaded.load()
     ran = loaded.load({"a.csv": "a,b\n8,changed\n9,again\n"})
     assert ran.notes == ["on_changed_file is append: 1 file changed after being loaded; the rows that are there stay"]

@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 from sqlalchemy import select, update
 from tests.integration.conftest import Ingest
@@ -63,7 +64,7 @@ def test_a_file_that_another_ingestion_was_loading_in_vain_is_loaded_after_all(
 ) -> None:
     first = ingest("csv", {"seed.csv": "n\n1\n"})
     assert first.load().records == 1
-    second = ingest("csv", folder=first.folder, destination={"table": first.spec.destination.table})
+    second = ingest("csv", folder=first.place, destination={"table": first.spec.destination.table})
     first.write({"f.csv": "n\n2\n"})
     killed_at("claimed", service, first)
     waits = second.load()
@@ -104,8 +105,10 @@ def test_what_landed_before_a_clear_is_still_missed_when_its_table_is_dropped(in
     assert "gone" in (after.message or "")
 
 
-def test_a_folder_that_became_a_file_does_not_block_the_others(ingest: Ingest, service: Service) -> None:
-    numbers = ingest("csv", {"d/c.csv": "n\n1\n"})
+def test_a_folder_that_became_a_file_does_not_block_the_others(
+    ingest: Ingest, service: Service, tmp_path: Path
+) -> None:
+    numbers = ingest("csv", {"d/c.csv": "n\n1\n"}, folder=tmp_path / "source")
     killed_at("stage_recorded", service, numbers)
     (numbers.folder / "d" / "c.csv").unlink()
     (numbers.folder / "d").rmdir()

@@ -106,6 +106,12 @@ def seaweed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Seaweed]:
         yield store
 
 
+@pytest.fixture(scope="session")
+def bucket(seaweed: Seaweed) -> Bucket:
+    """For tests that want none of their own: SeaweedFS has room for some 60 of them."""
+    return seaweed.bucket()
+
+
 @contextmanager
 def running_seaweed(folder: Path) -> Iterator[Seaweed]:
     """SeaweedFS on free ports of 127.0.0.1; its data in `folder`."""

@@ -5,7 +5,7 @@ and no other: before `prefect` is imported for the first time, since it looks on
 
 The server is the Prefect that is installed here; `AUTOLOADER_TEST_PREFECT` names the command `prefect`
 of another environment, which has another version in it. It keeps its books in SQLite, as `prefect server start` does,
-or in the database of PostgreSQL that it is given: on a slow disk SQLite's locks have kept a request waiting for a minute.
+or in a database of PostgreSQL that it is given: on a slow disk SQLite once kept a request waiting for a minute.
 """
 
 from __future__ import annotations
