@@ -195,6 +195,7 @@ def test_files_that_are_not_what_they_seem_fail_with_a_sentence(ingest: Ingest) 
         "twice.csv": "a,b,A\n1,2,3\n",
         "same.csv": "a,b,a\n1,2,3\n",
         "blanks_first.csv": '   \na,b\n1,"x\ny"\n',
+        "blanks_first_cr.csv": ' \ra,b\r1,"x\ry"\r',
     }
     good: dict[str, str | bytes] = {
         "good.csv": GOOD,
@@ -233,6 +234,7 @@ def test_files_that_are_not_what_they_seem_fail_with_a_sentence(ingest: Ingest) 
         "twice.csv": "its header has columns that are the same but for case: 'a', 'A'",
         "same.csv": "its header has columns that are the same but for case: 'a'",
         "blanks_first.csv": "its first line holds nothing but blanks: take it away",
+        "blanks_first_cr.csv": "its first line holds nothing but blanks: take it away",
     }
     assert ran.failed()["damaged.csv.gz"].message.startswith("its gzip data is damaged: ")
     for name in ("after.csv.bz2", "damaged.csv.bz2"):

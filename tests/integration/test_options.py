@@ -153,3 +153,24 @@ def test_a_file_is_read_by_its_options(case: Case, rule: str, ingest: Ingest) ->
 @pytest.mark.parametrize("kind", ["csv", "json"])
 def test_each_option_is_tried(kind: Literal["csv", "json"]) -> None:
     assert {name for case in CASES.values() if case.kind == kind for name in case.options} == OPTIONS[kind]
+
+
+def test_a_file_with_an_end_of_records_of_its_own_that_spark_would_misread_fails(ingest: Ingest) -> None:
+    files = {
+        "good": 'id,text~1,"a"~',
+        "blanks first": " ~id,text~1,a~",
+        "a line's end at its end": "id,text~1,a~\n",
+        "a line's end behind a quote": 'id,text~1,"a"\n~2,b~',
+    }
+    loaded = ingest("csv", files, options={"line_separator": "~"}, on_bad_record="quarantine")
+    ran = loaded.load()
+    assert {name: error.message for name, error in ran.failed().items()} == {
+        "blanks first": "its first line holds nothing but blanks: take it away",
+        "a line's end at its end": (
+            "a line's end stands behind its last '~', format.options.line_separator: take it away"
+        ),
+        "a line's end behind a quote": (
+            "a quote in it is never closed, or stands within a field without being doubled"
+        ),
+    }
+    assert loaded.rows() == [(1, "a")]

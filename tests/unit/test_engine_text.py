@@ -93,7 +93,7 @@ def test_lines_within_quotes_that_rfc_4180_does_not_allow_are_stray(text: str, s
 
 
 @pytest.mark.parametrize("size", [1, 2, 3, 5, 100])
-@pytest.mark.parametrize(("delimiter", "ends"), [(",", "~"), ("|:", "~"), ("|:", "=~"), ("|:", "")])
+@pytest.mark.parametrize(("delimiter", "ends"), [(",", "~"), ("|:", "~"), ("§", "~"), ("|:", "")])
 def test_quotes_are_followed_between_other_delimiters_and_ends_of_lines(delimiter: str, ends: str, size: int) -> None:
     def lines(*rows: list[str]) -> bytes:
         return "".join(delimiter.join(row) + (ends or "\n") for row in rows).encode()
@@ -108,6 +108,11 @@ def test_quotes_are_followed_between_other_delimiters_and_ends_of_lines(delimite
     assert seen(lines(["a", broken], [broken, "d"])) == (False, True, usual)
     assert seen(lines(["#", '5" disk'], ["a", broken]), comment="#") == (False, True, usual)
     assert seen(lines(["a", '5" disk'], ["3", '3" disk']))[:2] == (True, True)
+    # One character of a delimiter of two is none.
+    assert seen(lines(["1", '"a', "2"], ["x" + delimiter[-1] + '"' + delimiter[:1] + "z"]))[:2] == (
+        len(delimiter) > 1,
+        True,
+    )
     # Where it is no end of a line LF may stand anywhere.
     assert seen(lines(["a", "b\nc"], ["d", "e"]))[:2] == (False, False)
 

@@ -38,8 +38,11 @@ class CsvOptions:
         quote = '"' if quote is None else quote
         escape = _text(options, "escape") or quote
         for name, value in (("quote", quote), ("escape", escape)):
-            if len(value) > 1:
-                raise ValueError(f"format.options.{name} is {value!r}: it must be one character")
+            if len(value) > 1 or not value.isascii():
+                raise ValueError(f"format.options.{name} is {value!r}: it must be one character of ASCII")
+        comment = _text(options, "comment") or ""
+        if not comment.isascii():
+            raise ValueError(f"format.options.comment is {comment!r}: it must be one character of ASCII")
         encoding = _text(options, "encoding", "charset")
         if encoding is not None:
             try:
@@ -48,6 +51,13 @@ class CsvOptions:
                 raise ValueError(f"format.options.encoding is {encoding!r}: no such encoding") from error
         ends = _text(options, "line_separator", "lineSep") or ""
         own = "" if ends in LINE_ENDS else ends
+        # Spark does not see an end of two characters behind a closing quote, and takes two records for one.
+        if len(own) > 1 or not own.isascii():
+            raise ValueError(
+                f"format.options.line_separator is {own!r}: in CSV it is one character of ASCII, or a usual line end"
+            )
+        if own and own in (delimiter, quote, escape, comment):
+            raise ValueError(f"format.options.line_separator is {own!r}: another option has the same character")
         return cls("\t" if delimiter == "\\t" else delimiter, quote, escape, encoding, own)
 
     @property
@@ -72,12 +82,13 @@ class CsvHead:
 
     `columns` are the fields of the first record that is not blank, as they stand in the file: the header, or,
     of a file without one, the first row; none where there is no record at all. `encoding` is what to tell
-    Spark. `problem` is a sentence why the file must not be loaded.
+    Spark. `problem` is a sentence why the file must not be loaded. `blanks_first`: a line of blanks stands before it.
     """
 
     columns: tuple[str, ...] = ()
     encoding: str = "UTF-8"
     problem: str | None = None
+    blanks_first: bool = False
 
     @property
     def duplicates(self) -> tuple[str, ...]:
@@ -97,6 +108,7 @@ def csv_head(head: Head, options: CsvOptions) -> CsvHead | None:
     start = blank.match(text).end()  # type: ignore[union-attr]  # it matches the empty string too
     if start == len(text) and head.whole:
         return about
+    about = replace(about, blanks_first=any(blank in text[:start] for blank in " \t"))
     record = _record_at(text, start, options, whole=head.whole)
     if record is None:
         return replace(about, problem="its first record has a quote that is never closed") if head.whole else None

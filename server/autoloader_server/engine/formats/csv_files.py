@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -77,7 +76,6 @@ _INFER_ALL_BYTES = 256 * 2**20
 
 # What Java takes for a double and a person does not (`1D`, ` 5`), and integers that a double would round.
 _NUMBER = r"^(?:[+-]?(?!0*[1-9]\d{18,}$)(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?|NaN|[+-]?Inf(?:inity)?)$"
-_BLANKS_FIRST = re.compile(rb"(?:\r?\n)*[ \t]+\r?\n")
 _MARK = b"\xef\xbb\xbf"
 # How many of them tell how many columns a file without a header has.
 _FIRST_RECORDS = 100
@@ -328,15 +326,19 @@ class Csv:
             content = [data] if after is None else pieces(path, opener=opener)
         own = options.line_separator
         quotes = QuoteCheck(options.quote, options.escape, options.delimiter, self._comment, line_separator=own)
-        _follow(content, decoder(), quotes, wide=wide)
+        _follow(content, decoder(), quotes, decoded=wide or not options.delimiter.isascii())
         multiline = multiline or quotes.broken_lines
-        if quotes.broken_lines and quotes.stray:
+        if (quotes.broken_lines or own) and quotes.stray:
             raise Unreadable("a quote in it is never closed, or stands within a field without being doubled")
+        if own and quotes.ends_in_usual_end:
+            raise Unreadable(
+                f"a line's end stands behind its last {own!r}, format.options.line_separator: take it away"
+            )
         if multiline and len(quotes.ends) > 1:
             raise Unreadable(
                 f"its lines end in different ways ({', '.join(sorted(quotes.ends))}): write them all alike"
             )
-        if multiline and _BLANKS_FIRST.match(self._begin(data)):
+        if multiline and head.blanks_first:
             raise Unreadable("its first line holds nothing but blanks: take it away")
         ends = next(iter(quotes.ends), "") if multiline else ""
         return _Group(self._names(columns), head.encoding, multiline, ends), duplicates
@@ -434,10 +436,10 @@ def _has_even_lines(content: Iterable[bytes], decoder: StrictDecoder, quote: str
     return quotes.even(b"", final=True)
 
 
-def _follow(content: Iterable[bytes], decoder: StrictDecoder, quotes: QuoteCheck, *, wide: bool) -> None:
+def _follow(content: Iterable[bytes], decoder: StrictDecoder, quotes: QuoteCheck, *, decoded: bool) -> None:
     mark = _MARK
     for piece in content:
-        if wide:
+        if decoded:
             text = decoder.decode(piece).encode()
         else:
             decoder.check(piece)

@@ -86,7 +86,8 @@ def parsed(
     frame = records.select(
         text.alias(TEXT_COLUMN),
         PATH_COLUMN,
-        F.col(TEXT_COLUMN).isNull().alias("untold"),
+        # Spark's parser fails on an empty text and tells none of it.
+        (F.col(TEXT_COLUMN).isNull() | (F.col(TEXT_COLUMN) == "")).alias("untold"),
         F.from_csv(line, read, parsing).alias("its"),
         F.from_csv(line, _ddl([StringType() for _ in kinds]), parsing).alias("written"),
     )

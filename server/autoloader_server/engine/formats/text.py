@@ -280,8 +280,9 @@ class QuoteCheck:
         self._own_end = line_separator.encode()
         # What may stand before a field's first quote, and after its last one.
         before, after = (self._own_end[-1:], self._own_end[:1]) if self._own_end else (b"\r\n", b"\r\n")
-        self._before = frozenset(before + self._quote + delimiter.encode()[-1:])
-        self._after = frozenset(after + self._quote + delimiter.encode()[:1])
+        self._delimiter = delimiter.encode()
+        self._before = frozenset(before + self._quote + self._one_delimiter)
+        self._after = frozenset(after + self._quote + self._one_delimiter)
         self._held = b""
         self._last = before[-1]
         self._quotes = 0
@@ -291,6 +292,16 @@ class QuoteCheck:
         self.ends: set[str] = set()
         """How its lines end, outside of quotes: LF, CRLF, CR; nothing where that was told."""
 
+    @property
+    def ends_in_usual_end(self) -> bool:
+        """Whether the last byte so far is that of LF or CR."""
+        return self._last in b"\r\n"
+
+    @property
+    def _one_delimiter(self) -> bytes:
+        """What stands for a delimiter of several bytes: NUL, which is in no text."""
+        return self._delimiter if len(self._delimiter) == 1 else b"\0"
+
     def check(self, piece: bytes, *, final: bool = False) -> None:
         if self._comments is not None:
             piece = self._comments.rest(piece, final=final)
@@ -299,9 +310,12 @@ class QuoteCheck:
         if not final:
             # What follows the last bytes is not known yet.
             keep = len(data)
-            while keep and data[keep - 1 : keep] in (self._quote, self._escape, b"\r"):
+            unsure = self._quote + self._escape + b"\r" + (self._delimiter if len(self._delimiter) > 1 else b"")
+            while keep and data[keep - 1] in unsure:
                 keep -= 1
             data, self._held = data[:keep], data[keep:]
+        if len(self._delimiter) > 1 and self._quote != b"\0":
+            data = data.replace(self._delimiter, b"\0")
         if self._escape:
             data = data.replace(self._escape + self._escape, b"").replace(self._escape + self._quote, b"")
         if not data:
