@@ -44,6 +44,7 @@ def test_a_run_whose_spark_dies_says_so_and_the_next_one_finishes(
             assert "Spark server" in run["message"], point
             assert "run again" in run["message"], point
             assert [error["error_type"] for error in run["errors"] if error["file"] is None] == ["connectivity"], point
+            assert {error["file"] for error in run["errors"]} - {None} <= world.source.bad, point
         world.finish()
     world.check()
 

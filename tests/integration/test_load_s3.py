@@ -16,7 +16,7 @@ from tests.parts import sparks
 from tests.parts.object_stores import Bucket, ObjectStore, Seaweed
 
 from autoloader_sdk.models import IngestionUpdate
-from autoloader_server.db.tables import run_errors
+from autoloader_server.db.tables import run_errors, run_logs
 from autoloader_server.engine.formats.base import Looks
 from autoloader_server.engine.formats.csv_files import Csv
 from autoloader_server.engine.formats.json_files import Json
@@ -254,6 +254,7 @@ def test_keys_by_reference_are_followed_at_each_run_and_never_sent_back(
     assert keys["aws_secret_access_key"] not in _everything_written(loaded)
 
 
+@pytest.mark.sparks(sparks.LOCAL)
 def test_the_local_spark_reads_with_the_keys_of_the_services_profile(
     ingest: Ingest, seaweed: Seaweed, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
@@ -299,4 +300,5 @@ def _everything_written(loaded: Ingestion) -> str:
     with loaded.service.database.read() as connection:
         errors = connection.execute(select(run_errors.c.message)).scalars().all()
         rows = connection.exec_driver_sql("SELECT * FROM ingestions").all()
-    return f"{errors} {rows}"
+        lines = connection.execute(select(run_logs)).all()
+    return f"{errors} {rows} {lines}"

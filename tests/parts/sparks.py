@@ -1,6 +1,7 @@
 """Which Spark a test runs on: the local one, or a 3.5.7 server as clusters have it, with an old or a new Iceberg.
 
 A test, or with `pytestmark` its module, says `@pytest.mark.sparks(LOCAL, OLD, NEW)`; without, it runs on the local one.
+One that says `LOCAL` alone is about that one.
 
 `pytest --on cluster` runs `tests/chaos` and `tests/integration` on the parts that teams have: what would be on the
 local Spark runs on 3.5.7 with the oldest Iceberg (those marked, on each 3.5 of theirs), with the ledger in PostgreSQL
@@ -30,7 +31,7 @@ def generate(metafunc: pytest.Metafunc) -> None:
     """For `pytest_generate_tests`: the fixture `spark` is each of the test's."""
     marker = metafunc.definition.get_closest_marker("sparks")
     asked = (LOCAL,) if marker is None else marker.args
-    if on_cluster(metafunc.config):
+    if on_cluster(metafunc.config) and (marker is None or asked != (LOCAL,)):
         asked = tuple(spark for spark in asked if spark != LOCAL) or (OLD,)
     if asked != (LOCAL,) and "spark" in metafunc.fixturenames:
         metafunc.parametrize("spark", asked, scope="session", indirect=True)

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import json
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
 import pytest
 
 from autoloader_sdk.discovery.errors import SourceError, SourceForbidden, SourceMissing
 from autoloader_sdk.discovery.s3 import S3Store
-from autoloader_sdk.discovery.s3_access import S3Access, S3Path, key_problem, s3_path
+from autoloader_sdk.discovery.s3_access import S3Access, S3Path, current_keys, key_problem, s3_path
 from autoloader_sdk.discovery.s3_errors import code_of, source_error
 
 ACCESS = S3Access("key", "secret")
@@ -71,3 +75,24 @@ def test_each_answer_is_a_sentence_that_names_the_bucket(text: str, kind: type[S
     assert type(error) is kind
     assert said in str(error)
     assert "'b'" in str(error)
+
+
+def test_keys_that_renew_themselves_are_asked_for_once(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Of a program that gives keys for a while, as single sign-on and roles do; those of a file are read each time."""
+    asked, program = tmp_path / "asked", tmp_path / "keys.sh"
+    until = (datetime.now(UTC) + timedelta(hours=2)).isoformat()
+    answer = {"Version": 1, "AccessKeyId": "k", "SecretAccessKey": "s", "SessionToken": "t", "Expiration": until}
+    program.write_text(f"echo once >> {asked}\necho '{json.dumps(answer)}'\n")
+    (tmp_path / "config").write_text(f"[profile short]\ncredential_process = sh {program}\n")
+    kept = tmp_path / "credentials"
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "config"))
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(kept))
+    monkeypatch.setenv("AWS_PROFILE", "short")
+    assert [current_keys(S3Access()) for _ in range(3)] == [("k", "s", "t")] * 3
+    assert asked.read_text() == "once\n"
+    monkeypatch.setenv("AWS_PROFILE", "kept")
+    for secret in ("one", "another"):
+        kept.write_text(f"[kept]\naws_access_key_id = k\naws_secret_access_key = {secret}\n")
+        assert current_keys(S3Access()) == ("k", secret, None)

@@ -116,6 +116,23 @@ class Keys(NamedTuple):
     token: str | None
 
 
+# By the variables that lead to them: keys that renew themselves shortly before they expire (a role, single sign-on).
+# Asked for anew, a role would give others each time, and Spark keeps a client for each.
+_renewing: dict[tuple[tuple[str, str], ...], Any] = {}
+
+
+def _own_credentials() -> Any:
+    """What botocore finds in the environment, or None."""
+    import botocore.credentials
+    import botocore.session
+
+    place = tuple(sorted((name, value) for name, value in os.environ.items() if name.startswith("AWS_")))
+    found = _renewing.get(place) or botocore.session.get_session().get_credentials()
+    if isinstance(found, botocore.credentials.RefreshableCredentials):
+        _renewing[place] = found
+    return found
+
+
 def current_keys(access: S3Access) -> Keys:
     """The given keys, or those of the environment at this moment (variables, profile, SSO, role of the machine).
 
@@ -124,11 +141,10 @@ def current_keys(access: S3Access) -> Keys:
     if access.access_key_id is not None:
         return Keys(access.access_key_id, access.secret_access_key or "", access.session_token)
     import botocore.exceptions
-    import botocore.session
 
     why = "there are none in its environment"
     try:
-        found = botocore.session.get_session().get_credentials()
+        found = _own_credentials()
         frozen = found.get_frozen_credentials() if found is not None else None
     except botocore.exceptions.BotoCoreError as error:
         frozen, why = None, str(error)

@@ -17,6 +17,7 @@ from autoloader_sdk.discovery.s3 import S3Store
 from autoloader_sdk.discovery.s3_access import S3Access, current_keys
 from autoloader_sdk.discovery.store import LocalStore, Store
 from autoloader_sdk.models.source import Source
+from autoloader_server.security.redact import redact
 from autoloader_server.spark.s3 import S3Reads
 
 # Up to here an object is fetched before its turn comes; so at most 16 MiB wait.
@@ -31,7 +32,7 @@ class Place:
     """A source's store; `options` is what Spark's reader needs to read the same files with the same rights."""
 
     store: Store
-    options: Mapping[str, str] = field(default_factory=dict)
+    options: Mapping[str, str] = field(default_factory=dict, repr=False)
     _alias: Callable[[str], str] = str
 
     @classmethod
@@ -99,6 +100,8 @@ def _with_own_keys(access: S3Access) -> S3Access:
     if access.has_keys:
         return access
     try:
-        return access.with_keys(current_keys(access))
+        keys = current_keys(access)
     except SourceForbidden:
         return access  # the listing comes first, and says so
+    redact.register([keys.secret_access_key, keys.token])
+    return access.with_keys(keys)

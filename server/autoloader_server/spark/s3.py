@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Self
 
 from autoloader_sdk.discovery.s3_access import DEFAULT_REGION, S3Access
@@ -26,7 +26,7 @@ class S3Reads:
     """What a reader is given: `options`, and paths under `scheme`."""
 
     scheme: str
-    options: Mapping[str, str]
+    options: Mapping[str, str] = field(repr=False)
 
     @classmethod
     def of(cls, access: S3Access) -> Self:
