@@ -83,6 +83,8 @@ class Reader:
                     session = None
             except SparkUnavailable:
                 # It was killed: that is what these tests are about.
+                if session is not None:
+                    release(session)
                 session = None
             except Exception as error:
                 # A column was dropped between the analysis of the query and its execution: it is asked again.

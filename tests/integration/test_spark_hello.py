@@ -7,6 +7,7 @@ import http.server
 import socket
 import ssl
 import threading
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -15,6 +16,7 @@ from typing import Any
 
 import grpc
 import pytest
+from pyspark.sql.connect.client.core import DefaultChannelBuilder
 from pyspark.sql.connect.proto import base_pb2, base_pb2_grpc
 from pyspark.sql.connect.session import SparkSession
 
@@ -31,11 +33,11 @@ def refusal(url: str, seconds: float = 10) -> SparkError:
 
 
 @contextmanager
-def grpc_server(*handlers: Any) -> Iterator[int]:
+def grpc_server(*handlers: Any, port: int = 0) -> Iterator[int]:
     server = grpc.server(ThreadPoolExecutor(2))
     for handler in handlers:
         handler(server)
-    port = server.add_insecure_port("127.0.0.1:0")
+    port = server.add_insecure_port(f"127.0.0.1:{port}")
     server.start()
     try:
         yield port
@@ -56,10 +58,10 @@ class Answering(base_pb2_grpc.SparkConnectServiceServicer):
 
 
 @contextmanager
-def spark_of_version(version: str) -> Iterator[int]:
+def spark_of_version(version: str, port: int = 0) -> Iterator[int]:
     add = base_pb2_grpc.add_SparkConnectServiceServicer_to_server
-    with grpc_server(lambda server: add(Answering(version), server)) as port:
-        yield port
+    with grpc_server(lambda server: add(Answering(version), server), port=port) as at:
+        yield at
 
 
 def test_a_host_that_is_not_known_is_named() -> None:
@@ -73,6 +75,20 @@ def test_a_port_on_which_nothing_listens_is_named() -> None:
         port = taken.getsockname()[1]
     error = refusal(f"sc://127.0.0.1:{port}")
     assert f"sc://127.0.0.1:{port} cannot be reached: nothing listens there" in str(error)
+
+
+def test_a_server_that_is_back_is_found_whoever_has_asked_it_in_vain_before() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+    url = f"sc://127.0.0.1:{port}"
+    channel = DefaultChannelBuilder(url).toChannel()
+    ends = time.monotonic() + 4
+    while time.monotonic() < ends:
+        with pytest.raises(grpc.RpcError):
+            channel.unary_unary("/asked/in-vain")(b"", timeout=1)
+    with spark_of_version("2.4.8", port):
+        assert "2.4.8" in str(refusal(url))
+    channel.close()
 
 
 @pytest.mark.parametrize("parameters", ["", "/;use_ssl=true", "/;token=a-secret"])
