@@ -47,9 +47,14 @@ def spark(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture(scope="session")
-def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str], Running]]:
+def servers(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Callable[[str], Running]]:
     """The Spark servers, each kept for all tests that ask for it."""
-    with sparks.servers(lambda: tmp_path_factory.mktemp("home")) as of:
+    make_database = None
+    if sparks.on_cluster(request.config):
+        make_database = request.getfixturevalue("postgres").make_database
+    with sparks.servers(lambda: tmp_path_factory.mktemp("home"), make_database) as of:
         yield of
 
 

@@ -78,7 +78,7 @@ class Reader:
                     self._vanished |= before - now
                     before = now
                 elif self._remote is not None:
-                    # On Spark 3.5 a session that asked before the namespace was there never sees it.
+                    # With Iceberg 1.4's catalog in SQLite a session goes on seeing what it saw at first.
                     release(session)
                     session = None
             except SparkUnavailable:

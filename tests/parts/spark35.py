@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from filelock import FileLock
+from sqlalchemy import make_url
 
 from autoloader_server.spark.catalog import catalog_file, make_catalog
 from autoloader_server.spark.errors import JavaNotFound
@@ -60,6 +61,9 @@ _S3 = (
         )
     ),
 )
+_POSTGRESQL = Jar(
+    "org.postgresql", "postgresql", "42.7.4", "188976721ead8e8627eb6d8389d500dccc0c9bebd885268a3047180274a6031e"
+)
 _SQLITE = next(jar for jar in LOCAL_JARS if jar.artifact == "sqlite-jdbc")
 _ICEBERG = {
     "1.4.3": "bbb6b493283280a348e1f1831a348f6128c2e7c33a7646b66974e0b0503fac5c",
@@ -71,13 +75,14 @@ _STOP_SECONDS = 30.0
 
 @dataclass
 class Spark35:
-    """A running server; `home/lake` holds its catalog `lake`."""
+    """A running server; `home/lake` holds the tables of its catalog `lake`, and without a `database` that too."""
 
     home: Path
     iceberg: str
     port: int
     process: subprocess.Popen[bytes]
     log: Path
+    database: str | None = None
 
     @property
     def url(self) -> str:
@@ -86,7 +91,7 @@ class Spark35:
     def ensure(self) -> None:
         """Where it was killed start it again, as clusters do it; to sessions it is another server."""
         if self.process.poll() is not None:
-            self.process = start(self.home, self.iceberg, port=self.port).process
+            self.process = start(self.home, self.iceberg, port=self.port, database=self.database).process
 
     def kill(self) -> None:
         self.process.kill()
@@ -100,16 +105,35 @@ class Spark35:
             self.kill()
 
 
-def start(home: Path, iceberg: str = "1.4.3", *, port: int = 0, extensions: bool = True, memory: str = "2g") -> Spark35:
+def start(
+    home: Path,
+    iceberg: str = "1.4.3",
+    *,
+    port: int = 0,
+    database: str | None = None,
+    extensions: bool = True,
+    memory: str = "2g",
+) -> Spark35:
     """A server with this Iceberg that accepts connections; it ends with `stop()`.
 
     Its process is written down in `home` as the local server's is: whoever kills one can kill the other.
+    `database`: the URL of one of PostgreSQL for the catalog, which is in SQLite without: there Iceberg 1.4 leaves its
+    queries open, so that after some time a session sees an old table, and may not write.
     `extensions` false: Iceberg's jar is there, but its SQL is not switched on; a catalog `absent` is of a class that is
     not there, and so is what reads Avro and S3.
     """
     jars = [
         *sorted(map(str, spark_jars().glob("*.jar"))),
-        *map(str, ensure_jars(jars=(_CONNECT, _SQLITE, _iceberg(iceberg), *((_AVRO, *_S3) if extensions else ())))),
+        *map(
+            str,
+            ensure_jars(
+                jars=(
+                    *(_CONNECT, _SQLITE, _iceberg(iceberg)),
+                    *((_POSTGRESQL,) if database is not None else ()),
+                    *((_AVRO, *_S3) if extensions else ()),
+                )
+            ),
+        ),
     ]
     scratch = home / "scratch"
     scratch.mkdir(parents=True, exist_ok=True)
@@ -120,6 +144,10 @@ def start(home: Path, iceberg: str = "1.4.3", *, port: int = 0, extensions: bool
     del confs["spark.sql.catalog.lake.type"]
     confs["spark.driver.memory"] = memory
     confs["spark.sql.catalog.lake.catalog-impl"] = "org.apache.iceberg.jdbc.JdbcCatalog"
+    if database is not None:
+        place = make_url(database)
+        confs["spark.sql.catalog.lake.uri"] = f"jdbc:postgresql://{place.host}:{place.port}/{place.database}"
+        confs["spark.sql.catalog.lake.jdbc.user"] = str(place.username)
     if not extensions:
         del confs["spark.sql.extensions"]
         confs["spark.sql.catalog.absent"] = "org.apache.iceberg.spark.NotInAnyJarOfThisServer"
@@ -140,7 +168,7 @@ def start(home: Path, iceberg: str = "1.4.3", *, port: int = 0, extensions: bool
         )
     # Whoever kills it waits for it to be gone: our child would stay a zombie.
     threading.Thread(target=process.wait, daemon=True).start()
-    server = Spark35(home, iceberg, port, process, log)
+    server = Spark35(home, iceberg, port, process, log, database)
     deadline = time.monotonic() + _START_SECONDS
     while not listens_on(process.pid, port):
         if process.poll() is not None or time.monotonic() > deadline:

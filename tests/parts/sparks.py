@@ -4,8 +4,8 @@ A test, or with `pytestmark` its module, says `@pytest.mark.sparks(LOCAL, OLD, N
 One that says `LOCAL` alone is about that one.
 
 `pytest --on cluster` runs `tests/chaos` and `tests/integration` on the parts that teams have: what would be on the
-local Spark runs on 3.5.7 with the oldest Iceberg (those marked, on each 3.5 of theirs), with the ledger in PostgreSQL
-and, in `tests/chaos`, the files in S3.
+local Spark runs on 3.5.7 with the oldest Iceberg (those marked, on each 3.5 of theirs), with the ledger and Iceberg's
+catalog in PostgreSQL and the files in S3.
 """
 
 from __future__ import annotations
@@ -63,8 +63,12 @@ class Running:
 
 
 @contextmanager
-def servers(make_folder: Callable[[], Path]) -> Iterator[Callable[[str], Running]]:
+def servers(
+    make_folder: Callable[[], Path], make_database: Callable[[], str] | None = None
+) -> Iterator[Callable[[str], Running]]:
     """What gives the server of each Spark: started when it is first asked for, and alive until the block ends.
+
+    `make_database` makes one of PostgreSQL for the catalog of a 3.5 server.
 
     Starting one costs as much as some tests: those of one file ask for all three in turn, and those of the next again.
     """
@@ -76,7 +80,9 @@ def servers(make_folder: Callable[[], Path]) -> Iterator[Callable[[str], Running
                 home = stack.enter_context(spark_home(make_folder()))
                 server = None
                 if spark != LOCAL:
-                    server = stack.enter_context(spark35.running(home, _ICEBERG[spark]))
+                    server = stack.enter_context(
+                        spark35.running(home, _ICEBERG[spark], database=make_database and make_database())
+                    )
                 known[spark] = Running(home, server)
             known[spark].ensure()
             return known[spark]
