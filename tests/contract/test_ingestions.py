@@ -147,6 +147,8 @@ def test_the_schema_rule_in_force_is_echoed(
         ("source.type", "ftp", "source.type", "local"),
         ("format.type", "cvs", "format.type", "csv"),
         ("format.options.multilne", True, "format.options.multilne", "multiline"),
+        ("format.options", {"line_separator": "|~"}, "format.options", "one character of ASCII, or a usual line end"),
+        ("format.options", {"quote": "“"}, "format.options", "format.options.quote"),
         ("destination.write_mode", "overwrite", "destination.write_mode", "append"),
         ("schedule.frequency", "dayly", "schedule.frequency", "daily"),
         ("schedule.time", "25:00", "schedule.time", "HH:MM"),

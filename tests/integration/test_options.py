@@ -166,11 +166,18 @@ def test_a_file_with_an_end_of_records_of_its_own_that_spark_would_misread_fails
     ran = loaded.load()
     assert {name: error.message for name, error in ran.failed().items()} == {
         "blanks first": "its first line holds nothing but blanks: take it away",
-        "a line's end at its end": (
-            "a line's end stands behind its last '~', format.options.line_separator: take it away"
-        ),
+        "a line's end at its end": ("a line's end stands behind its last '~': take it away, or write a '~' behind it"),
         "a line's end behind a quote": (
             "a quote in it is never closed, or stands within a field without being doubled"
         ),
     }
     assert loaded.rows() == [(1, "a")]
+
+
+def test_a_binary_file_is_told_whatever_its_delimiter_is(ingest: Ingest) -> None:
+    files = {"good": "a§b\n1§x\n", "binary": "a§b\n" + "1§2\n" * 30_000 + "3§\0\n"}
+    loaded = ingest("csv", files, options={"delimiter": "§", "comment": "#"})
+    assert {name: error.message[:18] for name, error in loaded.load().failed().items()} == {
+        "binary": "byte 150008 is NUL"
+    }
+    assert loaded.rows() == [(1, "x")]

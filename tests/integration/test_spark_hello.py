@@ -22,7 +22,7 @@ from pyspark.sql.connect.session import SparkSession
 
 from autoloader_sdk.spark35 import UnsupportedSpark, adapt, check
 from autoloader_server.spark.errors import SparkError, SparkUnavailable, SparkUnsupported
-from autoloader_server.spark.sessions import connect
+from autoloader_server.spark.sessions import CHANNEL, connect
 
 
 def refusal(url: str, seconds: float = 10) -> SparkError:
@@ -81,7 +81,7 @@ def test_a_server_that_is_back_is_found_whoever_has_asked_it_in_vain_before() ->
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
     url = f"sc://127.0.0.1:{port}"
-    channel = DefaultChannelBuilder(url).toChannel()
+    channel = DefaultChannelBuilder(url, channelOptions=list(CHANNEL)).toChannel()
     ends = time.monotonic() + 4
     while time.monotonic() < ends:
         with pytest.raises(grpc.RpcError):

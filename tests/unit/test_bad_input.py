@@ -70,7 +70,7 @@ HELD: dict[str, dict[str, str]] = {
         "line ends of several kinds": "load_csv:line_ends_may_differ_within_a_file_unless_quotes_hold_some",
         "an unusual `line_separator`": "options:a_file_is_read_by_its_options "
         "engine_text:quotes_are_followed_between_other_delimiters_and_ends_of_lines",
-        "a line of nothing but blanks": "load_csv:files_that_are_not_what_they_seem_fail_with_a_sentence "
+        "a first line of nothing but blanks": "load_csv:files_that_are_not_what_they_seem_fail_with_a_sentence "
         "options:a_file_with_an_end_of_records_of_its_own_that_spark_would_misread_fails",
         "empty lines": "load_csv:empty_lines_are_no_rows_and_an_empty_field_is_null",
         "an empty field": "load_csv:empty_lines_are_no_rows_and_an_empty_field_is_null",

@@ -34,6 +34,7 @@ class CsvOptions:
     def from_mapping(cls, options: Mapping[str, object]) -> CsvOptions:
         """Read `format.options`, Spark's own names too. ValueError names the option at fault."""
         delimiter = _text(options, "delimiter", "sep") or ","
+        delimiter = "\t" if delimiter == "\\t" else delimiter
         quote = _text(options, "quote")
         quote = '"' if quote is None else quote
         escape = _text(options, "escape") or quote
@@ -56,9 +57,11 @@ class CsvOptions:
             raise ValueError(
                 f"format.options.line_separator is {own!r}: in CSV it is one character of ASCII, or a usual line end"
             )
-        if own and own in (delimiter, quote, escape, comment):
+        if quote and quote in delimiter:
+            raise ValueError(f"format.options.delimiter is {delimiter!r}: the quote {quote!r} is in it")
+        if own and own in f"{delimiter}{quote}{escape}{comment}":
             raise ValueError(f"format.options.line_separator is {own!r}: another option has the same character")
-        return cls("\t" if delimiter == "\\t" else delimiter, quote, escape, encoding, own)
+        return cls(delimiter, quote, escape, encoding, own)
 
     @property
     def line_end(self) -> str:
@@ -106,9 +109,9 @@ def csv_head(head: Head, options: CsvOptions) -> CsvHead | None:
     text = decoded.text
     blank = re.compile(rf"(?:[ \t]*(?:{options.line_end}))*+(?:[ \t]*\Z)?")
     start = blank.match(text).end()  # type: ignore[union-attr]  # it matches the empty string too
+    about = replace(about, blanks_first=any(blank in text[:start] for blank in " \t"))
     if start == len(text) and head.whole:
         return about
-    about = replace(about, blanks_first=any(blank in text[:start] for blank in " \t"))
     record = _record_at(text, start, options, whole=head.whole)
     if record is None:
         return replace(about, problem="its first record has a quote that is never closed") if head.whole else None

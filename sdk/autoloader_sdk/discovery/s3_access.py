@@ -6,6 +6,7 @@ import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any, NamedTuple, Self
 
 from autoloader_sdk.discovery.errors import SourceForbidden
@@ -116,9 +117,9 @@ class Keys(NamedTuple):
     token: str | None
 
 
-# By the variables that lead to them: keys that renew themselves shortly before they expire (a role, single sign-on).
-# Asked for anew, a role would give others each time, and Spark keeps a client for each.
-_renewing: dict[tuple[tuple[str, str], ...], Any] = {}
+# Keys that renew themselves shortly before they expire (a role, single sign-on), and a hash of where they were found:
+# asked for anew, a role would give others each time, and Spark keeps a client for each.
+_renewing: tuple[int, Any] | None = None
 
 
 def _own_credentials() -> Any:
@@ -126,11 +127,27 @@ def _own_credentials() -> Any:
     import botocore.credentials
     import botocore.session
 
-    place = tuple(sorted((name, value) for name, value in os.environ.items() if name.startswith("AWS_")))
-    found = _renewing.get(place) or botocore.session.get_session().get_credentials()
-    if isinstance(found, botocore.credentials.RefreshableCredentials):
-        _renewing[place] = found
+    global _renewing  # noqa: PLW0603 - one process has one identity of its own
+    place = _own_place()
+    if _renewing is not None and _renewing[0] == place:
+        return _renewing[1]
+    found = botocore.session.get_session().get_credentials()
+    _renewing = (place, found) if isinstance(found, botocore.credentials.RefreshableCredentials) else None
     return found
+
+
+def _own_place() -> int:
+    """A hash of what tells botocore where the keys are: variables, and the state of its two files."""
+    files = []
+    for name, usual in (("AWS_CONFIG_FILE", "config"), ("AWS_SHARED_CREDENTIALS_FILE", "credentials")):
+        try:
+            found = Path(os.environ.get(name, f"~/.aws/{usual}")).expanduser().stat()
+        except (OSError, RuntimeError):
+            files.append((0, 0))
+        else:
+            files.append((found.st_mtime_ns, found.st_size))
+    variables = sorted((name, value) for name, value in os.environ.items() if name.startswith("AWS_") or name == "HOME")
+    return hash((*files, *variables))
 
 
 def current_keys(access: S3Access) -> Keys:

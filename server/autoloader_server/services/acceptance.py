@@ -7,6 +7,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from autoloader_sdk.discovery.csvfiles import CsvOptions
 from autoloader_sdk.discovery.patterns import compile_pattern
 from autoloader_sdk.models import IngestionCreate
 from autoloader_server.db.tenancy import DEFAULT_TENANT
@@ -109,6 +110,11 @@ def _unusable(body: IngestionCreate) -> list[Fault]:
             compile_pattern(body.source.file_pattern)
     except ValueError as error:
         faults.append(Fault(("body", "source", "file_pattern"), str(error)))
+    if body.format.type == "csv":
+        try:
+            CsvOptions.from_mapping(body.format.options.given() if body.format.options else {})
+        except ValueError as error:
+            faults.append(Fault(("body", "format", "options"), str(error)))
     given = body.format.schema_.schema_json_ if body.format.schema_ is not None else None
     if given is not None and (wrong := _wrong_schema(given)) is not None:
         faults.append(Fault(("body", "format", "schema", "schema_json"), wrong))

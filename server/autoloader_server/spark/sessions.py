@@ -48,7 +48,7 @@ _MAX_BACKOFF_MS = 2000
 
 # gRPC waits longer after each connection that was refused, up to two minutes, and all channels of a process to one
 # address share that wait: a server that is back would be called dead because another session has asked it in vain.
-_CHANNEL = (("grpc.use_local_subchannel_pool", 1), ("grpc.max_reconnect_backoff_ms", _MAX_BACKOFF_MS))
+CHANNEL = (("grpc.use_local_subchannel_pool", 1), ("grpc.max_reconnect_backoff_ms", _MAX_BACKOFF_MS))
 
 # What a server may take for its first answer.
 _HELLO_SECONDS = 30.0
@@ -106,7 +106,7 @@ def connect(
     # Has `pyspark.sql.functions` make columns for Connect, as the builder would: users of `table()` call them.
     os.environ.setdefault("SPARK_CONNECT_MODE_ENABLED", "1")
     # Not by the builder: that makes it the default of the user's own `getOrCreate()`.
-    session = SparkSession(connection=DefaultChannelBuilder(url, channelOptions=list(_CHANNEL)))
+    session = SparkSession(connection=DefaultChannelBuilder(url, channelOptions=list(CHANNEL)))
     client = session.client
     # Its own shuts down a pool that all sessions of the process share, and waits for it; `SparkSession.__del__` calls
     # it in whatever thread collects garbage, also in one of that pool, which then waits for itself for ever.

@@ -331,9 +331,7 @@ class Csv:
         if (quotes.broken_lines or own) and quotes.stray:
             raise Unreadable("a quote in it is never closed, or stands within a field without being doubled")
         if own and quotes.ends_in_usual_end:
-            raise Unreadable(
-                f"a line's end stands behind its last {own!r}, format.options.line_separator: take it away"
-            )
+            raise Unreadable(f"a line's end stands behind its last {own!r}: take it away, or write a {own!r} behind it")
         if multiline and len(quotes.ends) > 1:
             raise Unreadable(
                 f"its lines end in different ways ({', '.join(sorted(quotes.ends))}): write them all alike"
@@ -440,6 +438,7 @@ def _follow(content: Iterable[bytes], decoder: StrictDecoder, quotes: QuoteCheck
     mark = _MARK
     for piece in content:
         if decoded:
+            decoder.refuse_nul(piece)
             text = decoder.decode(piece).encode()
         else:
             decoder.check(piece)

@@ -187,12 +187,16 @@ class StrictDecoder:
 
     def check(self, piece: bytes, *, final: bool = False) -> None:
         """As `decode`; what is ASCII in an encoding that keeps ASCII is not decoded."""
-        if self._plain and b"\0" in piece:
-            raise Unreadable(not_text(self._at + piece.index(0)))
+        self.refuse_nul(piece)
         if self._plain and not self._decoder.getstate()[0] and piece.isascii():
             self._at += len(piece)
             return
         self.decode(piece, final=final)
+
+    def refuse_nul(self, piece: bytes) -> None:
+        """Raises Unreadable for the NUL of a binary file; in UTF-16 and UTF-32 it is half a letter."""
+        if self._plain and b"\0" in piece:
+            raise Unreadable(not_text(self._at + piece.index(0)))
 
     def decode(self, piece: bytes, *, final: bool = False) -> str:
         held = len(self._decoder.getstate()[0])
