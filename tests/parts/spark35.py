@@ -122,19 +122,12 @@ def start(
     `extensions` false: Iceberg's jar is there, but its SQL is not switched on; a catalog `absent` is of a class that is
     not there, and so is what reads Avro and S3.
     """
-    jars = [
-        *sorted(map(str, spark_jars().glob("*.jar"))),
-        *map(
-            str,
-            ensure_jars(
-                jars=(
-                    *(_CONNECT, _SQLITE, _iceberg(iceberg)),
-                    *((_POSTGRESQL,) if database is not None else ()),
-                    *((_AVRO, *_S3) if extensions else ()),
-                )
-            ),
-        ),
-    ]
+    wanted = (
+        *(_CONNECT, _SQLITE, _iceberg(iceberg)),
+        *((_POSTGRESQL,) if database is not None else ()),
+        *((_AVRO, *_S3) if extensions else ()),
+    )
+    jars = [*sorted(map(str, spark_jars().glob("*.jar"))), *map(str, ensure_jars(jars=wanted))]
     scratch = home / "scratch"
     scratch.mkdir(parents=True, exist_ok=True)
     make_catalog(catalog_file(home))

@@ -1,8 +1,8 @@
 """How Spark reads a source in S3 with that source's credentials, and with no other's.
 
 Hadoop caches its file systems by scheme and bucket: after one read with A's keys, B's keys read A's bucket too. So each
-set of credentials has a scheme of its own, made from a hash of them: `al3f9c…://bucket/key`. Instances are bounded, and
-a rotated key gets a new one. What Spark tells of a file (`_metadata.file_path`, errors) is told with that scheme.
+set of credentials has a scheme of its own, made from a hash of them: `al3f9c…://bucket/key`, and a
+rotated key gets a new one. What Spark tells of a file (`_metadata.file_path`, errors) is told with that scheme.
 """
 
 from __future__ import annotations

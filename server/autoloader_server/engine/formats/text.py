@@ -273,8 +273,8 @@ class QuoteCheck:
 
     A quoted field begins after a delimiter or a line's end, and ends before one; a quote within is doubled. What does
     not keep to that is let through as long as it stays in its line (`5" disk, 3" disk`): then no record is lost by it.
-    Lines that begin with `comment`, if that is not empty, are left out. `line_separator`: what ends a line, if that is
-    not one of the usual ends.
+    Lines that begin with `comment`, if that is not empty, are left out. `line_separator`: the byte that ends a line, if
+    that is not one of the usual ends.
     """
 
     def __init__(self, quote: str, escape: str, delimiter: str, comment: str = "", *, line_separator: str = "") -> None:
@@ -282,13 +282,16 @@ class QuoteCheck:
         self._quote = quote.encode() or b"\0"  # an empty one turns quoting off
         self._escape = escape.encode() if escape != quote else b""
         self._own_end = line_separator.encode()
+        # One of several bytes is followed as a NUL, which is in no text.
+        one = delimiter.encode()
+        self._long_delimiter = one if len(one) > 1 and quote else b""
         # What may stand before a field's first quote, and after its last one.
-        before, after = (self._own_end[-1:], self._own_end[:1]) if self._own_end else (b"\r\n", b"\r\n")
-        self._delimiter = delimiter.encode()
-        self._before = frozenset(before + self._quote + self._one_delimiter)
-        self._after = frozenset(after + self._quote + self._one_delimiter)
+        ends = self._own_end or b"\r\n"
+        self._beside = frozenset(ends + self._quote + (b"\0" if self._long_delimiter else one))
+        # What may be the beginning of more.
+        self._unsure = frozenset(self._quote + self._escape + b"\r" + self._long_delimiter)
         self._held = b""
-        self._last = before[-1]
+        self._last = ends[-1]
         self._quotes = 0
         self.stray = False
         self.broken_lines = False
@@ -301,11 +304,6 @@ class QuoteCheck:
         """Whether the last byte so far is that of LF or CR."""
         return self._last in b"\r\n"
 
-    @property
-    def _one_delimiter(self) -> bytes:
-        """What stands for a delimiter of several bytes: NUL, which is in no text."""
-        return self._delimiter if len(self._delimiter) == 1 else b"\0"
-
     def check(self, piece: bytes, *, final: bool = False) -> None:
         if self._comments is not None:
             piece = self._comments.rest(piece, final=final)
@@ -314,12 +312,11 @@ class QuoteCheck:
         if not final:
             # What follows the last bytes is not known yet.
             keep = len(data)
-            unsure = self._quote + self._escape + b"\r" + (self._delimiter if len(self._delimiter) > 1 else b"")
-            while keep and data[keep - 1] in unsure:
+            while keep and data[keep - 1] in self._unsure:
                 keep -= 1
             data, self._held = data[:keep], data[keep:]
-        if len(self._delimiter) > 1 and self._quote != b"\0":
-            data = data.replace(self._delimiter, b"\0")
+        if self._long_delimiter:
+            data = data.replace(self._long_delimiter, b"\0")
         if self._escape:
             data = data.replace(self._escape + self._escape, b"").replace(self._escape + self._quote, b"")
         if not data:
@@ -338,7 +335,7 @@ class QuoteCheck:
 
         found = np.frombuffer(data, np.uint8)
         quotes = np.flatnonzero(found == self._quote[0])
-        ends = np.flatnonzero(found == self._own_end[-1] if self._own_end else (found == 0x0A) | (found == 0x0D))
+        ends = np.flatnonzero(found == self._own_end[0] if self._own_end else (found == 0x0A) | (found == 0x0D))
         if ends.size:
             within = ((np.searchsorted(quotes, ends) + self._quotes) & 1).astype(bool)
             self.broken_lines = self.broken_lines or bool(within.any())
@@ -348,9 +345,9 @@ class QuoteCheck:
             opening = quotes[self._quotes % 2 :: 2]
             closing = quotes[1 - self._quotes % 2 :: 2]
             self.stray = not (
-                self._all_in(found, opening[opening > 0] - 1, self._before)
-                and (opening.size == 0 or opening[0] > 0 or self._last in self._before)
-                and self._all_in(found, closing[closing < found.size - 1] + 1, self._after)
+                self._all_in(found, opening[opening > 0] - 1, self._beside)
+                and (opening.size == 0 or opening[0] > 0 or self._last in self._beside)
+                and self._all_in(found, closing[closing < found.size - 1] + 1, self._beside)
             )
         self._quotes += int(quotes.size)
 
