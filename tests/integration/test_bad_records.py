@@ -368,13 +368,27 @@ def test_a_column_comes_of_good_lines_alone(ingest: Ingest) -> None:
 
 
 def test_the_table_is_made_of_good_lines_alone(ingest: Ingest) -> None:
-    made = ingest(
-        "json", {"a.json": '{"id": 4}\n{"id": 3} {"junk": 1}\n3\n{"caf\\ud800": 1}\n'}, on_bad_record="quarantine"
-    )
+    bad = ['{"id": 3, "extra": 1} {"junk": 1}', "3", '{"caf\\ud800": 1}', '{"cut": 1, "x']
+    made = ingest("json", {"a.json": "\n".join(['{"id": 4}', *bad])}, on_bad_record="quarantine")
     ran = made.load()
     assert (ran.status, ran.files, ran.records) == ("success", 1, 1)
     assert made.types() == {"id": "bigint"}
-    assert [row[1] for row in set_aside(made)] == ["2", "3", "4"]
+    assert [row[1] for row in set_aside(made)] == ["2", "3", "4", "5"]
+
+
+@pytest.mark.parametrize("bad", ['{"id": 3, "extra": 1} {"junk": 1}', '{"caf\\ud800": 1}'])
+def test_the_table_has_no_column_of_a_file_that_fails_behind_its_first_line(ingest: Ingest, bad: str) -> None:
+    made = ingest("json", {"a.json": GOOD_JSON, "b.json": f'{{"id": 3, "more": 1}}\n{bad}\n'})
+    ran = made.load()
+    assert (ran.status, ran.files, set(ran.failed())) == ("partial", 1, {"b.json"})
+    assert made.types() == {"id": "bigint", "x": "double", "s": "string"}
+
+
+def test_a_table_is_made_of_what_loads_though_a_sampled_file_fails(ingest: Ingest) -> None:
+    made = ingest("json", {"a.json": '{"id": 3, "more": 1}\n{"id": 3} {"id": 4}\n', "b.json": GOOD_JSON})
+    ran = made.load()
+    assert (ran.status, set(ran.failed())) == ("partial", {"a.json"})
+    assert made.types() == {"id": "bigint", "x": "double", "s": "string"}
 
 
 def test_a_file_with_two_new_fields_that_differ_in_case_fails_alone(ingest: Ingest) -> None:

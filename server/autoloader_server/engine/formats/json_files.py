@@ -143,6 +143,12 @@ class Json:
         # The schema is held against every file, and those that do not fit it have their say.
         files = [(look.path, look.size) for look in looks]
         again = list(self.look(files, found))
+        malformed = {failure.path for failure in Looks.of(again).failures}
+        if any(look.path in malformed for look in first):
+            # A glance had not shown it: they say nothing about columns.
+            first = [look for look in first if look.path not in malformed]
+            found = self._infer(spark, first)
+            again = list(self.look(files, found))
         inferred_from = {look.path for look in first}
         known_bad = {look.path: look.bad for look in looks}
         others = [
@@ -303,8 +309,11 @@ class Json:
         return options
 
     def _first_look(self, path: str, size: int, opener: Opener) -> Look | None:
-        """Enough for Spark to infer from: that its first line is a record. None where that takes more than a glance."""
-        if self._own_lines or self._declared is not None or compression(path) is not None:
+        """Enough for Spark to infer from: that its first line is a record. None where that takes more than a glance.
+
+        Where bad records are told from good ones, a glance is never enough: no column may come of a bad one.
+        """
+        if self._sifts or self._own_lines or self._declared is not None or compression(path) is not None:
             return None
         data = next(pieces(path, _GLANCE_BYTES, opener), b"")
         if not (data.isascii() and begins_lines(data)):
