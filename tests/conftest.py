@@ -51,9 +51,11 @@ def servers(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Callable[[str], Running]]:
     """The Spark servers, each kept for all tests that ask for it."""
-    make_database = None
-    if sparks.on_cluster(request.config):
-        make_database = request.getfixturevalue("postgres").make_database
+
+    def make_database() -> str:
+        server: PostgresServer = request.getfixturevalue("postgres")
+        return server.make_database()
+
     with sparks.servers(lambda: tmp_path_factory.mktemp("home"), make_database) as of:
         yield of
 

@@ -1,8 +1,9 @@
-"""What a Spark 4 client needs to be understood by a Spark 3.5 server.
+"""What a session needs on a Spark 3.5 server, and a Spark 4 client to be understood there.
 
 The two differ in two places that matter. A statement of `spark.sql()` travels in the field `SqlCommand.input`, and 3.5
 reads the older `SqlCommand.sql`: it would parse an empty statement. And `createDataFrame` asks for settings that 3.5
-does not have. Both are put right on the way to the server, in the calls of one session's client.
+does not have. Both are put right on the way to the server, in the calls of one session's client. And Iceberg's tables are
+read row by row there: in columns an older Iceberg ends the server.
 """
 
 from __future__ import annotations
@@ -30,13 +31,17 @@ _ANSWERS = {
     "spark.sql.session.localRelationChunkSizeRows": "10000",
 }
 
+# From 3.5.4 on Spark frees the columns of a batch of rows before it asks for the next one (SPARK-50235), and Iceberg
+# before 1.6.2 and 1.7.2 goes on writing into them: the JVM dies of it where a data file has over 5,000 rows.
+_SETTINGS = {"spark.sql.iceberg.vectorization.enabled": "false"}
+
 
 class UnsupportedSpark(AutoloaderError):
     """The server's Spark is none that this version can speak to."""
 
 
 def adapt(session: SparkSession) -> str:
-    """Make `session` speak as its server understands it; the server's version. Again does nothing more.
+    """Make `session` speak as its server understands it, and read as it can; the server's version.
 
     Raises:
         UnsupportedSpark: the server is neither 3.5 nor 4.x.
@@ -44,8 +49,11 @@ def adapt(session: SparkSession) -> str:
     version: str = session.version
     check(version)
     client: Any = session.client
-    if version.startswith("3.") and _client_major() >= 4 and not isinstance(client._stub, _OlderServer):  # noqa: SLF001
-        client._stub = _OlderServer(client._stub)  # noqa: SLF001
+    if version.startswith("3."):
+        if _client_major() >= 4 and not isinstance(client._stub, _OlderServer):  # noqa: SLF001
+            client._stub = _OlderServer(client._stub)  # noqa: SLF001
+        for name, value in _SETTINGS.items():
+            session.conf.set(name, value)
     return version
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from tests.chaos.waiting import until
 from tests.chaos.world import SPARK_DEATH_SECONDS
 from tests.homes import namespace_of
 from tests.integration.ingesting import Ingestion
+from tests.parts.sparks import Running
 
 from autoloader_server.engine import load
 from autoloader_server.engine.killpoints import POINTS
@@ -90,12 +91,11 @@ def test_these_are_all_the_points_of_a_load() -> None:
 
 
 @contextmanager
-def ingestion(home: Path, folder: Path) -> Iterator[Ingestion]:
+def ingestion(home: Path, remote: str | None, database_url: str, folder: Path) -> Iterator[Ingestion]:
     """An ingestion on a service of this process, so that a test can change what Spark is asked for."""
     source = folder / "source"
     source.mkdir()
-    database = f"sqlite:///{folder}/autoloader.db"
-    service = Service.open(Settings.load(home=home, database_url=database))
+    service = Service.open(Settings.load(home=home, database_url=database_url, spark_remote=remote))
     destination = {"catalog": "lake", "database": namespace_of(folder), "table": "t"}
     spec: dict[str, Any] = {
         "name": "killed",
@@ -109,8 +109,15 @@ def ingestion(home: Path, folder: Path) -> Iterator[Ingestion]:
         service.close()
 
 
-def test_spark_dies_in_the_middle_of_a_statement(home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    with ingestion(home, tmp_path) as loaded:
+def test_spark_dies_in_the_middle_of_a_statement(
+    servers: Callable[[str], Running],
+    spark: str,
+    own_database_url: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    home, remote = servers(spark).home, servers(spark).url
+    with ingestion(home, remote, own_database_url, tmp_path) as loaded:
         assert loaded.load({"a.csv": "n\n1\n"}).status == "success"
         frame_of = load.frame_of
 
@@ -135,6 +142,7 @@ def test_spark_dies_in_the_middle_of_a_statement(home: Path, tmp_path: Path, mon
         assert [error.category for error in ran.errors] == ["connectivity"]
         assert "Spark server" in str(ran.message)
         assert "run again" in str(ran.message)
+        servers(spark).ensure()
         assert loaded.load().files == 1
         assert loaded.counts() == {"a.csv": 1, "b.csv": 2}
         assert loaded.load().message == "nothing new"

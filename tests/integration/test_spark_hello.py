@@ -46,7 +46,7 @@ def grpc_server(*handlers: Any, port: int = 0) -> Iterator[int]:
 
 
 class Answering(base_pb2_grpc.SparkConnectServiceServicer):
-    """A Spark Connect service that tells a version, and nothing else."""
+    """A Spark Connect service that tells a version, and takes any setting."""
 
     def __init__(self, version: str) -> None:
         self.version = version
@@ -55,6 +55,9 @@ class Answering(base_pb2_grpc.SparkConnectServiceServicer):
         answer = base_pb2.AnalyzePlanResponse(session_id=request.session_id)
         answer.spark_version.version = self.version
         return answer
+
+    def Config(self, request: Any, context: Any) -> Any:  # noqa: N802
+        return base_pb2.ConfigResponse(session_id=request.session_id)
 
 
 @contextmanager

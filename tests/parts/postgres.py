@@ -28,8 +28,8 @@ from autoloader_server.db.migrate import migrate
 _SUPERUSER = "tests"
 _SECONDS = 60
 _STOPS = {"fast": signal.SIGINT, "immediate": signal.SIGQUIT}
-# A crash of the server loses nothing by these, only one of the machine. So many connections: Spark 3.5 keeps each session
-# for an hour, and with it those of its catalog.
+# A crash of the server loses nothing by these, only one of the machine. So many connections: Spark 3.5 keeps each
+# session for an hour, and with it those of its catalog.
 _QUICK = (
     *("fsync=off", "full_page_writes=off", "wal_level=minimal", "max_wal_senders=0", "max_wal_size=128MB"),
     *("autovacuum=off", "shared_buffers=64MB", "max_connections=1000", "log_min_messages=fatal"),

@@ -1,11 +1,11 @@
 """Which Spark a test runs on: the local one, or a 3.5.7 server as clusters have it, with an old or a new Iceberg.
 
 A test, or with `pytestmark` its module, says `@pytest.mark.sparks(LOCAL, OLD, NEW)`; without, it runs on the local one.
-One that says `LOCAL` alone is about that one.
+One that says `LOCAL` alone is about that one. The catalog of a 3.5 server is in PostgreSQL.
 
 `pytest --on cluster` runs `tests/chaos` and `tests/integration` on the parts that teams have: what would be on the
-local Spark runs on 3.5.7 with the oldest Iceberg (those marked, on each 3.5 of theirs), with the ledger and Iceberg's
-catalog in PostgreSQL and the files in S3.
+local Spark runs on 3.5.7 with the oldest Iceberg (those marked, on each 3.5 of theirs), with the ledger in PostgreSQL
+and the files in S3.
 """
 
 from __future__ import annotations
@@ -63,9 +63,7 @@ class Running:
 
 
 @contextmanager
-def servers(
-    make_folder: Callable[[], Path], make_database: Callable[[], str] | None = None
-) -> Iterator[Callable[[str], Running]]:
+def servers(make_folder: Callable[[], Path], make_database: Callable[[], str]) -> Iterator[Callable[[str], Running]]:
     """What gives the server of each Spark: started when it is first asked for, and alive until the block ends.
 
     `make_database` makes one of PostgreSQL for the catalog of a 3.5 server.
@@ -80,9 +78,7 @@ def servers(
                 home = stack.enter_context(spark_home(make_folder()))
                 server = None
                 if spark != LOCAL:
-                    server = stack.enter_context(
-                        spark35.running(home, _ICEBERG[spark], database=make_database and make_database())
-                    )
+                    server = stack.enter_context(spark35.running(home, _ICEBERG[spark], database=make_database()))
                 known[spark] = Running(home, server)
             known[spark].ensure()
             return known[spark]
