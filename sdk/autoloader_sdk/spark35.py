@@ -2,7 +2,7 @@
 
 The two differ in two places that matter. A statement of `spark.sql()` travels in the field `SqlCommand.input`, and 3.5
 reads the older `SqlCommand.sql`: it would parse an empty statement. And `createDataFrame` asks for settings that 3.5
-does not have. Both are put right on the way to the server, in the calls of one session's client. And Iceberg's tables are
+does not have. Both are put right on the way to the server, in the calls of one session's client. Iceberg's tables are
 read row by row there: in columns an older Iceberg ends the server.
 """
 

@@ -74,9 +74,14 @@ def main(kills: int, seed: int, database: str, source: str, spark: str) -> None:
     steps: set[str] = set()
     with ExitStack() as parts:
         folder = parts.enter_context(tempfile.TemporaryDirectory(prefix="autoloader-chaos-"))
-        server = parts.enter_context(postgres.running()) if database == "postgresql" else None
+        server = parts.enter_context(postgres.running()) if database == "postgresql" or spark == "3.5" else None
         store = parts.enter_context(running_seaweed(Path(folder, "seaweed"))) if source == "s3" else None
-        running = parts.enter_context(sparks.servers(lambda: Path(folder, "home")))
+
+        def make_database() -> str:
+            assert server is not None
+            return server.make_database()
+
+        running = parts.enter_context(sparks.servers(lambda: Path(folder, "home"), make_database))
         on = running(sparks.LOCAL if spark == "local" else sparks.OLD)
         if on.url is not None:
             # Workers know of it so.
@@ -90,7 +95,7 @@ def main(kills: int, seed: int, database: str, source: str, spark: str) -> None:
                 made = plan.world()
                 world = World(
                     *(lake, on, Path(folder, name), name),
-                    database_url=server.make_database() if server is not None else None,
+                    database_url=make_database() if database == "postgresql" else None,
                     bucket=bucket,
                     **made,
                 )

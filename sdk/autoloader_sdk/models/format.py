@@ -43,7 +43,8 @@ class FormatOptions(RequestModel):
     """How to read a file. What is not given takes the service's default: RFC 4180 for CSV, lines for JSON.
 
     Names and meanings are Spark's (Spark SQL guide, "CSV Files" and "JSON Files"), written in snake case;
-    `delimiter` is Spark's `sep`. An empty `quote` turns quoting off.
+    `delimiter` is Spark's `sep`. An empty `quote` turns quoting off. In CSV `quote`, `escape`, `comment` and a
+    `line_separator` other than LF, CRLF or CR are each one character of ASCII.
     """
 
     other_names: ClassVar[Mapping[str, str]] = {

@@ -22,6 +22,7 @@ CONNECTIVITY = "connectivity"
 MISSING = "missing"
 WRITE_FAILURE = "write_failure"
 UNKNOWN = "unknown"
+CONFIGURATION = "configuration"
 INTERRUPTED = "interrupted"
 INTERNAL = "internal"
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
 from autoloader_sdk.models import IngestionCreate
+from autoloader_server.engine.errors import CONFIGURATION, RunStopped
 from autoloader_server.engine.formats.avro_files import Avro
 from autoloader_server.engine.formats.base import CORRUPT_COLUMN, PATH_COLUMN, Format, Look, Looks, Sifting
 from autoloader_server.engine.formats.csv_files import Csv
@@ -33,11 +34,17 @@ _ENCODED = re.compile(r"[^A-Za-z0-9/._=-]")
 
 
 def make_format(spec: IngestionCreate, place: Place) -> Format:
-    """The reader of an ingestion's format, with its options."""
+    """The reader of an ingestion's format, with its options.
+
+    Raises RunStopped where these say what cannot be, as they may in one that an older version took.
+    """
     options = spec.format.options.given() if spec.format.options else {}
     match spec.format.type:
         case "csv":
-            return Csv(options, place)
+            try:
+                return Csv(options, place)
+            except ValueError as error:
+                raise RunStopped(f"{error}. Change it in the ingestion", CONFIGURATION) from error
         case "json":
             return Json(options, place, sifts=spec.on_bad_record != "fail")
         case "parquet":
