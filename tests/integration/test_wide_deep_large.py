@@ -1,4 +1,4 @@
-"""Of each format: 300 columns, values thirty deep, a record of a megabyte; types that widen and fields within others."""
+"""Of each format: 300 columns, values thirty deep, a record of a megabyte; types that widen, fields within others."""
 
 from __future__ import annotations
 

@@ -14,6 +14,9 @@ BEYOND_FLOAT = 3.4028235677973366e38
 _MOST_DIGITS = 38
 # As Java writes it, besides what the options say.
 _INFINITE = r"^\s*[+-]?Infinity\s*$"
+_INTEGER = r"^\s*[+-]?\d+\s*$"
+# From here on an integer is beyond 64 bits, and may lose digits in a double.
+_BEYOND_LONG = 2.0**63
 _NUMBER = r"^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$"
 _ZERO = r"^[+-]?[0.]+([eE].*)?$"
 
@@ -45,7 +48,7 @@ class Checks:
     def quick(self, name: str, kind: DataType) -> tuple[Column, Column] | None:
         """A column that was read so, in its own type, and whether that holds the value; None of one that always does.
 
-        An infinite number is held for one that is too large.
+        An infinite number is held for one that is too large, and one from 2^63 on for an integer that loses digits.
         """
         from pyspark.sql.connect import functions as F
         from pyspark.sql.types import DecimalType, DoubleType, FloatType
@@ -60,22 +63,26 @@ class Checks:
                 same = F.expr(f"CAST({value} AS {_roomy(kind).simpleString()}) = {name}")
                 return F.expr(value), F.coalesce(same, F.lit(False))
             case FloatType():
-                return column.cast(kind), F.isnan(column) | (F.abs(column) < BEYOND_FLOAT)
+                return column.cast(kind), F.isnan(column) | (F.abs(column) < _BEYOND_LONG)
             case DoubleType():
-                return column, F.isnan(column) | (F.abs(column) < float("inf"))
+                return column, F.isnan(column) | (F.abs(column) < _BEYOND_LONG)
         return None
 
     def exact(self, name: str, text: str, kind: DataType) -> tuple[Column, Column] | None:
-        """The same where the field's text is there as well: a number that is written as infinite is."""
+        """The same where the field's text is there as well: it shows what is infinite, and what an integer."""
         from pyspark.sql.connect import functions as F
-        from pyspark.sql.types import DecimalType
+        from pyspark.sql.types import DecimalType, FloatType
 
         found = self.quick(name, kind)
         if found is None or isinstance(kind, DecimalType):
             return found
         value, holds = found
-        written = F.col(text).isin(list(self.infinite)) | F.col(text).rlike(_INFINITE)
-        return value, holds | written
+        number, written = F.col(name), F.col(text)
+        infinite = written.isin(list(self.infinite)) | written.rlike(_INFINITE)
+        largest = BEYOND_FLOAT if isinstance(kind, FloatType) else float("inf")
+        # The largest and the smallest of 64 bits are 2^63 as doubles.
+        whole = written.rlike(_INTEGER) & F.expr(f"try_cast({text} AS BIGINT)").isNull()
+        return value, holds | infinite | ((F.abs(number) < largest) & ~whole)
 
 
 def raised(field: StructField) -> Column:
