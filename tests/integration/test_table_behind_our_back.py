@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import threading
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tests.integration.conftest import Ingest
 from tests.integration.ingesting import Ingestion
 from tests.parts import sparks
 
+from autoloader_server.engine.iceberg import Table
 from autoloader_server.service import Service
 from autoloader_server.services import clear
 from autoloader_server.services import runs as run_service
@@ -60,6 +62,32 @@ def test_a_table_rolled_back_is_noticed_and_rolled_forward_again_goes_on(ingest:
     assert "rolled back" in ran.errors[0].message
     loaded.sql(f"CALL lake.system.set_current_snapshot('{name}', {history[-1][0]})")
     assert loaded.load().files == 1
+    assert loaded.values("a") == [1, 2, 3, 4]
+
+
+@pytest.mark.parametrize("when", ["create_branch", "append", "publish"])
+def test_a_table_rolled_back_while_a_batch_is_loaded_is_noticed_then_and_ever_after(
+    ingest: Ingest, monkeypatch: pytest.MonkeyPatch, when: str
+) -> None:
+    loaded = ingest("csv", {"a.csv": GOOD})
+    loaded.load()
+    history = loaded.sql("SELECT snapshot_id FROM {table}.history ORDER BY made_current_at")
+    name = f"{loaded.spec.destination.database}.{loaded.spec.destination.table}"
+    step = getattr(Table, when)
+
+    def late(table: Table, *given: Any) -> Any:
+        loaded.sql(f"CALL lake.system.set_current_snapshot('{name}', {history[-2][0]})")
+        return step(table, *given)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Table, when, late)
+        ran = loaded.load({"b.csv": "a,b\n3,z\n"})
+    for each in (ran, loaded.load({"c.csv": "a,b\n4,w\n"})):
+        assert [error.category for error in each.errors] == ["table_changed"]
+        assert "rolled back" in each.errors[0].message
+    cleared(loaded)
+    loaded.sql("DROP TABLE {table}")
+    assert loaded.load().records == 4
     assert loaded.values("a") == [1, 2, 3, 4]
 
 

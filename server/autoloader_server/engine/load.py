@@ -7,13 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
+from dataclasses import replace
 from functools import partial
 
 from sqlalchemy import select
 
 from autoloader_sdk.discovery.entries import Entry, identity
 from autoloader_server.db.locks import lock_ingestion
-from autoloader_server.db.tables import batches
+from autoloader_server.db.tables import batches, ingestions
 from autoloader_server.engine import batch_record, killpoints, ledger, replacing
 from autoloader_server.engine.batch_record import Batch, BatchStatus, Landed
 from autoloader_server.engine.check import Check
@@ -214,6 +215,12 @@ def _publish(work: Work, batch: Batch, staged: Snapshot) -> bool:
     with spark_errors():
         state = work.table.state()
         check_table(work, batch.table_id, state)
+        assert state is not None
+        if not state.snapshot_id == staged.parent_id == batch.base_snapshot_id:
+            # Main has moved since the batch was claimed, and may have been moved back.
+            undone = rolled_back(work, work.table.ancestors())
+            if undone is not None:
+                raise undone
         if batch.replaces and not replacing.stands_on(state, staged):
             return False
         _publish_bad(work, batch)
@@ -233,11 +240,10 @@ def _publish(work: Work, batch: Batch, staged: Snapshot) -> bool:
             work.reach("published")
             record(work, batch, landed_as(found))
             return True
-        if published != staged.id:
-            # Main had moved on: the procedure tells what is current now, which may be somebody else's.
-            published = _seen(work, batch).id
+        # Where main had moved on the procedure tells what is current now, which may be somebody else's.
+        landed = landed_as(staged if published == staged.id else _seen(work, batch))
     work.reach("published")
-    record(work, batch, Landed(published, staged.records, staged.bytes))
+    record(work, batch, replace(landed, records=staged.records, bytes=staged.bytes))
     return True
 
 
@@ -264,16 +270,26 @@ def _publish_bad(work: Work, batch: Batch) -> None:
 
 
 def record(work: Work, batch: Batch, landed: Landed | None) -> None:
-    """Write down that the batch is in the table, or that its files held no rows."""
+    """Write down that the batch is in the table, or that its files held no rows.
+
+    Raises TableChanged, when that is written, where main's history has lost what this ingestion had loaded before.
+    """
+    undone = None
+    if landed is not None and landed.parent_id != batch.base_snapshot_id:
+        with spark_errors():
+            undone = rolled_back(work, work.table.ancestors())
+        landed = replace(landed, is_last=undone is None)
     with work.database.write() as connection:
         batch_record.record(connection, work.lease, batch.id, work.ingestion_id, work.run_id, landed)
     # Not `work.reach`: what is recorded can not be cancelled any more.
     killpoints.reach("recorded", work.home)
+    if undone is not None:
+        raise undone
 
 
 def landed_as(snapshot: Snapshot) -> Landed:
     """A published snapshot, as the ledger records it."""
-    return Landed(snapshot.id, snapshot.records, snapshot.bytes)
+    return Landed(snapshot.id, snapshot.records, snapshot.bytes, parent_id=snapshot.parent_id)
 
 
 def burn(work: Work, batch: Batch, reason: str) -> bool:
@@ -380,6 +396,27 @@ def settle_refused(work: Work, refused: BatchRefused) -> None:
 
 def branch_name(batch_id: str, attempt: int) -> str:
     return f"{BRANCH_PREFIX}{batch_id}_{attempt}"
+
+
+def rolled_back(work: Work, line: Sequence[Snapshot]) -> TableChanged | None:
+    """The error where main's history, `line`, has lost the snapshot that this ingestion published last."""
+    with work.database.read() as connection:
+        row = connection.execute(
+            select(ingestions.c.last_snapshot_id, batches.c.created_at)
+            .outerjoin(batches, batches.c.published_snapshot_id == ingestions.c.last_snapshot_id)
+            .where(ingestions.c.id == work.ingestion_id)
+        ).first()
+    if row is None or row.last_snapshot_id is None or any(each.id == row.last_snapshot_id for each in line):
+        return None
+    # Not in main's history: either that is over (expired) before it gets so far back, or the snapshot was undone.
+    began_us = int(row.created_at.timestamp() * 1e6) if row.created_at is not None else 0
+    if line and line[-1].parent_id is not None and line[-1].committed_us >= began_us:
+        return None
+    return TableChanged(
+        f"the table {work.table_name} was rolled back or replaced behind our back: snapshot {row.last_snapshot_id}, "
+        "which this ingestion published last, is no longer in its history. Bring it back, or clear the ingestion's "
+        "processed files to load everything anew."
+    )
 
 
 def check_table(work: Work, table_id: str | None, state: TableState | None) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from sqlalchemy import select
 
 from autoloader_sdk.models import IngestionCreate
-from autoloader_server.db.tables import batches, ingestions, run_errors
+from autoloader_server.db.tables import ingestions, run_errors
 from autoloader_server.engine.check import look_into
 from autoloader_server.engine.culprits import culprits, infer, misfits
 from autoloader_server.engine.errors import (
@@ -17,13 +17,12 @@ from autoloader_server.engine.errors import (
     SCHEMA_MISMATCH,
     FileFailure,
     RunStopped,
-    TableChanged,
 )
 from autoloader_server.engine.evolve import count_version, mismatch, new_columns, wanted, widened_for
 from autoloader_server.engine.formats.base import Look, Looks
 from autoloader_server.engine.iceberg import LEDGER_PROPERTY, TableState, lineage, new_identity
 from autoloader_server.engine.ledger import FileVersion
-from autoloader_server.engine.load import check_table
+from autoloader_server.engine.load import check_table, rolled_back
 from autoloader_server.engine.schema import storable, without
 from autoloader_server.engine.sift import refuse
 from autoloader_server.engine.values import spare
@@ -43,29 +42,17 @@ def check_history(work: Work) -> TableState | None:
     """
     with work.database.read() as connection:
         row = connection.execute(
-            select(ingestions.c.table_uuid, ingestions.c.last_snapshot_id, batches.c.created_at)
-            .outerjoin(batches, batches.c.published_snapshot_id == ingestions.c.last_snapshot_id)
-            .where(ingestions.c.id == work.ingestion_id)
-        ).first()
-    assert row is not None
+            select(ingestions.c.table_uuid, ingestions.c.last_snapshot_id).where(ingestions.c.id == work.ingestion_id)
+        ).one()
     with spark_errors():
         state = work.table.state()
         if row.table_uuid is not None or state is not None:
             check_table(work, row.table_uuid, state)
         if row.last_snapshot_id is None or state is None or state.snapshot_id == row.last_snapshot_id:
             return state
-        known = work.table.snapshots()
-        line = lineage(known, state.snapshot_id)
-    if all(snapshot.id != row.last_snapshot_id for snapshot in line):
-        # Not in main's history: either that is over (expired) before it gets so far back, or the snapshot was undone.
-        began_us = int(row.created_at.timestamp() * 1e6) if row.created_at is not None else 0
-        reaches_past = not line or line[-1].parent_id is None or line[-1].committed_us < began_us
-        if reaches_past:
-            raise TableChanged(
-                f"the table {work.table_name} was rolled back or replaced behind our back: snapshot "
-                f"{row.last_snapshot_id}, which this ingestion published last, is no longer in its history. Bring it "
-                "back, or clear the ingestion's processed files to load everything anew."
-            )
+        undone = rolled_back(work, lineage(work.table.snapshots(), state.snapshot_id))
+    if undone is not None:
+        raise undone
     return state
 
 
