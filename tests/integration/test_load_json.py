@@ -409,6 +409,23 @@ def test_what_is_too_deep_or_too_large_for_the_worker_fails_alone(ingest: Ingest
     assert loaded.load().message == "nothing new"
 
 
+def test_a_field_called_like_a_lineage_column_fails_its_file_however_it_is_written(ingest: Ingest) -> None:
+    loaded = ingest("json", {"a.json": lines({"a": 1})}, options={"allow_single_quotes": True})
+    assert loaded.load().errors == []
+    bad = {"strict.json": lines({"a": 2, "_source_file": "x"}), "lenient.json": "{'a': 3, '_Source_File': 'x'}\n"}
+    ran = loaded.load({**bad, "b.json": "{'a': 4, 'new': 1}\n"})
+    assert {name: error.message for name, error in ran.failed().items()} == {
+        "strict.json": "its column '_source_file' is called like a lineage column",
+        "lenient.json": "its column '_Source_File' is called like a lineage column",
+    }
+    assert loaded.rows("a", "new") == [(1, None), (4, 1)]
+    own = ingest("json", {"a.json": '{"a": 1}|{"a": 2}|'}, options={"line_separator": "|"})
+    assert own.load().errors == []
+    ran = own.load({"b.json": '{"a": 3, "_source_file": "x"}|'})
+    assert set(ran.failed()) == {"b.json"}
+    assert own.values("a") == [1, 2]
+
+
 @pytest.mark.parametrize(("depth", "arrays"), [(29, False), (21, True)])
 def test_values_thirty_deep_and_a_new_field_at_their_end(ingest: Ingest, depth: int, *, arrays: bool) -> None:
     def line(value: Any, depth: int = depth) -> str:

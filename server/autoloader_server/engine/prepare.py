@@ -155,10 +155,11 @@ def drop_misfits(work: Work, looks: Sequence[Look]) -> list[Look]:
         looks = [*(look for look in looks if look.checked), *seen.good]
     clash = {name.casefold() for name in work.lineage}
     failures = [
-        FileFailure(look.path, SCHEMA_MISMATCH, f"its column {name!r} is called like a lineage column")
+        _clash(look, name)
         for look in looks
         if (name := next((name for name in look.new_columns(()) if name.casefold() in clash), None)) is not None
     ]
+    failures += _called_like_ours(work, [look for look in looks if not look.seen], clash)
     bad = {failure.path for failure in failures}
     looks = [look for look in looks if look.path not in bad]
     wrong, data = _misfits(work, looks, data)
@@ -170,6 +171,24 @@ def drop_misfits(work: Work, looks: Sequence[Look]) -> list[Look]:
     work.fail(failures)
     bad = {failure.path for failure in failures}
     return [look for look in looks if look.path not in bad]
+
+
+def _clash(look: Look, name: str) -> FileFailure:
+    return FileFailure(look.path, SCHEMA_MISMATCH, f"its column {name!r} is called like a lineage column")
+
+
+def _called_like_ours(work: Work, looks: Sequence[Look], clash: set[str]) -> list[FileFailure]:
+    """The same of files whose columns Spark alone can tell."""
+    if not looks:
+        return []
+    schema, _ = infer(work.spark, work.format, looks)
+    name = next((field.name for field in schema.fields if field.name.casefold() in clash), None)
+    if name is None:
+        return []
+    if len(looks) == 1:
+        return [_clash(looks[0], name)]
+    half = len(looks) // 2
+    return _called_like_ours(work, looks[:half], clash) + _called_like_ours(work, looks[half:], clash)
 
 
 def _misfits(work: Work, looks: Sequence[Look], data: StructType) -> tuple[list[FileFailure], StructType]:

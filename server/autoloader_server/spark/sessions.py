@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from pyspark.sql.connect.client.retries import RetryPolicy
     from pyspark.sql.connect.session import SparkSession
 
+# Keys of a store as they stand among the options of a read, in the text of a request.
+CREDENTIALS = r'fs\.s3a\.(?:[^"\s]*\.)?(?:access\.key|secret\.key|session\.token)"\s*value:\s*"(?:[^"\\]|\\.)*"'
+
 SESSION_CONFS: Mapping[str, str] = {
     # Measured on 2,000 files of 50 KB: 0.6 of the time, and 1/2 to 1/3.5 of the time.
     "spark.sql.files.openCostInBytes": "65536",
@@ -29,6 +32,8 @@ SESSION_CONFS: Mapping[str, str] = {
     # Where a cluster's own settings say otherwise, a damaged file would be loaded in part, without an error.
     "spark.sql.files.ignoreCorruptFiles": "false",
     "spark.sql.files.ignoreMissingFiles": "false",
+    # A cluster's page of Spark Connect, and its event log, show what a session asks for, with the options of reads.
+    "spark.sql.redaction.string.regex": CREDENTIALS,
     # Spark 3.5 and 4.x differ in these defaults.
     "spark.sql.ansi.enabled": "true",
     "spark.sql.session.timeZone": "UTC",
