@@ -49,6 +49,7 @@ def test_parquet_columns_are_widened_where_iceberg_can(ingest: Ingest) -> None:
     assert loaded.versions()[0].affected_files == [loaded.at("b.parquet")]
 
 
+@each_spark
 def test_json_values_widen_a_given_column(ingest: Ingest) -> None:
     schema = given(i="integer", d="decimal(4,2)", f="float")
     loaded = ingest("json", {"a.json": lines({"i": 1, "d": 1.25, "f": 0.5})}, schema=schema)
@@ -149,6 +150,7 @@ def test_a_given_schema_is_kept_in_names_order_and_types_and_followed_from_there
     assert changes(loaded) == [("NEW_COLUMN", "new", None, "bigint")]
 
 
+@each_spark
 def test_ignore_widens_nothing_and_tells_column_and_value(ingest: Ingest) -> None:
     schema = given(i="integer", d="decimal(4,2)", f="float")
     loaded = ingest("json", {"a.json": lines({"i": 1})}, schema=schema, on_schema_change="ignore")
@@ -165,6 +167,7 @@ def test_ignore_widens_nothing_and_tells_column_and_value(ingest: Ingest) -> Non
     assert (loaded.types(), loaded.versions()) == ({"i": "int", "d": "decimal(4,2)", "f": "float"}, [])
 
 
+@each_spark
 def test_fail_stops_the_run_before_anything_of_the_batch_is_loaded(ingest: Ingest) -> None:
     loaded = ingest("csv", {"a.csv": "id\n1\n"}, on_schema_change="fail")
     assert loaded.load().status == "success"
@@ -182,6 +185,7 @@ def test_fail_stops_the_run_before_anything_of_the_batch_is_loaded(ingest: Inges
     assert loaded.rows("id", "odd name") == [(1, None), (2, "x"), (3, None)]
 
 
+@each_spark
 def test_fail_stops_the_run_for_a_wider_type_and_tells_the_statement(ingest: Ingest) -> None:
     loaded = ingest("parquet", {"a.parquet": parquet({"a.b": pa.array([1], pa.int32())})}, on_schema_change="fail")
     loaded.load()

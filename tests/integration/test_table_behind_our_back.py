@@ -101,6 +101,18 @@ def test_rows_and_columns_of_somebody_else_stay(ingest: Ingest) -> None:
     assert loaded.rows("a", "b", "extra") == [(2, "y", None), (3, "z", None), (9, "theirs", None)]
 
 
+@pytest.mark.parametrize("change", ["ADD COLUMN more INT", "DROP COLUMN b", "RENAME COLUMN b TO c"])
+def test_columns_that_somebody_has_changed_since_are_the_columns_of_the_next_load(ingest: Ingest, change: str) -> None:
+    loaded = ingest("csv", {"a.csv": GOOD}, on_schema_change="ignore")
+    loaded.load()
+    loaded.sql(f"ALTER TABLE {{table}} {change}")
+    ran = loaded.load({"b.csv": "a,b,c,more\n3,z,z,7\n"})
+    assert (ran.status, ran.records) == ("success", 1)
+    expected = {"ADD COLUMN more INT": (3, "z", 7), "DROP COLUMN b": (3,), "RENAME COLUMN b TO c": (3, "z")}
+    assert loaded.rows()[-1] == expected[change]
+    assert len(loaded.rows()) == 3
+
+
 def test_a_table_that_was_there_before_keeps_its_columns_types_and_rows(ingest: Ingest) -> None:
     loaded = ingest("csv", {"a.csv": GOOD, "bad.csv": "a,b\n99999999999999999999,x\n"})
     loaded.sql(f"CREATE NAMESPACE IF NOT EXISTS lake.{loaded.spec.destination.database}")

@@ -227,6 +227,9 @@ class ModelTable:
     def branches(self) -> list[str]:
         return self._look("branches", lambda: [n for n in self._iceberg.branches if n.startswith("al_")])
 
+    def lags(self, branch: str) -> bool:
+        return self._look("lags", lambda: False)  # nobody changes its columns
+
     def create_branch(self, branch: str) -> None:
         self._change("create_branch", lambda: self._iceberg.create_branch(branch))
 

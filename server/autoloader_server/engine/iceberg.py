@@ -132,6 +132,16 @@ class Table:
     def schema(self) -> StructType:
         return self.spark.table(self.name.quoted).schema
 
+    def lags(self, branch: str) -> bool:
+        """Whether a branch takes other columns than the table has: old Iceberg gives it those of its last commit."""
+        try:
+            its = self.spark.table(f"{self.name.quoted}.{identifier('branch_' + branch)}").schema
+            return bool(its != self.schema())
+        except Exception as error:
+            if not _is_missing(error):
+                raise
+            return False
+
     def add_columns(self, columns: Mapping[tuple[str, ...], DataType]) -> None:
         """Add columns, or fields inside of columns, by their paths."""
         shown = ", ".join(f"{path_sql(path)} {type_sql(kind)}" for path, kind in columns.items())

@@ -149,6 +149,7 @@ def _stage(work: Work, batch: Batch, files: Sequence[FileVersion], looks: list[L
             work.reach("stage_failed")
             if check is not None:
                 check.verdict()
+            _catch_up(work, branch)
             _blame(work, files, looks, error)
         work.reach("staged")
         if batch.replaces and check is not None:
@@ -164,6 +165,17 @@ def _stage(work: Work, batch: Batch, files: Sequence[FileVersion], looks: list[L
         work.lease.hold_batch(connection, batch.id, (BatchStatus.OPEN,), **values)
     work.reach("stage_recorded")
     return staged
+
+
+def _catch_up(work: Work, branch: str) -> None:
+    """Where somebody has changed the table's columns since its last commit, one gives the next branch the new ones.
+
+    Raises BatchRefused then: no file is at fault, and all are to be staged again.
+    """
+    with spark_errors():
+        if work.table.lags(branch):
+            work.table.append_nothing()
+            raise BatchRefused([])
 
 
 def _blame(work: Work, files: Sequence[FileVersion], looks: list[Look], error: Exception) -> None:
