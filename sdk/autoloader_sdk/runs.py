@@ -321,11 +321,16 @@ class Run(Resource[L]):
 
     @contextmanager
     def _word_on_ctrl_c(self) -> Iterator[None]:
-        """Ctrl-C leaves the run of a service elsewhere going: a line on stderr says how to find it again."""
+        """Ctrl-C leaves the run of a service elsewhere going: a line on stderr says how to find it again.
+
+        So does a cancellation, which asyncio makes of Ctrl-C.
+        """
         try:
             yield
-        except KeyboardInterrupt:
-            if not (self._link.within or self.done):
+        except BaseException as ended:
+            from asyncio import CancelledError
+
+            if isinstance(ended, KeyboardInterrupt | CancelledError) and not (self._link.within or self.done):
                 from autoloader_sdk.notebook.progress import say
 
                 say(f"run {self._called} goes on; {self._found_by}.wait() waits for it again, .cancel() ends it")

@@ -68,9 +68,13 @@ def session(url: str | None, *, token: str | Secret | None = None, catalog: str 
                     raise
                 details = getattr(error, "details", None)  # grpc's own, as pyspark 3.5 lets it through
                 said = str((details() if callable(details) else None) or error)
-                reason = (said.strip().splitlines() or [type(error).__name__])[0]
+                from autoloader_sdk.models.cluster import without_token
+
+                # As pyspark 4 shows such an error: what the server, or gRPC, said stands in its second line.
+                told = re.search(r'details = "(.+?)"\s*$', said, re.MULTILINE)
+                reason = told[1] if told else (said.strip().splitlines() or [type(error).__name__])[0]
                 raise AutoloaderError(
-                    f"{url} could not be reached with Spark Connect: {secret.masked_in(reason)}"
+                    f"{without_token(url)} could not be reached with Spark Connect: {secret.masked_in(reason)}"
                 ) from None
             if catalog:
                 found.catalog.setCurrentCatalog(catalog)

@@ -269,6 +269,16 @@ def test_what_an_older_service_lacks_is_said(place: Place) -> None:
         cluster = await got(client.clusters.get("default"))
         assert (await got(cluster.test_connection())).spark_version == "3.5.7"
 
+        # It tells what it was sent, and the client does not pass it on.
+        keys = {"aws_access_key_id": "AKIA0000", "aws_secret_access_key": "s3cr3t-key"}
+        source = {"type": "s3", "path": "s3://bucket/in/", "credentials": keys}
+        told = await make(client, place.folder, "secret", source=source)
+        listed = await got(client.ingestions.list())
+        for shown in (repr(told), told.data.model_dump_json(), str(listed.to_pandas().to_dict()), repr(listed)):
+            assert "s3cr3t" not in shown
+        assert set(told.data.source.credentials) == set(keys)
+        assert "credentials" in place.older.ingestions[told.id]["source"]
+
     place.play(scenario)
 
 

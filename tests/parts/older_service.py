@@ -1,7 +1,7 @@
 """A service that speaks the older half of the contract and nothing more, over a real socket.
 
 It is a model of what is in use: no paging, no filters, no ledger, no idempotency keys, no version header, times without
-a zone, credentials masked, receipts of both generations, unknown query parameters ignored.
+a zone, credentials sent back as they came, receipts of both generations, unknown query parameters ignored.
 """
 
 from __future__ import annotations

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import subprocess
 import sys
 import traceback
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -223,7 +225,19 @@ def failing(token: str) -> list[Callable[[], Any]]:
         transport = httpx.MockTransport(lambda _: httpx.Response(401, json={"detail": "no"}))
         Client("http://127.0.0.1:9", token, transport=transport).ingestions.list()
 
+    def through_a_proxy(scheme: str) -> None:
+        Client(f"{scheme}://service.test", token, proxy="http://127.0.0.1:9").ingestions.list()
+
+    def awaited_through_a_proxy() -> None:
+        async def ask() -> None:
+            async with AsyncClient("http://service.test", token, proxy="http://127.0.0.1:9") as client:
+                await client.ingestions.list()
+
+        asyncio.run(ask())
+
     return [
+        awaited_through_a_proxy,
+        *(partial(through_a_proxy, scheme) for scheme in ("http", "https")),
         unreachable,
         broken,
         refused,
@@ -243,7 +257,7 @@ def shown(value: object) -> str:
         return ""
 
 
-@pytest.mark.parametrize("which", range(9))
+@pytest.mark.parametrize("which", range(12))
 def test_no_tracebacks_variables_show_the_token(which: int) -> None:
     hidden = TOKEN
     with pytest.raises((errors.AutoloaderError, RuntimeError)) as caught:

@@ -145,6 +145,23 @@ def test_ctrl_c_while_waiting_leaves_the_run_and_says_how_to_find_it(capsys: pyt
     assert not [path for path in service.paths if "cancel" in path]
 
 
+def test_so_does_a_cancellation_which_asyncio_makes_of_ctrl_c(capsys: pytest.CaptureFixture[str]) -> None:
+    async def until_cancelled() -> None:
+        service = OlderService({"run_id": "r1", "status": "accepted"}, *[run("running")] * 100)
+        async with AsyncClient("http://127.0.0.1:9", transport=httpx.MockTransport(service)) as client:
+            started = await (await client.ingestions.get(ID)).run()
+            waiting = asyncio.create_task(started.wait(poll=0.1, progress=False))
+            following = asyncio.create_task(anext(started.follow(poll=10)))
+            await following
+            waiting.cancel()
+            await waiting
+
+    with pytest.raises(asyncio.CancelledError):
+        asyncio.run(until_cancelled())
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"run r1 goes on; client.runs.get('{ID}', 'r1').wait() waits for it again")
+
+
 def test_batches_are_counted_and_failures_and_warnings_are_events_of_their_own() -> None:
     bad = {"file": "b.csv", "error_type": "data_malformed", "message": "half of it"}
     states = [

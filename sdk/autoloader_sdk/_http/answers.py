@@ -66,10 +66,19 @@ def failure(
         made = errors.ConnectionFailed(
             f"{host} could not be reached ({reason}); is {service.called} running, and the address right?", **asked
         )
-    made.__cause__ = error
+    made.__cause__ = _without_frames(error)
     made.repeated = repeated
     made.outage = not untrusted(error) and not isinstance(error, httpx.UnsupportedProtocol | httpx.ProxyError)
     return made
+
+
+def _without_frames(error: BaseException) -> BaseException:
+    """The error without the frames below it: those of a proxy's connection hold the token in their variables."""
+    each: BaseException | None = error
+    while each is not None:
+        each.__traceback__ = None
+        each = each.__cause__ or each.__context__
+    return error
 
 
 def read(response: httpx.Response, service: Service, *, repeated: bool = False) -> Reply | AutoloaderError:

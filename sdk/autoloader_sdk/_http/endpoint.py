@@ -279,13 +279,20 @@ class Async(Link):
     async def perform(self, step: Step) -> Reply | AutoloaderError:
         """Do one step. An error is handed back, not raised: the call may want to handle it."""
 
+    async def _performed(self, step: Step, steps: Generator[Any, Reply, Any]) -> Reply | AutoloaderError:
+        try:
+            return await self.perform(step)
+        except BaseException as ended:  # as Ctrl-C: asyncio makes a cancellation of it
+            steps.throw(ended)  # the call may have a last word
+            raise
+
     async def run(self, steps: Call[T]) -> T:
         """Drive a call to its result."""
         with closing(steps):
             try:
                 step = next(steps)
                 while True:
-                    step = _resume(steps, await self.perform(step))
+                    step = _resume(steps, await self._performed(step, steps))
             except StopIteration as stop:
                 result: T = stop.value
                 return result
@@ -300,7 +307,7 @@ class Async(Link):
                         yield step.value
                         step = steps.send(_NOTHING)
                     else:
-                        step = _resume(steps, await self.perform(step))
+                        step = _resume(steps, await self._performed(step, steps))
             except StopIteration:
                 return
 

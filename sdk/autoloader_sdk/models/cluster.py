@@ -1,10 +1,20 @@
 """A Spark cluster that ingestions run on."""
 
+import re
 from typing import Annotated
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from autoloader_sdk.models.base import AnswerModel, NoneIsEmpty
+from autoloader_sdk.models.source import MASKED
+
+
+def without_token(url: str) -> str:
+    """A Spark Connect URL whose token, which an older service tells, is masked."""
+    return re.sub(r"(;\s*(?:token|authorization)=)[^;]*", rf"\1{MASKED}", url, flags=re.IGNORECASE)
+
+
+SparkUrl = Annotated[str, AfterValidator(without_token)]
 
 
 class Pricing(AnswerModel):
@@ -21,7 +31,7 @@ class ClusterData(AnswerModel):
     status: str = ""
     workers: int | None = None
     dbu_per_worker: float | None = None
-    spark_connect_url: str | None = None
+    spark_connect_url: SparkUrl | None = None
     pricing: Pricing | None = Field(default=None)
     catalog: str | None = None
 

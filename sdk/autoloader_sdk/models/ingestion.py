@@ -5,6 +5,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, field_validator
 
 from autoloader_sdk.models.base import AnswerModel, Moment, NoneIsEmpty, RequestModel, refuse
+from autoloader_sdk.models.cluster import SparkUrl
 from autoloader_sdk.models.destination import Destination, DestinationData
 from autoloader_sdk.models.format import Format, FormatData
 from autoloader_sdk.models.quality import Quality, QualityData
@@ -120,7 +121,7 @@ class IngestionData(AnswerModel):
     on_schema_change: str | None = None
     on_bad_record: str | None = None
     limits: dict[str, Any] | None = None
-    spark_connect_url: str | None = None
+    spark_connect_url: SparkUrl | None = None
     metadata: IngestionMetadata = Field(default_factory=IngestionMetadata)
     prefect_deployment_id: str | None = None
     created_at: Moment | None = None

@@ -170,7 +170,7 @@ def _path_fault(kind: SourceType, path: str) -> str | None:
 
 
 class SourceData(AnswerModel):
-    """The source as a service answers it; credentials come redacted."""
+    """The source as a service answers it. Credentials are masked, also where an older service tells them."""
 
     type: str | None = None
     path: str | None = None
@@ -180,3 +180,8 @@ class SourceData(AnswerModel):
     modified_after: Moment | None = None
     min_age_seconds: int | None = None
     on_changed_file: str | None = None
+
+    @field_validator("credentials")
+    @classmethod
+    def _names_alone(cls, credentials: dict[str, Any] | None) -> dict[str, Any] | None:
+        return None if credentials is None else dict.fromkeys(credentials, MASKED)
