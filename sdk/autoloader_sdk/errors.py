@@ -17,6 +17,7 @@ AutoloaderError
 ├── WaitTimeout          a run had not ended in the time given; `run` goes on (also a TimeoutError)
 ├── ApplyFailed          some ingestions of files could not be made or changed; the others were
 ├── ClientClosed         the client was closed
+├── UnsupportedSpark     a cluster's Spark is none that this version can speak to
 └── MissingExtra         an extra is not installed; the message has the line (also an ImportError)
 
 Each message says what to do. None holds a token or a credential.
@@ -208,6 +209,10 @@ class ApplyFailed(AutoloaderError):
 
 class ClientClosed(AutoloaderError):
     """The client (or one that this record came from) was closed."""
+
+
+class UnsupportedSpark(AutoloaderError):
+    """The server's Spark is none that this version can speak to."""
 
 
 class MissingExtra(AutoloaderError, ImportError):

@@ -196,7 +196,7 @@ class Ingestion(Resource[L]):
         schedule: Short | None = None,
         quality: Mapping[str, Any] | Quality | None = None,
         alert_recipients: list[str] | None = None,
-        cluster: str | None = None,
+        cluster_id: str | None = None,
         source: Mapping[str, Any] | None = None,
         format: Mapping[str, Any] | None = None,  # noqa: A002 - the contract's word
         on_schema_change: OnSchemaChange | None = None,
@@ -224,7 +224,7 @@ class Ingestion(Resource[L]):
             "schedule": None if schedule is None else shorthand.schedule(schedule),
             "quality": shorthand.whole(quality),
             "alert_recipients": alert_recipients,
-            "cluster_id": cluster,
+            "cluster_id": cluster_id,
             "source": source,
             "format": format,
             "on_schema_change": on_schema_change,

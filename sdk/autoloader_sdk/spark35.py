@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any
 
-from autoloader_sdk.errors import AutoloaderError
+from autoloader_sdk.errors import UnsupportedSpark
 
 if TYPE_CHECKING:
     from pyspark.sql.connect.session import SparkSession
@@ -34,10 +34,6 @@ _ANSWERS = {
 # From 3.5.4 on Spark frees the columns of a batch of rows before it asks for the next one (SPARK-50235), and Iceberg
 # before 1.6.2 and 1.7.2 goes on writing into them: the JVM dies of it where a data file has over 5,000 rows.
 _SETTINGS = {"spark.sql.iceberg.vectorization.enabled": "false"}
-
-
-class UnsupportedSpark(AutoloaderError):
-    """The server's Spark is none that this version can speak to."""
 
 
 def adapt(session: SparkSession) -> str:

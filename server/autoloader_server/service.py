@@ -6,6 +6,7 @@ import copy
 import logging
 import os
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from threading import Event, Lock
 from typing import TYPE_CHECKING
@@ -109,7 +110,7 @@ class Service:
             return self.spark
         with self._lock:
             if cluster.id not in self._clusters:
-                self._clusters[cluster.id] = SparkSessions(self.home, cluster.remote())
+                self._clusters[cluster.id] = SparkSessions(self.home, partial(_remote, cluster))
             return self._clusters[cluster.id]
 
     def on_local_spark(self, cluster_id: str | None) -> bool:
@@ -192,3 +193,12 @@ def _make_home(home: Path) -> None:
         raise ValueError(
             f"the home folder {home} cannot be used: {error.strerror}. Name another one by AUTOLOADER_HOME."
         ) from error
+
+
+def _remote(cluster: ClusterSettings) -> str:
+    from autoloader_server.spark.errors import SparkUnavailable
+
+    try:
+        return cluster.remote()
+    except ValueError as error:
+        raise SparkUnavailable(str(error)) from error

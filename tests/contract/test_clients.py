@@ -126,6 +126,9 @@ def test_a_notebooks_worth_of_use(place: Place) -> None:
         assert (await got(made.resume())).status == "active"
         assert (await got(made.update(schedule="hourly"))).data.schedule.frequency == "hourly"
         assert (await got(made.update(schedule={}))).data.schedule.frequency is None
+        asked = {"row_count_threshold": 3, "alerts_enabled": True}
+        changed = (await got(made.update(quality=asked, alert_recipients=["a@example.org"]))).data.quality
+        assert (changed.row_count_threshold, changed.alert_recipients) == (3, ["a@example.org"])
 
         seen: list[str] = []
         run = await got((await got(made.run())).wait(60, on_update=lambda at: seen.append(at.status), progress=False))

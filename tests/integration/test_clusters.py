@@ -78,10 +78,13 @@ def test_a_server_without_icebergs_jar_is_told_which(bare: str, tmp_path: Path) 
     assert "has no Iceberg: it needs the jar org.apache.iceberg:iceberg-spark-runtime-3.5_2.12" in found.missing[0]
 
 
-def test_a_run_on_a_server_without_icebergs_extensions_says_so(bare: str, ingest: Ingest, service: Service) -> None:
+def test_a_run_on_a_server_without_icebergs_extensions_says_so(
+    bare: str, ingest: Ingest, service: Service, tmp_path: Path
+) -> None:
+    (tmp_path / "in").mkdir()
     service.spark = SparkSessions(service.home, bare)
     try:
-        ran = ingest("csv", {"a.csv": CSV}).load()
+        ran = ingest("csv", {"a.csv": CSV}, folder=tmp_path / "in").load()
     finally:
         service.spark.close()
     assert ran.status == "failed"
@@ -174,7 +177,8 @@ def test_a_session_that_is_ended_in_the_middle_fails_the_run_and_the_next_one_ha
     url = lake._url
 
     def evict() -> None:
-        other = SparkSession(connection=f"{url};session_id={session.session_id}")
+        joined = "" if "/;" in str(url) else "/"
+        other = SparkSession(connection=f"{url}{joined};session_id={session.session_id}")
         other.client.release_session()
         other.client._channel.close()
 

@@ -67,13 +67,15 @@ def test_what_takes_spark(place: Place, lake: SparkSessions, namespace: str, tmp
         assert (await each(run.logs()))[0].message == "started (manual)"
         assert "its rows are in" in (await got(orders.files.why("a.csv"))).sentence
 
-        # A run that is cancelled leaves nothing; the next one loads it.
+        # What a run that is cancelled has not loaded the next one does.
         (folder / "b.csv").write_text("id,n,more\n4,z,!\n5,z,!\n")
         cancelled = await got(orders.run())
         await got(cancelled.cancel())
-        assert (await ended(cancelled)).status == "cancelled"
+        stopped = await ended(cancelled)
+        assert stopped.status == "cancelled"
         again = await ended(await got(orders.run()))
-        assert (again.status, again.metrics.records_ingested) == ("success", 2)
+        # What it had published before it heard of that stays, and is its own.
+        assert (again.status, stopped.metrics.records_ingested + again.metrics.records_ingested) == ("success", 2)
 
         assert [version.version for version in await got(orders.schema_versions())] == [2]
         version = await got(orders.schema_versions.get(2))
@@ -92,7 +94,12 @@ def test_what_takes_spark(place: Place, lake: SparkSessions, namespace: str, tmp
         assert (await got(held.reload())).status == "LANDED"
         with pytest.raises(errors.Conflict):
             await got(held.drop())
-        assert "HELD" not in {batch.status for batch in await looped(client, orders.batches)}
+        (folder / "fewer.csv").write_text("id,n,more\n7,z,!\n")
+        await ended(await got(orders.run()))
+        (held,) = await got(orders.batches(status="held"))
+        assert (await ended(await got(held.drop()))).metrics.files_processed == 0
+        assert [Path(file.path).name for file in await each(orders.files(status="SKIPPED"))] == ["fewer.csv"]
+        assert {batch.status for batch in await looped(client, orders.batches)} == {"LANDED", "BURNED"}
         assert count() == 5
 
         # Everything anew, with no row twice.
@@ -102,8 +109,13 @@ def test_what_takes_spark(place: Place, lake: SparkSessions, namespace: str, tmp
             ("processed_files_cleared", "success"),
             ("run_triggered", "success"),
         ]
-        assert (await ended(refreshed.run)).metrics.records_ingested == 5
-        assert count() == 5
+        assert (await ended(refreshed.run)).metrics.records_ingested == 6
+        assert count() == 6
+        (folder / "new.csv").write_text("id,n,more\n8,z,!\n9,z,!\n")
+        refreshed = await got(orders.refresh_new_only())
+        assert [step.operation for step in refreshed.operations] == ["table_dropped", "run_triggered"]
+        assert (await ended(refreshed.run)).metrics.records_ingested == 2
+        assert count() == 2
 
         # The same as code: exported, changed in its file, and applied.
         (exported,) = await got(client.export(tmp_path / "code", "orders"))

@@ -20,6 +20,7 @@ import httpx
 import psutil
 import pytest
 from tests.chaos.waiting import until
+from tests.parts import sparks
 
 from autoloader_sdk import Client, RunFailed
 from autoloader_sdk.errors import Conflict
@@ -274,6 +275,7 @@ def test_the_command_ends_with_what_became_of_its_run(home: Path, orders: Path, 
     assert (code, "4 files" in said) == (0, True), said
 
 
+@pytest.mark.sparks(sparks.LOCAL)
 def test_testing_a_cluster_really_connects(client: Client) -> None:
     [local] = [cluster for cluster in client.clusters.list() if cluster.id == "local"]
     answer = local.test_connection()

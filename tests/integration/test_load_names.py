@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 from tests.integration.conftest import Ingest
@@ -15,6 +16,15 @@ from autoloader_server.services.refresh import refresh
 
 # How files are read is up to Spark; with which Iceberg it writes is tested in test_table_behind_our_back.py.
 pytestmark = pytest.mark.sparks(sparks.LOCAL, sparks.OLD)
+
+
+@pytest.fixture
+def names_folder(tmp_path: Path) -> Path:
+    """A folder of this machine, on whatever parts the tests run: the names are those of local files."""
+    folder = tmp_path / "names"
+    folder.mkdir()
+    return folder
+
 
 NAMES = [
     "two words",
@@ -55,14 +65,14 @@ NAMES = [
 
 
 @pytest.mark.parametrize("kind", ["csv", "json"])
-def test_each_readable_name_is_loaded_under_its_exact_path(ingest: Ingest, kind: str) -> None:
+def test_each_readable_name_is_loaded_under_its_exact_path(ingest: Ingest, names_folder: Path, kind: str) -> None:
     def content(at: int) -> str:
         rows = range(at + 1)
         return "a,b\n" + f"{at},x\n" * len(rows) if kind == "csv" else f'{{"a": {at}}}\n' * len(rows)
 
     suffixes = ["", "/part"]
     names = [f"{name}{suffix}.{kind}" for name in NAMES for suffix in suffixes]
-    loaded = ingest(kind, {name: content(at) for at, name in enumerate(names)})
+    loaded = ingest(kind, {name: content(at) for at, name in enumerate(names)}, folder=names_folder)
     ran = loaded.load()
     assert ran.errors == []
     expected = {name: at + 1 for at, name in enumerate(names)}
@@ -73,13 +83,15 @@ def test_each_readable_name_is_loaded_under_its_exact_path(ingest: Ingest, kind:
 
 
 @pytest.mark.parametrize("kind", ["csv", "json"])
-def test_names_that_spark_takes_for_patterns_where_records_span_lines(ingest: Ingest, kind: str) -> None:
+def test_names_that_spark_takes_for_patterns_where_records_span_lines(
+    ingest: Ingest, names_folder: Path, kind: str
+) -> None:
     names = ["[1]", "{a,b}", "star*", "question?", "plain"]
 
     def content(at: int) -> str:
         return f'a,b\n{at},"x\ny"\n' if kind == "csv" else json.dumps({"a": at, "b": "x"}, indent=1)
 
-    loaded = ingest(kind, {f"{name}.{kind}": content(at) for at, name in enumerate(names)})
+    loaded = ingest(kind, {f"{name}.{kind}": content(at) for at, name in enumerate(names)}, folder=names_folder)
     ran = loaded.load()
     assert set(ran.failed()) == {f"[1].{kind}", f"{{a,b}}.{kind}"}
     assert {error.category for error in ran.errors} == {"data_malformed"}
@@ -91,8 +103,8 @@ def test_names_that_spark_takes_for_patterns_where_records_span_lines(ingest: In
     assert set(loaded.counts().values()) == {1}
 
 
-def test_a_bad_file_is_blamed_by_its_exact_name(ingest: Ingest) -> None:
-    loaded = ingest("csv", {"good.csv": "a,b\n1,x\n"})
+def test_a_bad_file_is_blamed_by_its_exact_name(ingest: Ingest, names_folder: Path) -> None:
+    loaded = ingest("csv", {"good.csv": "a,b\n1,x\n"}, folder=names_folder)
     loaded.load()
     names = [f"{name}.csv" for name in NAMES]
     ran = loaded.load(dict.fromkeys(names, "a,b\none,x\n") | {"more.csv": "a,b\n2,y\n"})
@@ -101,8 +113,10 @@ def test_a_bad_file_is_blamed_by_its_exact_name(ingest: Ingest) -> None:
     assert loaded.load().message == "nothing new"
 
 
-def test_a_run_over_hidden_and_empty_files_alone_says_that_they_were_left_out(ingest: Ingest) -> None:
-    loaded = ingest("csv", {"_sales.csv": "a,b\n1,x\n", "empty.csv": ""})
+def test_a_run_over_hidden_and_empty_files_alone_says_that_they_were_left_out(
+    ingest: Ingest, names_folder: Path
+) -> None:
+    loaded = ingest("csv", {"_sales.csv": "a,b\n1,x\n", "empty.csv": ""}, folder=names_folder)
     ran = loaded.load()
     assert (ran.status, ran.skipped) == ("success", 2)
     assert ran.message == "nothing to load; left out, each with its reason in the ledger: 2 files"

@@ -109,7 +109,10 @@ def test_files_that_are_not_whole_fail_alone(ingest: Ingest) -> None:
         for name in ("cut.parquet", "half.parquet", "text.parquet")
     )
     assert failed["twice.parquet"].message == "it has columns that are the same but for case: 'A', 'a'"
-    assert {error.category for error in ran.errors} == {"data_malformed", "schema_mismatch"}
+    # On 3.5 an object that cannot be read to its end may be the store's fault.
+    told = failed.pop("damaged.parquet").category
+    assert told == "data_malformed" or (told == "unknown" and loaded.at("").startswith("s3:"))
+    assert {error.category for error in failed.values()} == {"data_malformed", "schema_mismatch"}
     assert loaded.counts() == {"good.parquet": 1}
 
 

@@ -109,6 +109,7 @@ def test_each_key_is_loaded_under_its_exact_path(ingest: Ingest, seaweed: Seawee
     assert loaded.load().message == "nothing new"
 
 
+@on_both
 def test_changed_vanished_and_new_objects_are_told_apart(ingest: Ingest, seaweed: Seaweed) -> None:
     bucket = seaweed.bucket()
     for name in ("a", "b", "c"):
@@ -129,6 +130,7 @@ def test_changed_vanished_and_new_objects_are_told_apart(ingest: Ingest, seaweed
     assert len(loaded.rows()) == 7
 
 
+@on_both
 def test_one_closed_object_among_many_fails_alone_and_is_taken_up_when_it_is_open(
     ingest: Ingest,
     seaweed: Seaweed,
@@ -186,6 +188,7 @@ def test_bad_objects_are_named_and_the_others_loaded(ingest: Ingest, seaweed: Se
     assert not [error for error in ran.errors if "://" in error.message and "s3://" not in error.message]
 
 
+@on_both
 def test_parquet_is_loaded_from_s3(ingest: Ingest, seaweed: Seaweed) -> None:
     import pyarrow as pa
     import pyarrow.parquet as pq
@@ -202,6 +205,7 @@ def test_parquet_is_loaded_from_s3(ingest: Ingest, seaweed: Seaweed) -> None:
     assert loaded.values("a") == [0, 1, 2]
 
 
+@on_both
 def test_keys_that_no_reader_can_tell_fail_with_the_reason_and_the_rest_is_loaded(
     ingest: Ingest,
     ministack: ObjectStore,
@@ -230,6 +234,7 @@ def test_an_object_and_a_folder_marker_of_one_name_load_once(ingest: Ingest, min
     assert loaded.files()[bucket.path("d/a.json")].status == "SUCCESS"
 
 
+@on_both
 def test_keys_by_reference_are_followed_at_each_run_and_never_sent_back(
     ingest: Ingest,
     seaweed: Seaweed,
@@ -289,6 +294,7 @@ def test_keys_for_a_while_are_loaded_with_their_token(ingest: Ingest, ministack:
     assert ingest("json", source=source(bucket, aws_session_token="for a while")).load().records == 1
 
 
+@on_both
 def test_a_bucket_that_is_not_there_fails_the_run_as_missing(ingest: Ingest, seaweed: Seaweed) -> None:
     keys = seaweed._keys("rootkey", "rootsecret")
     ran = ingest("json", source={"type": "s3", "path": "s3://nobodys-bucket/x/", "credentials": keys}).load()

@@ -20,7 +20,8 @@ from pyspark.sql.connect.client.core import DefaultChannelBuilder
 from pyspark.sql.connect.proto import base_pb2, base_pb2_grpc
 from pyspark.sql.connect.session import SparkSession
 
-from autoloader_sdk.spark35 import UnsupportedSpark, adapt, check
+from autoloader_sdk.errors import UnsupportedSpark
+from autoloader_sdk.spark35 import adapt, check
 from autoloader_server.spark.errors import SparkError, SparkUnavailable, SparkUnsupported
 from autoloader_server.spark.sessions import CHANNEL, connect
 

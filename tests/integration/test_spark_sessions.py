@@ -14,6 +14,8 @@ from autoloader_sdk import AutoloaderError
 from autoloader_sdk.config import Secret
 from autoloader_sdk.spark import read_table, session, with_token
 from autoloader_server.service import Service
+from autoloader_server.settings import Settings
+from autoloader_server.spark.errors import SparkUnavailable
 from autoloader_server.spark.local import LocalSpark
 
 
@@ -48,6 +50,27 @@ def test_a_session_has_the_catalog_and_reads_the_table(
         each.stop()
 
 
+@pytest.mark.sparks(sparks.LOCAL)
+def test_a_clusters_token_is_read_when_a_session_is_asked_for(home: Path, tmp_path: Path) -> None:
+    url, token = address_of(home, None)
+    kept = tmp_path / "token"
+    kept.write_text("an-0ld-token")
+    cluster = {"id": "c", "url": f"{url.rstrip(';/')}/;use_ssl=false", "token": f"file:{kept}"}
+    service = Service.open(Settings.load(home=tmp_path / "service", clusters=[cluster]))
+    try:
+        with pytest.raises(SparkUnavailable, match="refuses the token") as refused:
+            service.spark_of("c").session()
+        assert "an-0ld-token" not in str(refused.value)
+        kept.write_text(str(token))
+        assert service.spark_of("c").session().range(3).count() == 3
+        kept.unlink()
+        with pytest.raises(SparkUnavailable, match="cluster 'c': its token should be in the file"):
+            service.spark_of("c").session()
+    finally:
+        service.close()
+
+
+@pytest.mark.sparks(sparks.LOCAL)
 def test_each_address_has_a_session_of_its_own_and_a_wrong_token_is_told(home: Path, remote: str | None) -> None:
     url, token = address_of(home, remote)
     assert token is not None
@@ -58,6 +81,7 @@ def test_each_address_has_a_session_of_its_own_and_a_wrong_token_is_told(home: P
         assert token not in str(caught.value)
         assert "wr0ng" not in str(caught.value)
         assert "must be empty" not in str(caught.value)
+        assert "RPC that terminated" not in str(caught.value)
     away = nobody().replace("http://", "sc://")
     with pytest.raises(AutoloaderError, match=f"{away} could not be reached"):
         session(away)

@@ -151,8 +151,7 @@ def test_so_does_a_cancellation_which_asyncio_makes_of_ctrl_c(capsys: pytest.Cap
         async with AsyncClient("http://127.0.0.1:9", transport=httpx.MockTransport(service)) as client:
             started = await (await client.ingestions.get(ID)).run()
             waiting = asyncio.create_task(started.wait(poll=0.1, progress=False))
-            following = asyncio.create_task(anext(started.follow(poll=10)))
-            await following
+            await anext(started.follow(poll=10))
             waiting.cancel()
             await waiting
 

@@ -135,7 +135,7 @@ def _update(entry: Entry) -> dict[str, Any]:
     for name in changed & {"on_schema_change", "on_bad_record"}:
         given[name] = meaning.complete(body)[name]
     if "cluster_id" in changed:
-        given["cluster"] = body["cluster_id"]
+        given["cluster_id"] = body["cluster_id"]
     for part in ("source", "format"):
         names = {parts[1] for parts in fields if parts[0] == part}
         if names:

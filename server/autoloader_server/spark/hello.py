@@ -6,7 +6,8 @@ import re
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from autoloader_sdk.spark35 import UnsupportedSpark, adapt
+from autoloader_sdk.errors import UnsupportedSpark
+from autoloader_sdk.spark35 import adapt
 from autoloader_server.spark.errors import SparkUnavailable, SparkUnsupported
 
 if TYPE_CHECKING:

@@ -196,13 +196,21 @@ class SparkSessions:
 
     Args:
         home: the state folder that the local server belongs to.
-        remote: the URL of a Spark Connect server to use instead of the local one.
+        remote: the URL of a Spark Connect server to use instead of the local one, or what tells it: where that tells
+            another one, as after its token was changed, a new session is opened.
         idle_seconds: as for :class:`LocalSpark`.
         memory: as for :class:`LocalSpark`.
 
     """
 
-    def __init__(self, home: Path, remote: str | None = None, *, idle_seconds: float = 60, memory: str = "2g") -> None:
+    def __init__(
+        self,
+        home: Path,
+        remote: str | Callable[[], str] | None = None,
+        *,
+        idle_seconds: float = 60,
+        memory: str = "2g",
+    ) -> None:
         self._local = None if remote else LocalSpark(home, idle_seconds=idle_seconds, memory=memory)
         self._remote = remote
         self._lock = threading.Lock()
@@ -236,7 +244,7 @@ class SparkSessions:
                 alive = None if server is None else server.jvm.alive
             else:
                 assert self._remote is not None
-                url, alive = self._remote, None
+                url, alive = self._remote if isinstance(self._remote, str) else self._remote(), None
             if self._session is not None and (url != self._url or not self._answers()):
                 self._drop()
             if self._session is None:
