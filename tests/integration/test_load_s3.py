@@ -12,9 +12,10 @@ from pyspark.sql.types import IntegerType, StructField, StructType
 from sqlalchemy import select
 from tests.integration.conftest import Ingest
 from tests.integration.ingesting import Ingestion
-from tests.parts import sparks
+from tests.parts import spark35, sparks
 from tests.parts.object_stores import Bucket, ObjectStore, Seaweed
 
+from autoloader_sdk.discovery.s3_access import S3Access
 from autoloader_sdk.models import IngestionUpdate
 from autoloader_server.db.tables import run_errors, run_logs
 from autoloader_server.engine.formats.base import Looks
@@ -23,6 +24,8 @@ from autoloader_server.engine.formats.json_files import Json
 from autoloader_server.engine.place import Place
 from autoloader_server.services import ingestions
 from autoloader_server.services import runs as run_service
+from autoloader_server.spark.s3 import S3Reads
+from autoloader_server.spark.sessions import connect, release
 
 # Their connectors are of different SDKs.
 on_both = pytest.mark.sparks(sparks.LOCAL, sparks.OLD)
@@ -78,9 +81,6 @@ def test_two_ingestions_on_one_server_never_read_through_each_others_keys(
 @on_both
 def test_spark_itself_is_refused_with_the_keys_of_another(ingest: Ingest, seaweed: Seaweed) -> None:
     """The worker is refused before Spark is asked; so Spark is asked here without it."""
-    from autoloader_sdk.discovery.s3_access import S3Access
-    from autoloader_server.spark.s3 import S3Reads
-
     a, b = seaweed.bucket(), seaweed.bucket()
     a.put("x.json", ROW)
     spark = ingest("json", source=source(a)).service.spark.session()
@@ -172,6 +172,33 @@ def test_no_secret_stands_in_a_plan(ingest: Ingest, seaweed: Seaweed, capsys: py
         told = capsys.readouterr().out
         assert expression in told.lower().replace("from_csv", "csvtostructs").replace("from_json", "jsontostructs")
         assert bucket.credentials["aws_secret_access_key"] not in told
+
+
+def test_no_key_stands_in_what_a_cluster_shows_of_our_requests(seaweed: Seaweed, tmp_path: Path) -> None:
+    """Its page of Spark Connect, and its event log, hold the text of each: the options of a read among it."""
+    bucket = seaweed.bucket()
+    bucket.put("x.csv", "a\n1\n")
+    events = tmp_path / "events"
+    events.mkdir()
+    keys = {**bucket.credentials, "aws_session_token": 'a "quoted" t0ken'}
+    settings = {"spark.eventLog.enabled": "true", "spark.eventLog.dir": events.as_uri()}
+    with spark35.running(tmp_path / "home", settings=settings) as server:
+        session = connect(server.url)
+        for given in (bucket.credentials, keys):
+            reads = S3Reads.of(S3Access.of(given))
+            frame = session.read.options(**reads.options).csv(reads.path(bucket.path("x.csv")))
+            if given is bucket.credentials:
+                assert frame.count() == 2
+            else:
+                with pytest.raises(Exception, match=r"x\.csv|403|Forbidden|denied"):
+                    frame.count()
+        release(session)
+    told = "".join(path.read_text() for path in events.rglob("*") if path.is_file())
+    assert "ConnectOperationStarted" in told
+    assert "x.csv" in told
+    for name in ("aws_access_key_id", "aws_secret_access_key"):
+        assert bucket.credentials[name] not in told, name
+    assert "t0ken" not in told
 
 
 def test_bad_objects_are_named_and_the_others_loaded(ingest: Ingest, seaweed: Seaweed) -> None:

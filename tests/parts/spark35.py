@@ -13,7 +13,7 @@ import tarfile
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -113,6 +113,7 @@ def start(
     database: str | None = None,
     extensions: bool = True,
     memory: str = "2g",
+    settings: Mapping[str, str] | None = None,
 ) -> Spark35:
     """A server with this Iceberg that accepts connections; it ends with `stop()`.
 
@@ -120,7 +121,7 @@ def start(
     `database`: the URL of one of PostgreSQL for the catalog, which is in SQLite without: there Iceberg 1.4 leaves its
     queries open, so that after some time a session sees an old table, and may not write.
     `extensions` false: Iceberg's jar is there, but its SQL is not switched on; a catalog `absent` is of a class that is
-    not there, and so is what reads Avro and S3.
+    not there, and so is what reads Avro and S3. `settings`: more of Spark's.
     """
     wanted = (
         *(_CONNECT, _SQLITE, _iceberg(iceberg)),
@@ -144,6 +145,7 @@ def start(
     if not extensions:
         del confs["spark.sql.extensions"]
         confs["spark.sql.catalog.absent"] = "org.apache.iceberg.spark.NotInAnyJarOfThisServer"
+    confs |= settings or {}
     log = home / "server.log"
     command = [
         str(java17()),
