@@ -12,6 +12,7 @@ from pyspark.sql.types import IntegerType, StructField, StructType
 from sqlalchemy import select
 from tests.integration.conftest import Ingest
 from tests.integration.ingesting import Ingestion
+from tests.integration.test_load_parquet import parquet
 from tests.parts import spark35, sparks
 from tests.parts.object_stores import Bucket, ObjectStore, Seaweed
 
@@ -312,6 +313,28 @@ def test_the_local_spark_reads_with_the_keys_of_the_services_profile(
     monkeypatch.setenv("AWS_PROFILE", a.name)
     assert loaded.load().records == 1
     assert a.credentials["aws_secret_access_key"] not in _everything_written(loaded)
+
+
+@pytest.mark.sparks(sparks.OLD)
+@pytest.mark.parametrize("kind", ["json", "parquet"])
+def test_a_cluster_without_keys_for_the_bucket_fails_the_run_and_blames_no_file(
+    ingest: Ingest, seaweed: Seaweed, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    bucket = seaweed.bucket()
+    for at in range(20):
+        bucket.put(f"{at}", ROW if kind == "json" else parquet({"a": [1]}))
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", bucket.credentials["aws_access_key_id"])
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", bucket.credentials["aws_secret_access_key"])
+    place = {"endpoint_url": bucket.credentials["endpoint_url"], "region": "us-east-1"}
+    loaded = ingest(kind, source={"type": "s3", "path": bucket.path(), "credentials": place})
+    ran = loaded.load()
+    assert (ran.status, {error.file for error in ran.errors}) == ("failed", {None})
+    assert ran.errors[0].category == "auth"
+    assert "Spark has no keys for the store" in ran.errors[0].message
+    bucket.put("more", ROW if kind == "json" else parquet({"a": [1]}))
+    given = IngestionUpdate.model_validate({"source": {"credentials": bucket.credentials}})
+    ingestions.change(loaded.service, loaded.id, given)
+    assert loaded.load().records == 21
 
 
 @on_both

@@ -18,7 +18,9 @@ class Trouble(NamedTuple):
 # Lines that begin with an exception of the S3 connectors of Hadoop 3.3 and 3.4 or of the two SDKs of Amazon's that they
 # are on: what else an error tells may be out of the files.
 _OF_A_STORE = re.compile(
-    r"^\s*(?:Caused by: |\()?(?:org\.apache\.hadoop\.fs\.s3a|software\.amazon\.awssdk|com\.amazonaws)[\w.]*\b.*$",
+    r"^\s*(?:Caused by: |\()?(?:(?:org\.apache\.hadoop\.fs\.s3a|software\.amazon\.awssdk|com\.amazonaws)[\w.]*\b.*|"
+    # Of no keys at all it is said as if a file were closed.
+    r"java\.nio\.file\.AccessDeniedException\b.*: org\.apache\.hadoop\.fs\.s3a\.auth\.NoAuthWithAWSException: .*)$",
     re.MULTILINE,
 )
 # A connection that breaks within an object has an exception of Java's own; the frames tell who was reading.
@@ -31,6 +33,9 @@ _READING = "at org.apache.hadoop.fs.s3a."
 # A record that was parsed had been read.
 _PARSED = re.compile(r"MALFORMED_|BadRecordException")
 _EXPIRED = re.compile(r"ExpiredToken|TokenRefreshRequired|token has expired", re.IGNORECASE)
+_NO_KEYS = re.compile(
+    r"NoAuthWithAWSException|NoAwsCredentialsException|No AWS Credentials provided|Unable to load (?:AWS )?credentials"
+)
 _ELSEWHERE = re.compile(r"AWSRedirectException|PermanentRedirect|Status Code: 301|AuthorizationHeaderMalformed")
 _REGION = re.compile(r"region \[([a-z0-9-]+)\]|in this region: ([a-z0-9-]+)|expecting '([a-z0-9-]+)'")
 _REFUSED = re.compile(r"AWSBadRequestException|Status Code: 400")
@@ -60,6 +65,9 @@ def _told_by(said: str) -> Trouble | None:
         return Trouble(
             AUTH, "the store says that the keys have expired: give new ones in source.credentials, and run again"
         )
+    if _NO_KEYS.search(said):
+        what = "Spark has no keys for the store, which the service has: give source.credentials, or give the cluster's"
+        return Trouble(AUTH, f"{what} Spark keys of its own, and run again")
     if _ELSEWHERE.search(said):
         named = _REGION.search(said)
         region = next((name for name in named.groups() if name), None) if named else None
