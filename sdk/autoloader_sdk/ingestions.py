@@ -135,17 +135,23 @@ class Ingestion(Resource[L]):
         return self.data.warnings
 
     @call
-    def run(self, *, force: bool = False) -> Call[Run[L]]:
-        """Load what is new. Returns at once, with the run that does it; `force`: although it is paused.
+    def run(self, *, force: bool = False, idempotency_key: str | None = None) -> Call[Run[L]]:
+        """Load what is new. Returns at once, with the run that does it.
 
             >>> run = flights.run().wait(progress=False)
             >>> run.status, run.message
             ('success', 'there are no files at the source')
 
+        Args:
+            force: although it is paused.
+            idempotency_key: a text of the caller's own. Asked again with it, as after a Timeout, our service gives the
+                run that it gave then; without it, each call asks for another one. An older service takes no notice.
+
         Raises:
             Conflict: it is paused.
         """
-        reply = yield Request("POST", f"{self._path}/run", {"force": "true"} if force else {})
+        params = {"force": "true"} if force else {}
+        reply = yield Request("POST", f"{self._path}/run", params, key=idempotency_key)
         return from_receipt(self._link, self.id, reply)
 
     @property
@@ -313,7 +319,14 @@ class Ingestion(Resource[L]):
         return (yield Request("DELETE", f"{self._path}/processed-files", safe=False)).read(ClearedFiles)
 
     @call
-    def refresh_full(self, *, auto_run: bool = True, dry_run: bool = False, force: bool = False) -> Call[Refresh[L]]:
+    def refresh_full(
+        self,
+        *,
+        auto_run: bool = True,
+        dry_run: bool = False,
+        force: bool = False,
+        idempotency_key: str | None = None,
+    ) -> Call[Refresh[L]]:
         """Drop the table, forget its files, and load all that is at the source into a new one.
 
             >>> plan = flights.refresh_full(dry_run=True)
@@ -324,22 +337,30 @@ class Ingestion(Resource[L]):
             auto_run: start the run that loads; without it the next run does.
             dry_run: change nothing, and say what would be done and what it means.
             force: although another ingestion loads into the table, or this one is paused.
+            idempotency_key: as for `run`.
 
         Raises:
             Conflict: it is paused, or its source cannot be listed. Nothing was changed.
         """
-        return (yield from self._refresh("full", auto_run=auto_run, dry_run=dry_run, force=force))
+        asked = {"auto_run": auto_run, "dry_run": dry_run}
+        return (yield from self._refresh("full", asked, force=force, key=idempotency_key))
 
     @call
     def refresh_new_only(
-        self, *, auto_run: bool = True, dry_run: bool = False, force: bool = False
+        self,
+        *,
+        auto_run: bool = True,
+        dry_run: bool = False,
+        force: bool = False,
+        idempotency_key: str | None = None,
     ) -> Call[Refresh[L]]:
         """Drop the table, and load only what was not loaded before into a new one. Otherwise as `refresh_full`.
 
         >>> flights.refresh_new_only(dry_run=True).status
         'dry_run'
         """
-        return (yield from self._refresh("new-only", auto_run=auto_run, dry_run=dry_run, force=force))
+        asked = {"auto_run": auto_run, "dry_run": dry_run}
+        return (yield from self._refresh("new-only", asked, force=force, key=idempotency_key))
 
     @call
     def reload(self) -> Call[Ingestion[L]]:
@@ -411,10 +432,10 @@ class Ingestion(Resource[L]):
     def _path(self) -> str:
         return f"{API}/ingestions/{quoted(self.id)}"
 
-    def _refresh(self, mode: str, *, auto_run: bool, dry_run: bool, force: bool) -> Call[Refresh[L]]:
-        body = {"confirm": True, "auto_run": auto_run, "dry_run": dry_run}
+    def _refresh(self, mode: str, asked: dict[str, bool], *, force: bool, key: str | None) -> Call[Refresh[L]]:
         params = {"force": "true"} if force else {}
-        reply = yield Request("POST", f"{self._path}/refresh/{mode}", params, body=body)
+        body = {"confirm": True, **asked}
+        reply = yield Request("POST", f"{self._path}/refresh/{mode}", params, body=body, key=key)
         return Refresh(self._link, self.id, reply.read(RefreshOperation))
 
     def _reload(self) -> Call[Ingestion[L]]:

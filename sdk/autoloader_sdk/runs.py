@@ -45,6 +45,8 @@ _APPEARS_WITHIN = 60.0
 _SKEW = timedelta(seconds=2)
 #: So long a service may be away while one of its runs is watched, seconds: it may be made anew meanwhile.
 _OUTAGE = 300.0
+# For one more look when a wait is over; a service that answers does so in less.
+_LAST_LOOK = 1.0
 
 
 class Run(Resource[L]):
@@ -172,7 +174,8 @@ class Run(Resource[L]):
             step, before = 0.1 if poll is None else poll, ""
             outage = _Outage()
             while True:
-                if (yield from self._look(outage)):
+                left = deadline - time.monotonic()
+                if (yield from self._look(outage, max(left, _LAST_LOOK))):
                     show(self)
                     if (now := self._state) != before:
                         before = now
@@ -278,17 +281,20 @@ class Run(Resource[L]):
         return self
 
     @call
-    def retry(self) -> Call[Run[L]]:
+    def retry(self, *, idempotency_key: str | None = None) -> Call[Run[L]]:
         """Start a new run over the files that failed in this one, and what is new since, and return that.
 
             >>> run = flights.run().wait(progress=False)
             >>> run.retry().wait(progress=False).trigger
             'retry'
 
+        Args:
+            idempotency_key: as for `Ingestion.run`.
+
         Raises:
             Conflict: the run goes on, or the ingestion is paused.
         """
-        reply = yield Request("POST", f"{self._path}/retry")
+        reply = yield Request("POST", f"{self._path}/retry", key=idempotency_key)
         return from_receipt(self._link, self.ingestion_id, reply)
 
     @overload
@@ -340,10 +346,10 @@ class Run(Resource[L]):
     def _found_by(self) -> str:
         return f"client.runs.get({self.ingestion_id!r}, {self.id!r})"
 
-    def _look(self, outage: _Outage) -> Generator[Step, Reply, bool]:
+    def _look(self, outage: _Outage, seconds: float | None = None) -> Generator[Step, Reply, bool]:
         """As `_reload`; False where the service is away, which may be so for a while: the run goes on without it."""
         try:
-            yield from self._reload(appearing=True)
+            yield from self._reload(appearing=True, seconds=seconds)
         except AutoloaderError as error:
             if outage.over(error):
                 if error.outage and self.id:
@@ -353,23 +359,23 @@ class Run(Resource[L]):
         outage.end()
         return True
 
-    def _reload(self, *, appearing: bool = False) -> Generator[Step, Reply, None]:
+    def _reload(self, *, appearing: bool = False, seconds: float | None = None) -> Generator[Step, Reply, None]:
         """Take over what the service says; `appearing`: a run just asked for may not be there yet."""
         try:
             if self.id:
-                reply = yield Request("GET", self._path)
+                reply = yield Request("GET", self._path, seconds=seconds)
                 self._take(reply.read(RunData, ingestion_id=self.data.ingestion_id))
             else:
-                yield from self._find()
+                yield from self._find(seconds)
         except NotFound:
             young = time.monotonic() - self._asked_on < _APPEARS_WITHIN
             if self._seen or not (appearing and young):
                 raise
 
-    def _find(self) -> Generator[Step, Reply, None]:
+    def _find(self, seconds: float | None) -> Generator[Step, Reply, None]:
         """The run that an older service started without telling its id: the newest since it was asked for."""
         params = {"days": "1", "limit": "20"}
-        reply = yield Request("GET", f"{API}/ingestions/{quoted(self.ingestion_id)}/runs", params)
+        reply = yield Request("GET", f"{API}/ingestions/{quoted(self.ingestion_id)}/runs", params, seconds=seconds)
         for found in reply.entries(RunData, ingestion_id=self.ingestion_id):
             started = found.started_at
             since = self._asked_at is None or (started is not None and started >= self._asked_at - _SKEW)

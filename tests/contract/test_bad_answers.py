@@ -261,6 +261,25 @@ def test_an_outage_is_not_waited_for_for_ever(monkeypatch: pytest.MonkeyPatch) -
             ]
 
 
+def test_a_wait_ends_in_time_where_the_service_hangs() -> None:
+    async def answer(request: Request) -> Response:
+        run = {"id": "r", "ingestion_id": ID, "status": "running"}
+        path = request.url.path.removeprefix("/api/v1")
+        if path.endswith("/runs/r"):
+            await asyncio.sleep(60)
+            run["status"] = "success"
+        return JSONResponse(
+            {f"/ingestions/{ID}": {"id": ID, "name": "n"}, f"/ingestions/{ID}/runs": [run]}.get(path, run)
+        )
+
+    app = Starlette(routes=[Route("/{path:path}", answer)])
+    with listening(app, timeout_graceful_shutdown=0) as url, Client(url, timeout=600) as client:
+        (run,) = client.ingestions.get(ID).runs()
+        with pytest.raises(errors.WaitTimeout, match="did not answer in time") as late:
+            run.wait(timeout=0.1)
+        assert late.value.run is run
+
+
 @pytest.mark.parametrize("lost", [1, 0])
 def test_a_deletion_whose_answer_was_lost_is_done(lost: int) -> None:
     with listening(Restarting(away=lost).app()) as url, Client(url) as client:

@@ -199,7 +199,12 @@ def test_what_ours_adds(place: Place) -> None:
         with pytest.raises(errors.Conflict, match="is there already"):
             await make(client, place.folder)
         assert (await make(client, place.folder, exist_ok=True, limits={"max_attempts": 2})).id == made.id
-        run = await got((await got(made.run())).wait(60, progress=False))
+        asked = [await got(made.run(idempotency_key="mine")) for _ in range(2)]
+        run = await got(asked[0].wait(60, progress=False))
+        assert asked[1].id == run.id
+        assert (await got(made.run(idempotency_key="mine"))).id == run.id
+        retried = [await got(run.retry(idempotency_key="again")) for _ in range(2)]
+        assert len({each.id for each in [run, *retried]}) == 2
         lines = await each(run.logs())
         assert lines[0].message == "started (manual)"
         assert lines[-1].message.startswith("ended: success")

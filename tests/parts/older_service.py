@@ -91,6 +91,8 @@ class OlderService:
     async def change(self, request: Request) -> Response:
         one, body = self._one(request), await request.json()
         one |= {field: body[field] for field in ("status", "schedule", "quality") if field in body}
+        if "alert_recipients" in body:
+            one["quality"] = {**(one["quality"] or {}), "alert_recipients": body["alert_recipients"]}
         return JSONResponse(one)
 
     async def delete(self, request: Request) -> Response:

@@ -150,8 +150,10 @@ def test_so_does_a_cancellation_which_asyncio_makes_of_ctrl_c(capsys: pytest.Cap
         service = OlderService({"run_id": "r1", "status": "accepted"}, *[run("running")] * 100)
         async with AsyncClient("http://127.0.0.1:9", transport=httpx.MockTransport(service)) as client:
             started = await (await client.ingestions.get(ID)).run()
-            waiting = asyncio.create_task(started.wait(poll=0.1, progress=False))
-            await anext(started.follow(poll=10))
+            seen = asyncio.Event()
+            waited = started.wait(poll=10, progress=False, on_update=lambda _: seen.set())
+            waiting = asyncio.create_task(waited)
+            await seen.wait()
             waiting.cancel()
             await waiting
 

@@ -101,7 +101,10 @@ class Address:
             options["json"] = request.body
         options["headers"] = {REQUEST_ID: uuid.uuid4().hex} if self.service.request_ids else {}
         if request.keyed:
-            options["headers"]["Idempotency-Key"] = uuid.uuid4().hex
+            options["headers"]["Idempotency-Key"] = request.key or uuid.uuid4().hex
+        if request.seconds is not None:
+            most = self.config.timeout
+            options["timeout"] = request.seconds if most is None else min(request.seconds, most)
         return options
 
 

@@ -55,7 +55,9 @@ class Request:
     """One HTTP request; `path` is below the service's address.
 
     `safe`: sent twice it does what it does once; None: as its method says. A POST is not, and carries a key by which a
-    service that knows such keys tells that it was sent before; False: it is never sent twice.
+    service that knows such keys tells that it was sent before; False: it is never sent twice. `key`: the caller's own.
+    `seconds`: how long an answer is waited for, where that is less than the client's time-out; whoever says it asks
+    again by itself, and no failure is tried again here.
     """
 
     method: str
@@ -63,6 +65,8 @@ class Request:
     params: Mapping[str, str] = field(default_factory=dict)
     body: Any = None
     safe: bool | None = None
+    key: str | None = None
+    seconds: float | None = None
 
     @property
     def keyed(self) -> bool:
@@ -71,6 +75,8 @@ class Request:
 
     def repeatable(self, *, ours: bool) -> bool:
         """Whether it may be sent twice to a service that is `ours`, or to another one."""
+        if self.seconds is not None:
+            return False
         return ours if self.keyed else self.safe is not False
 
 
