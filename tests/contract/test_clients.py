@@ -272,6 +272,10 @@ def test_what_an_older_service_lacks_is_said(place: Place) -> None:
         assert refreshed.run.id == place.older.runs[made.id][-1]["id"]
         (version,) = await got(made.schema_versions())
         assert (version.version, version.changes[0].column_name) == (2, "b")
+        assert (await got(made.schema_versions.get(2))).changes == version.changes
+        assert (await got(made.schema_versions.latest())).version == 2
+        with pytest.raises(errors.NotFound):
+            await got(made.schema_versions.get(3))
         assert str(await got(made.schema_versions.diff())) == "schema version 1 → 2\n  + b string"
         assert str(await got(made.schema_versions.diff(2, 1))) == "schema version 2 → 1\n  - b string"
         cluster = await got(client.clusters.get("default"))

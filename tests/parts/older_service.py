@@ -53,6 +53,8 @@ class OlderService:
             ("POST", f"{one}/refresh/full", self.refresh),
             ("POST", f"{one}/refresh/new-only", self.refresh),
             ("GET", f"{one}/schema-versions", self.versions),
+            ("GET", f"{one}/schema-versions/latest", self.one_version),
+            ("GET", f"{one}/schema-versions/{{number}}", self.one_version),
             ("GET", "/clusters", self.clusters),
             ("GET", "/clusters/{id}", self.cluster),
             ("POST", "/clusters/{id}/test-connection", self.connection),
@@ -153,12 +155,19 @@ class OlderService:
         return JSONResponse(told, 202)
 
     async def versions(self, request: Request) -> Response:
+        return JSONResponse({"versions": [self._version(request)], "total": 1, "current_version": 2})
+
+    async def one_version(self, request: Request) -> Response:
+        if request.path_params.get("number", "2") != "2":
+            raise HTTPException(404, "Schema version not found")
+        return JSONResponse(self._version(request))
+
+    def _version(self, request: Request) -> dict[str, Any]:
         self._one(request)
         change = {"change_type": "NEW_COLUMN", "column_name": "b", "old_type": None, "new_type": "string"}
         # The older model's names.
         version = {"id": "v2", "version": 2, "detected_at": _now(), "schema": {"type": "struct", "fields": []}}
-        version |= {"changes": [change], "resolution_type": "append_new_columns", "affected_files": ["b.csv"]}
-        return JSONResponse({"versions": [version], "total": 1, "current_version": 2})
+        return version | {"changes": [change], "resolution_type": "append_new_columns", "affected_files": ["b.csv"]}
 
     async def clusters(self, _request: Request) -> Response:
         return JSONResponse([_CLUSTER])
