@@ -53,6 +53,11 @@ def adapt(session: SparkSession) -> str:
     return version
 
 
+def is_older(session: SparkSession) -> bool:
+    """Whether `adapt` found a 3.5 server."""
+    return isinstance(session.client._stub, _OlderServer)  # noqa: SLF001 - where `adapt` has put it
+
+
 def check(version: str) -> None:
     """Raises UnsupportedSpark unless a server of this version can be spoken to."""
     if not re.match(r"(3\.5|4\.\d+)(\D|$)", version):

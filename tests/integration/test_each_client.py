@@ -72,7 +72,7 @@ def test_what_takes_spark(place: Place, lake: SparkSessions, namespace: str, tmp
         cancelled = await got(orders.run())
         await got(cancelled.cancel())
         stopped = await ended(cancelled)
-        assert stopped.status == "cancelled"
+        assert stopped.status in ("cancelled", "success")  # where it was done before it heard of that
         again = await ended(await got(orders.run()))
         # What it had published before it heard of that stays, and is its own.
         assert (again.status, stopped.metrics.records_ingested + again.metrics.records_ingested) == ("success", 2)

@@ -409,6 +409,17 @@ def test_what_is_too_deep_or_too_large_for_the_worker_fails_alone(ingest: Ingest
     assert loaded.load().message == "nothing new"
 
 
+def test_files_that_fail_behind_their_first_line_keep_no_other_from_making_the_table(ingest: Ingest) -> None:
+    bad = '{"a": 1}\n{"a": 2} {"a": 3}\n'
+    loaded = ingest("json", {"a.json": bad, "b.json": bad}, limits={"max_files_per_batch": 1})
+    ran = loaded.load({"c.json": '{"a": 4}\n'})
+    assert (ran.status, ran.files, set(ran.failed())) == ("partial", 1, {"a.json", "b.json"})
+    assert loaded.values("a") == [4]
+    alone = ingest("json", {"a.json": bad})
+    ran = alone.load()
+    assert (ran.status, set(ran.failed())) == ("failed", {"a.json"})
+
+
 def test_a_field_called_like_a_lineage_column_fails_its_file_however_it_is_written(ingest: Ingest) -> None:
     loaded = ingest("json", {"a.json": lines({"a": 1})}, options={"allow_single_quotes": True})
     assert loaded.load().errors == []

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from tests.integration.conftest import Ingest
 from tests.integration.ingesting import Ingestion
+from tests.integration.test_evolution import given
 from tests.parts import sparks
 
 from autoloader_server.engine.iceberg import Table
@@ -65,9 +66,10 @@ def test_a_table_rolled_back_is_noticed_and_rolled_forward_again_goes_on(ingest:
     assert loaded.values("a") == [1, 2, 3, 4]
 
 
+@pytest.mark.parametrize("again", ["brought back", "made anew"])
 @pytest.mark.parametrize("when", ["create_branch", "append", "publish"])
 def test_a_table_rolled_back_while_a_batch_is_loaded_is_noticed_then_and_ever_after(
-    ingest: Ingest, monkeypatch: pytest.MonkeyPatch, when: str
+    ingest: Ingest, monkeypatch: pytest.MonkeyPatch, when: str, again: str
 ) -> None:
     loaded = ingest("csv", {"a.csv": GOOD})
     loaded.load()
@@ -85,10 +87,16 @@ def test_a_table_rolled_back_while_a_batch_is_loaded_is_noticed_then_and_ever_af
     for each in (ran, loaded.load({"c.csv": "a,b\n4,w\n"})):
         assert [error.category for error in each.errors] == ["table_changed"]
         assert "rolled back" in each.errors[0].message
-    cleared(loaded)
-    loaded.sql("DROP TABLE {table}")
-    assert loaded.load().records == 4
+    assert loaded.files()["b.csv"].status == "PROCESSING"
+    if again == "brought back":
+        loaded.sql(f"CALL lake.system.set_current_snapshot('{name}', {history[-1][0]})")
+        assert loaded.load().status == "success"
+    else:
+        cleared(loaded)
+        loaded.sql("DROP TABLE {table}")
+        assert loaded.load().records == 4
     assert loaded.values("a") == [1, 2, 3, 4]
+    assert {file.status for file in loaded.files().values()} == {"SUCCESS"}
 
 
 def test_rows_and_columns_of_somebody_else_stay(ingest: Ingest) -> None:
@@ -111,6 +119,14 @@ def test_columns_that_somebody_has_changed_since_are_the_columns_of_the_next_loa
     expected = {"ADD COLUMN more INT": (3, "z", 7), "DROP COLUMN b": (3,), "RENAME COLUMN b TO c": (3, "z")}
     assert loaded.rows()[-1] == expected[change]
     assert len(loaded.rows()) == 3
+
+
+def test_a_column_that_somebody_has_widened_by_hand_loses_no_digit(ingest: Ingest) -> None:
+    loaded = ingest("csv", {"a.csv": "f\n0.5\n"}, schema=given(f="float"))
+    loaded.load()
+    loaded.sql("ALTER TABLE {table} ALTER COLUMN f TYPE double")
+    assert loaded.load({"b.csv": "f\n0.1\n"}).status == "success"
+    assert loaded.values("f") == [0.1, 0.5]
 
 
 def test_a_table_that_was_there_before_keeps_its_columns_types_and_rows(ingest: Ingest) -> None:

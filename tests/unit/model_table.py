@@ -227,6 +227,8 @@ class ModelTable:
     def branches(self) -> list[str]:
         return self._look("branches", lambda: [n for n in self._iceberg.branches if n.startswith("al_")])
 
+    may_lag = False
+
     def lags(self, branch: str) -> bool:
         return self._look("lags", lambda: False)  # nobody changes its columns
 

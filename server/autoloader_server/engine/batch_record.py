@@ -90,8 +90,7 @@ _BATCH_COLUMNS = (
 class Landed:
     """What a batch brought into the table. `counted`: the rows per file are known already.
 
-    `parent_id`: the snapshot that it stands on, where that is known. `is_last` is false where main's history has lost
-    what was loaded before: what the ingestion published last is to be missed by the next run, too.
+    `parent_id`: the snapshot that it stands on, where that is known.
     """
 
     snapshot_id: int
@@ -99,7 +98,6 @@ class Landed:
     bytes: int
     counted: bool = False
     parent_id: int | None = None
-    is_last: bool = True
 
 
 def check_generation(connection: Connection, ingestion_id: str, generation: int) -> None:
@@ -216,7 +214,7 @@ def record(
     )
     rows = f"{records:,} rows are in the table" if landed is not None else "it held no rows"
     say(connection, run_id, f"batch {batch_id} has landed: {rows}")
-    if landed is not None and landed.is_last:
+    if landed is not None:
         connection.execute(
             update(ingestions)
             .where(ingestions.c.id == ingestion_id)

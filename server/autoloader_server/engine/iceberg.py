@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+from autoloader_sdk.spark35 import is_older
 from autoloader_server.engine.errors import MISSING, RunStopped
 from autoloader_server.engine.needs import has_catalog, without_catalog
 from autoloader_server.engine.sql import TableName, column_sql, identifier, literal, path_sql, type_sql
@@ -131,6 +132,11 @@ class Table:
 
     def schema(self) -> StructType:
         return self.spark.table(self.name.quoted).schema
+
+    @property
+    def may_lag(self) -> bool:
+        """Whether `lags` may be true: with Spark 4 there is no such Iceberg."""
+        return is_older(self.spark)
 
     def lags(self, branch: str) -> bool:
         """Whether a branch takes other columns than the table has: old Iceberg gives it those of its last commit."""

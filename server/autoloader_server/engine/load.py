@@ -129,6 +129,9 @@ def _stage(work: Work, batch: Batch, files: Sequence[FileVersion], looks: list[L
         columns = work.schema
         work.table.create_branch(branch)
     work.reach("branch_created")
+    if work.table.may_lag:
+        # Not every value that does not fit the older columns would be refused: a double becomes a float in silence.
+        _catch_up(work, branch)
     aside: int | None = None
     if bad and work.sets_aside:
         with spark_errors():
@@ -175,6 +178,7 @@ def _catch_up(work: Work, branch: str) -> None:
     with spark_errors():
         if work.table.lags(branch):
             work.table.append_nothing()
+            work.schema_changed()
             raise BatchRefused([])
 
 
@@ -284,19 +288,18 @@ def _publish_bad(work: Work, batch: Batch) -> None:
 def record(work: Work, batch: Batch, landed: Landed | None) -> None:
     """Write down that the batch is in the table, or that its files held no rows.
 
-    Raises TableChanged, when that is written, where main's history has lost what this ingestion had loaded before.
+    Raises TableChanged, and leaves that to whoever settles it, where main's history has lost what this ingestion had
+    loaded before: when that is brought back, this batch may be gone with what it stood on.
     """
-    undone = None
     if landed is not None and landed.parent_id != batch.base_snapshot_id:
         with spark_errors():
             undone = rolled_back(work, work.table.ancestors())
-        landed = replace(landed, is_last=undone is None)
+        if undone is not None:
+            raise undone
     with work.database.write() as connection:
         batch_record.record(connection, work.lease, batch.id, work.ingestion_id, work.run_id, landed)
     # Not `work.reach`: what is recorded can not be cancelled any more.
     killpoints.reach("recorded", work.home)
-    if undone is not None:
-        raise undone
 
 
 def landed_as(snapshot: Snapshot) -> Landed:

@@ -66,14 +66,22 @@ def given_schema(spec: IngestionCreate) -> StructType | None:
     return StructType.fromJson(wanted.schema_json_)
 
 
-def make_table(work: Work, looks: Sequence[Look]) -> StructType:
-    """Make the table from the schema that was given, or from what its first files hold; its data columns."""
+def make_table(work: Work, looks: Sequence[Look]) -> StructType | None:
+    """Make the table from the schema that was given, or from what its first files hold; its data columns.
+
+    None where files that cannot be loaded were written down, and the others hold no column.
+    """
     from pyspark.sql.types import StringType, StructField, StructType
 
     schema = given_schema(work.spec)
     if schema is None:
         work.step("inferring the schema")
         schema = _infer(work, looks)
+        if not schema.fields:
+            bad = Looks.of(work.format.look([(look.path, look.size) for look in looks], schema)).failures
+            if bad:
+                work.fail(bad)
+                return None
     with spark_errors():
         if not schema.fields:
             raise RunStopped(

@@ -201,6 +201,8 @@ def load_next(work: Work) -> bool:
         if not looks:
             return True
         seen = make_table(work, looks)
+        if seen is None:
+            return True
         with spark_errors():
             state = work.table.state()
         assert state is not None

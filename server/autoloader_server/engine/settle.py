@@ -19,7 +19,7 @@ from autoloader_server.engine.iceberg import BRANCH_PREFIX, Snapshot
 from autoloader_server.engine.killpoints import reach
 from autoloader_server.engine.lease import owner_is_dead
 from autoloader_server.engine.ledger import FileVersion
-from autoloader_server.engine.load import burn, check_table, landed_as, load, record
+from autoloader_server.engine.load import burn, check_table, landed_as, load, record, rolled_back
 from autoloader_server.engine.prepare import check_history, own_table
 from autoloader_server.engine.read import SOURCE_FILE
 from autoloader_server.engine.schema import without
@@ -145,6 +145,8 @@ def _settle(work: Work, batch: Batch) -> None:
         check_table(work, batch.table_id, state)
     elif batch.verdict == Verdict.RELEASING:
         _go_on(work, _claim_again(work, batch))
+    elif not _reaches(line, batch) and (undone := rolled_back(work, line)) is not None:
+        raise undone
     elif batch.replaces and not _reaches(line, batch):
         why = "its snapshots were expired; what it replaces is replaced once more"
         _no_version_counts(work, batch, why)

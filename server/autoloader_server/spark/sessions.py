@@ -23,7 +23,10 @@ if TYPE_CHECKING:
     from pyspark.sql.connect.session import SparkSession
 
 # Keys of a store as they stand among the options of a read, in the text of a request.
-CREDENTIALS = r'fs\.s3a\.(?:[^"\s]*\.)?(?:access\.key|secret\.key|session\.token)"\s*value:\s*"(?:[^"\\]|\\.)*"'
+CREDENTIALS = (
+    r'fs\.s3a\.(?:[^"\s]*\.)?(?:access\.key|secret\.key|session\.token)"\s*value:\s*"[^"\\]*+(?:\\.[^"\\]*+)*+"'
+)
+_REDACTED = "spark.sql.redaction.string.regex"
 
 SESSION_CONFS: Mapping[str, str] = {
     # Measured on 2,000 files of 50 KB: 0.6 of the time, and 1/2 to 1/3.5 of the time.
@@ -32,8 +35,6 @@ SESSION_CONFS: Mapping[str, str] = {
     # Where a cluster's own settings say otherwise, a damaged file would be loaded in part, without an error.
     "spark.sql.files.ignoreCorruptFiles": "false",
     "spark.sql.files.ignoreMissingFiles": "false",
-    # A cluster's page of Spark Connect, and its event log, show what a session asks for, with the options of reads.
-    "spark.sql.redaction.string.regex": CREDENTIALS,
     # Spark 3.5 and 4.x differ in these defaults.
     "spark.sql.ansi.enabled": "true",
     "spark.sql.session.timeZone": "UTC",
@@ -123,7 +124,12 @@ def connect(
     try:
         greet(session, _address(url), seconds)
         with spark_errors(_address(url)):
-            for name, value in {**SESSION_CONFS, **(confs or {}), _MARK: session.session_id}.items():
+            # A cluster's page of Spark Connect, and its event log, show what a session asks for, with the options of
+            # reads. What the cluster leaves out by itself stays so.
+            own = session.conf.get(_REDACTED, "")
+            redacted = f"{own}|{CREDENTIALS}" if own else CREDENTIALS
+            ours = {**SESSION_CONFS, _REDACTED: redacted, **(confs or {}), _MARK: session.session_id}
+            for name, value in ours.items():
                 session.conf.set(name, value)
     except BaseException:
         release(session)
@@ -196,8 +202,8 @@ class SparkSessions:
 
     Args:
         home: the state folder that the local server belongs to.
-        remote: the URL of a Spark Connect server to use instead of the local one, or what tells it: where that tells
-            another one, as after its token was changed, a new session is opened.
+        remote: the URL of a Spark Connect server to use instead of the local one, or what tells it, with the token of
+            the day: it is asked when a session is opened.
         idle_seconds: as for :class:`LocalSpark`.
         memory: as for :class:`LocalSpark`.
 
@@ -244,7 +250,7 @@ class SparkSessions:
                 alive = None if server is None else server.jvm.alive
             else:
                 assert self._remote is not None
-                url, alive = self._remote if isinstance(self._remote, str) else self._remote(), None
+                url, alive = self._address(), None
             if self._session is not None and (url != self._url or not self._answers()):
                 self._drop()
             if self._session is None:
@@ -294,6 +300,13 @@ class SparkSessions:
                 self._local.release()
         finally:
             self._lock.release()
+
+    def _address(self) -> str:
+        """Where the remote server is; while the session there answers, as it was told when that was opened."""
+        assert self._remote is not None
+        if self._session is not None and self._url is not None and self._answers():
+            return self._url
+        return self._remote if isinstance(self._remote, str) else self._remote()
 
     def _answers(self) -> bool:
         """Whether the server still knows the held session; asked at most every 30 s."""
