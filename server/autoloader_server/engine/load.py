@@ -173,10 +173,12 @@ def _stage(work: Work, batch: Batch, files: Sequence[FileVersion], looks: list[L
 def _catch_up(work: Work, branch: str) -> None:
     """Where somebody has changed the table's columns since its last commit, one gives the next branch the new ones.
 
-    Raises BatchRefused then: no file is at fault, and all are to be staged again.
+    Raises BatchRefused then: no file is at fault, and all are to be staged again. Once in a run: what a commit does not
+    put right is for the write to tell.
     """
     with spark_errors():
-        if work.table.lags(branch):
+        if not work.caught_up and work.table.lags(branch):
+            work.caught_up = True
             work.table.append_nothing()
             work.schema_changed()
             raise BatchRefused([])

@@ -76,6 +76,8 @@ class Work:
     # File versions that are read record by record: a value in them may be other than Spark's quick way has it.
     exact: set[int] = field(default_factory=set)
     told_missing: set[str] = field(default_factory=set)
+    # Whether a commit has given the table's branches the columns that it had got by hand.
+    caught_up: bool = False
     _schema: StructType | None = None
     _waiting: list[int] = field(default_factory=list)
     _rounds: int = 0
