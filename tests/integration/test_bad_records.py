@@ -187,6 +187,7 @@ def test_a_value_that_its_column_would_round_is_a_bad_record(ingest: Ingest, rul
     assert made.load().message == "nothing new"
 
 
+@pytest.mark.sparks(sparks.LOCAL, sparks.OLD)
 def test_csv_records_are_rescued(ingest: Ingest) -> None:
     made = ingest("csv", {"a.csv": GOOD_CSV}, on_bad_record="rescue")
     made.load()
@@ -235,6 +236,7 @@ def test_what_the_ingestion_does_not_limit_the_settings_do(ingest: Ingest, monke
     assert "more than 1 bad records" in ran.failed()["b.json"].message
 
 
+@pytest.mark.sparks(sparks.LOCAL, sparks.OLD)
 def test_past_the_limit_the_file_fails_after_all(ingest: Ingest) -> None:
     made = ingest("json", {"a.json": GOOD_JSON}, on_bad_record="quarantine", limits={"max_bad_records_per_file": 2})
     made.load()
@@ -276,6 +278,7 @@ def test_a_file_of_nothing_but_bad_records_and_one_that_makes_the_table(ingest: 
     assert made.load({"good.csv": "id\n1\n"}).records == 1
 
 
+@pytest.mark.sparks(sparks.LOCAL, sparks.OLD)
 def test_the_first_files_may_have_bad_lines(ingest: Ingest) -> None:
     made = ingest("json", {"a.json": GOOD_JSON + '{"id": 3\n', "b.json": GOOD_JSON}, on_bad_record="quarantine")
     ran = made.load()
@@ -283,6 +286,7 @@ def test_the_first_files_may_have_bad_lines(ingest: Ingest) -> None:
     assert set_aside(made) == [("a.json", "3", '{"id": 3')]
 
 
+@pytest.mark.sparks(sparks.LOCAL, sparks.OLD)
 def test_new_columns_of_a_file_with_bad_lines_are_added(ingest: Ingest) -> None:
     made = ingest("json", {"a.json": GOOD_JSON}, on_bad_record="quarantine")
     made.load()
@@ -367,6 +371,7 @@ def test_a_column_comes_of_good_lines_alone(ingest: Ingest) -> None:
     assert [row[1] for row in set_aside(made)] == ["2", "3", "4", "5"]
 
 
+@pytest.mark.sparks(sparks.LOCAL, sparks.OLD)
 def test_the_table_is_made_of_good_lines_alone(ingest: Ingest) -> None:
     bad = ['{"id": 3, "extra": 1} {"junk": 1}', "3", '{"caf\\ud800": 1}', '{"cut": 1, "x']
     made = ingest("json", {"a.json": "\n".join(['{"id": 4}', *bad])}, on_bad_record="quarantine")

@@ -16,9 +16,11 @@ from tests.integration.test_load_parquet import parquet
 from tests.parts import spark35, sparks
 from tests.parts.object_stores import Bucket, ObjectStore, Seaweed
 
+from autoloader_sdk.discovery.s3 import S3Store
 from autoloader_sdk.discovery.s3_access import S3Access
 from autoloader_sdk.models import IngestionUpdate
 from autoloader_server.db.tables import run_errors, run_logs
+from autoloader_server.engine import place as engine_place
 from autoloader_server.engine.formats.base import Looks
 from autoloader_server.engine.formats.csv_files import Csv
 from autoloader_server.engine.formats.json_files import Json
@@ -77,6 +79,25 @@ def test_two_ingestions_on_one_server_never_read_through_each_others_keys(
     assert repr(a.name) in (ran.message or "")
     for secret in (a.credentials["aws_secret_access_key"], b.credentials["aws_secret_access_key"]):
         assert secret not in (ran.message or "")
+
+
+@on_both
+def test_spark_reads_with_an_ingestions_own_keys_even_if_the_service_could_list_with_others(
+    ingest: Ingest, seaweed: Seaweed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    a, b = seaweed.bucket(), seaweed.bucket()
+    a.put("x.json", ROW)
+    assert ingest("json", source=source(a)).load().status == "success"
+    crossed = ingest("json", source={"type": "s3", "path": a.path(), "credentials": b.credentials})
+
+    def let_in(path: str, _access: S3Access, **more: Any) -> S3Store:
+        return S3Store(path, S3Access.of(a.credentials), **more)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(engine_place, "S3Store", let_in)
+        ran = crossed.load()
+    assert (ran.status, ran.records) == ("failed", 0)
+    assert {error.category for error in ran.errors if error.file is not None} == {"auth"}
 
 
 @on_both
