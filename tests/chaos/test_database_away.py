@@ -21,9 +21,9 @@ def server() -> Iterator[PostgresServer]:
         yield started
 
 
-@pytest.mark.parametrize("point", ["claimed", "published", "burned"])
+@pytest.mark.parametrize(("point", "seconds"), [("claimed", 20), ("published", 3), ("burned", 3)])
 def test_a_run_waits_while_the_database_is_away_and_then_goes_on(
-    point: str, make_world: MakeWorld, server: PostgresServer
+    point: str, seconds: int, make_world: MakeWorld, server: PostgresServer
 ) -> None:
     world = make_world(database="postgresql", server=server)
     with world.reader():
@@ -32,7 +32,8 @@ def test_a_run_waits_while_the_database_is_away_and_then_goes_on(
         server.stop("immediate")
         worker.wake()
         # Its lease is tried each second, so this was not the first try of the run itself.
-        until(lambda: worker.said().count("could not be renewed yet") >= 3, "the worker sees that it is away", SOON)
+        tries = "could not be renewed yet"
+        until(lambda: worker.said().count(tries) >= seconds, "the worker sees that it is away", SOON)
         assert not worker.ended, worker.said()
         server.start()
         assert worker.wait() in (0, 3), worker.said()
