@@ -455,6 +455,11 @@ class Ingestion(Resource[L]):
         return display.ingestion_html(self.data)
 
 
+def is_id(text: str) -> bool:
+    """Whether a text is an ingestion's id, and no name."""
+    return re.fullmatch(r"ing_[0-9a-f]{12}", text) is not None
+
+
 class Ingestions(Resource[L]):
     """The ingestions that the service knows."""
 
@@ -590,7 +595,7 @@ class Ingestions(Resource[L]):
         Raises:
             NotFound: there is none.
         """
-        if re.fullmatch(r"ing_[0-9a-f]{12}", id_or_name):
+        if is_id(id_or_name):
             reply = yield Request("GET", f"{API}/ingestions/{quoted(id_or_name)}")
             return Ingestion(self._link, reply.read(IngestionData))
         return (yield from self._by_name(id_or_name))

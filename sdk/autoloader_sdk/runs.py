@@ -434,26 +434,38 @@ class Runs(Resource[L]):
 
     @call
     def get(self, ingestion_id: str, run_id: str) -> Call[Run[L]]:
-        """One run.
+        """One run of an ingestion, which is told by its id or its name.
 
             >>> run = flights.run()
-            >>> client.runs.get(flights.id, run.id).id == run.id
+            >>> client.runs.get("flights", run.id).id == run.id
             True
 
         Raises:
-            NotFound: there is no such run of that ingestion.
+            NotFound: there is no such run of that ingestion, or no such ingestion.
         """
-        reply = yield Request("GET", f"{API}/ingestions/{quoted(ingestion_id)}/runs/{quoted(run_id)}")
-        return Run(self._link, reply.read(RunData, ingestion_id=ingestion_id))
+        whose = yield from self._id_of(ingestion_id)
+        reply = yield Request("GET", f"{API}/ingestions/{quoted(whose)}/runs/{quoted(run_id)}")
+        return Run(self._link, reply.read(RunData, ingestion_id=whose))
 
     @call
     def list(self, ingestion_id: str, *, days: int = 30, limit: int = 100) -> Call[Listing[Run[L]]]:
-        """The runs of the last `days` days, newest first, at most `limit`.
+        """The runs of the last `days` days, newest first, at most `limit`; of an ingestion, by its id or its name.
 
-        >>> list(client.runs.list(flights.id))
-        []
+            >>> list(client.runs.list("flights"))
+            []
+
+        Raises:
+            NotFound: there is no ingestion of that name. Of an id that nobody has there are no runs.
         """
-        return (yield from list_runs(self._link, ingestion_id, days, limit))
+        return (yield from list_runs(self._link, (yield from self._id_of(ingestion_id)), days, limit))
+
+    def _id_of(self, id_or_name: str) -> Generator[Step, Reply, str]:
+        from autoloader_sdk.ingestions import Ingestion, Ingestions, is_id
+
+        if is_id(id_or_name):
+            return id_or_name
+        found: Ingestion[L] = yield from Ingestions.get.function(Ingestions(self._link), id_or_name)
+        return found.id
 
 
 # The most that a service gives in one answer.

@@ -137,6 +137,10 @@ def test_a_notebooks_worth_of_use(place: Place) -> None:
         assert [found.id for found in await got(made.runs())] == [run.id]
         assert (await got(client.runs.get(made.id, run.id))).status == "success"
         assert len(await got(client.runs.list(made.id))) == 1
+        assert [found.id for found in await got(client.runs.list("orders"))] == [run.id]
+        assert (await got(client.runs.get("orders", run.id))).id == run.id
+        with pytest.raises(errors.NotFound, match="did you mean 'orders'"):
+            await got(client.runs.list("order"))
         events = await each(run.follow(poll=0))
         assert (events[-1].kind, events[-1].run.status) == ("status", "success")
         again = await got((await got(run.retry())).wait(60, progress=False))
