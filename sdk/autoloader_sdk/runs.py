@@ -464,7 +464,7 @@ class Runs(Resource[L]):
 
         if is_id(id_or_name):
             return id_or_name
-        found: Ingestion[L] = yield from Ingestions.get.function(Ingestions(self._link), id_or_name)
+        found: Ingestion[Any] = yield from Ingestions.get.function(Ingestions(self._link), id_or_name)
         return found.id
 
 
