@@ -66,10 +66,10 @@ def session(url: str | None, *, token: str | Secret | None = None, catalog: str 
                 # grpc's errors pass through pyspark as they are, or not, release by release.
                 if not type(error).__module__.startswith(("pyspark.", "grpc")):
                     raise
-                details = getattr(error, "details", None)  # grpc's own, as pyspark 3.5 lets it through
-                said = str((details() if callable(details) else None) or error)
                 from autoloader_sdk.models.cluster import without_token
 
+                details = getattr(error, "details", None)  # grpc's own, as pyspark 3.5 lets it through
+                said = str((details() if callable(details) else None) or error)
                 # As pyspark 4 shows such an error: what the server, or gRPC, said stands in its second line.
                 told = re.search(r'details = "(.+?)"\s*$', said, re.MULTILINE)
                 reason = told[1] if told else (said.strip().splitlines() or [type(error).__name__])[0]

@@ -342,8 +342,9 @@ def test_a_cluster_without_keys_for_the_bucket_fails_the_run_and_blames_no_file(
     ingest: Ingest, seaweed: Seaweed, monkeypatch: pytest.MonkeyPatch, kind: str
 ) -> None:
     bucket = seaweed.bucket()
+    content = ROW if kind == "json" else parquet({"a": [1]})
     for at in range(20):
-        bucket.put(f"{at}", ROW if kind == "json" else parquet({"a": [1]}))
+        bucket.put(f"{at}", content)
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", bucket.credentials["aws_access_key_id"])
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", bucket.credentials["aws_secret_access_key"])
     place = {"endpoint_url": bucket.credentials["endpoint_url"], "region": "us-east-1"}
@@ -352,7 +353,7 @@ def test_a_cluster_without_keys_for_the_bucket_fails_the_run_and_blames_no_file(
     assert (ran.status, {error.file for error in ran.errors}) == ("failed", {None})
     assert ran.errors[0].category == "auth"
     assert "Spark has no keys for the store" in ran.errors[0].message
-    bucket.put("more", ROW if kind == "json" else parquet({"a": [1]}))
+    bucket.put("more", content)
     given = IngestionUpdate.model_validate({"source": {"credentials": bucket.credentials}})
     ingestions.change(loaded.service, loaded.id, given)
     assert loaded.load().records == 21

@@ -242,18 +242,20 @@ class Sync(Link):
     def perform(self, step: Step) -> Reply | AutoloaderError:
         """Do one step. An error is handed back, not raised: the call may want to handle it."""
 
+    def _performed(self, step: Step, steps: Generator[Any, Reply, Any]) -> Reply | AutoloaderError:
+        try:
+            return self.perform(step)
+        except KeyboardInterrupt as ctrl_c:
+            steps.throw(ctrl_c)  # the call may have a last word
+            raise
+
     def run(self, steps: Call[T]) -> T:
         """Drive a call to its result."""
         with closing(steps):
             try:
                 step = next(steps)
                 while True:
-                    try:
-                        outcome = self.perform(step)
-                    except KeyboardInterrupt as ctrl_c:
-                        steps.throw(ctrl_c)  # the call may have a last word
-                        raise
-                    step = _resume(steps, outcome)
+                    step = _resume(steps, self._performed(step, steps))
             except StopIteration as stop:
                 result: T = stop.value
                 return result
@@ -267,13 +269,8 @@ class Sync(Link):
                     if isinstance(step, Item):
                         yield step.value
                         step = steps.send(_NOTHING)
-                        continue
-                    try:
-                        outcome = self.perform(step)
-                    except KeyboardInterrupt as ctrl_c:
-                        steps.throw(ctrl_c)  # as in `run`
-                        raise
-                    step = _resume(steps, outcome)
+                    else:
+                        step = _resume(steps, self._performed(step, steps))
             except StopIteration:
                 return
 

@@ -15,7 +15,7 @@ from autoloader_server.engine.batch_record import ENDED, UNFINISHED, Batch, Batc
 from autoloader_server.engine.counts import fill_in
 from autoloader_server.engine.errors import BatchRefused, GenerationChanged, NeedsRepair
 from autoloader_server.engine.formats.base import Look, Looks
-from autoloader_server.engine.iceberg import BRANCH_PREFIX, Snapshot
+from autoloader_server.engine.iceberg import BRANCH_PREFIX
 from autoloader_server.engine.killpoints import reach
 from autoloader_server.engine.lease import owner_is_dead
 from autoloader_server.engine.ledger import FileVersion
@@ -124,6 +124,8 @@ def _settle(work: Work, batch: Batch) -> None:
         line = work.table.ancestors() if ours else []
         replaced = replacing.landed(work, batch.id, batch.staged_snapshot_id, line) if batch.replaces else None
     landed = next((snapshot for snapshot in line if snapshot.wap_id == batch.id), None)
+    # Main's history goes back to the batch's claim: then it tells whether that landed.
+    tells = any(snapshot.id == batch.base_snapshot_id for snapshot in line)
     work.reach("settle_found")
     if replaced is not None:
         record(work, batch, landed_as(replaced))
@@ -133,7 +135,7 @@ def _settle(work: Work, batch: Batch) -> None:
         burn(work, batch, "its id was burned before")
     elif batch.generation != work.generation:
         why = "the ingestion was cleared meanwhile"
-        if batch.replaces and not _reaches(line, batch):
+        if batch.replaces and not tells:
             _no_version_counts(work, batch, why)
         burn(work, batch, why)
         work.note("a batch from before the ingestion was cleared was taken back")
@@ -145,13 +147,13 @@ def _settle(work: Work, batch: Batch) -> None:
         check_table(work, batch.table_id, state)
     elif batch.verdict == Verdict.RELEASING:
         _go_on(work, _claim_again(work, batch))
-    elif not _reaches(line, batch) and (undone := rolled_back(work, line)) is not None:
+    elif not tells and (undone := rolled_back(work, line)) is not None:
         raise undone
-    elif batch.replaces and not _reaches(line, batch):
+    elif batch.replaces and not tells:
         why = "its snapshots were expired; what it replaces is replaced once more"
         _no_version_counts(work, batch, why)
         burn(work, batch, why)
-    elif not _reaches(line, batch):
+    elif not tells:
         _decide_by_lineage(work, batch)
     elif batch.status == BatchStatus.BURNING:
         burn(work, batch, "its burning was not finished")
@@ -200,11 +202,6 @@ def _look(work: Work, files: Sequence[FileVersion]) -> list[Look]:
     if looks.failures or any(look.unfamiliar for look in looks.good):
         raise BatchRefused(looks.failures)
     return looks.good
-
-
-def _reaches(line: Sequence[Snapshot], batch: Batch) -> bool:
-    """Whether main's history goes back to the batch's claim: then it tells whether that landed."""
-    return any(snapshot.id == batch.base_snapshot_id for snapshot in line)
 
 
 def _no_version_counts(work: Work, batch: Batch, why: str) -> None:

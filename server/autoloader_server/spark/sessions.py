@@ -244,16 +244,17 @@ class SparkSessions:
 
         """
         with self._lock:
+            url, alive = None, None
             if self._local is not None:
                 url = self._local.ensure(progress)
                 server = self._local.folder.server()
                 alive = None if server is None else server.jvm.alive
-            else:
-                assert self._remote is not None
-                url, alive = self._address(), None
-            if self._session is not None and (url != self._url or not self._answers()):
+            if self._session is not None and (url not in (None, self._url) or not self._answers()):
                 self._drop()
             if self._session is None:
+                if url is None:
+                    assert self._remote is not None
+                    url = self._remote if isinstance(self._remote, str) else self._remote()
                 self._session = connect(url, alive=alive)
                 self._url = url
                 self._checked = time.monotonic()
@@ -300,13 +301,6 @@ class SparkSessions:
                 self._local.release()
         finally:
             self._lock.release()
-
-    def _address(self) -> str:
-        """Where the remote server is; while the session there answers, as it was told when that was opened."""
-        assert self._remote is not None
-        if self._session is not None and self._url is not None and self._answers():
-            return self._url
-        return self._remote if isinstance(self._remote, str) else self._remote()
 
     def _answers(self) -> bool:
         """Whether the server still knows the held session; asked at most every 30 s."""

@@ -62,10 +62,8 @@ class Checks:
                 value = f"try_cast({name} AS {kind.simpleString()})"
                 same = F.expr(f"CAST({value} AS {_roomy(kind).simpleString()}) = {name}")
                 return F.expr(value), F.coalesce(same, F.lit(False))
-            case FloatType():
+            case FloatType() | DoubleType():
                 return column.cast(kind), F.isnan(column) | (F.abs(column) < _BEYOND_LONG)
-            case DoubleType():
-                return column, F.isnan(column) | (F.abs(column) < _BEYOND_LONG)
         return None
 
     def exact(self, name: str, text: str, kind: DataType) -> tuple[Column, Column] | None:
